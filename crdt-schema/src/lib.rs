@@ -1,0 +1,17 @@
+//! Schemas, values, mergeable documents and merge policies of fieldmesh.
+//!
+//! Everything here is a pure function over data: no clock, no randomness, no input or output. A record is
+//! one [`document::Document`]; devices exchange [`op::ChangeSet`]s and rebuild the same documents from
+//! them; what people see is a [`resolution::RecordView`] derived from the document under a
+//! [`schema::Schema`]. The same change sets give the same documents, views and reviews on every device,
+//! in whatever order, grouping or number of copies they arrive, as long as causes come before effects.
+
+#![warn(missing_docs)]
+
+pub mod document;
+pub mod hlc;
+pub mod ident;
+pub mod op;
+pub mod resolution;
+pub mod schema;
+pub mod value;

@@ -1,0 +1,100 @@
+//! Change sets: what one commit says, in intents. They are the truth that devices exchange; documents
+//! are rebuilt from them.
+
+use crate::hlc::Timestamp;
+use crate::ident::Dot;
+use crate::value::Value;
+
+/// One intent on one field, or on the record's life.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Op {
+    /// Sets a register.
+    Set {
+        /// The field's stored key.
+        key: String,
+        /// The new value; [`Value::Null`] clears it.
+        value: Value,
+    },
+    /// Adds to a counter.
+    Add {
+        /// The field's stored key.
+        key: String,
+        /// What to add; may be negative.
+        delta: i64,
+    },
+    /// Puts an element into a set.
+    Insert {
+        /// The field's stored key.
+        key: String,
+        /// The element.
+        element: Value,
+    },
+    /// Takes an element out of a set.
+    Remove {
+        /// The field's stored key.
+        key: String,
+        /// The element.
+        element: Value,
+    },
+    /// Marks the record deleted. The record's fields stay.
+    Delete {
+        /// Why, in the deleter's words; may be empty.
+        reason: String,
+    },
+    /// Marks the record alive.
+    Restore {
+        /// Why, in the restorer's words; may be empty.
+        reason: String,
+    },
+    /// A person's answer to a review of a register: sets it and supersedes every candidate seen.
+    Resolve {
+        /// The field's stored key.
+        key: String,
+        /// The value decided on.
+        value: Value,
+        /// Why, in the reviewer's words; may be empty.
+        note: String,
+    },
+}
+
+impl Op {
+    /// The field's stored key, or `None` for ops on the record's life.
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Self::Set { key, .. }
+            | Self::Add { key, .. }
+            | Self::Insert { key, .. }
+            | Self::Remove { key, .. }
+            | Self::Resolve { key, .. } => Some(key),
+            Self::Delete { .. } | Self::Restore { .. } => None,
+        }
+    }
+}
+
+/// One record's part of a change set.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Edit {
+    /// The record's collection.
+    pub collection: String,
+    /// The record's id.
+    pub id: String,
+    /// What the author had seen of this record: its document's heads, in ascending order, *without* dots
+    /// of the author's own log. The author's previous edit of the record is always implied.
+    pub deps: Vec<Dot>,
+    /// The intents, at most one for each register, counter or set element.
+    pub ops: Vec<Op>,
+}
+
+/// One log entry: an atomic set of edits to one or more records of one space. At most one edit for each
+/// record.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ChangeSet {
+    /// When it was written, by the author's hybrid clock. Grows within a log.
+    pub hlc: Timestamp,
+    /// The version of the schema that the author wrote under.
+    pub schema_version: u32,
+    /// The person who wrote it, as the device knows them; empty if it does not.
+    pub person: String,
+    /// The edits.
+    pub edits: Vec<Edit>,
+}

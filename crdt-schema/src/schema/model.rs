@@ -1,0 +1,161 @@
+//! What a schema says, checked and ready for use: plain data with public fields.
+
+use indexmap::IndexMap;
+
+use crate::value::Value;
+
+/// A parsed and checked schema file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schema {
+    /// The data set's name, such as `clinic`.
+    pub name: String,
+    /// Raised by one with every change; from 1.
+    pub version: u32,
+    /// The collections in the file's order, by name.
+    pub collections: IndexMap<String, Collection>,
+    /// The file's text, kept so that it can be shown and travel.
+    pub source: String,
+}
+
+/// A kind of record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Collection {
+    /// Its name.
+    pub name: String,
+    /// The field that people know a record by, if one is named.
+    pub label: Option<String>,
+    /// What happens when a delete meets an edit that it had not seen.
+    pub delete: DeletePolicy,
+    /// The fields in the file's order, by name.
+    pub fields: IndexMap<String, Field>,
+}
+
+/// A typed field.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Field {
+    /// The name that people and programs use.
+    pub name: String,
+    /// The key that documents and change sets use; the name at the field's birth, unchanged by renames.
+    pub key: String,
+    /// Its type.
+    pub kind: FieldType,
+    /// Whether a record must have it.
+    pub required: bool,
+    /// The value a new record gets when the writer gives none.
+    pub default: Option<Value>,
+    /// Least value: of the number, or of a text's length in characters, or of a counter's sum.
+    pub min: Option<f64>,
+    /// Greatest value, in the same terms.
+    pub max: Option<f64>,
+    /// How concurrent writes merge.
+    pub merge: MergePolicy,
+}
+
+/// The type of a field.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FieldType {
+    /// Unicode text.
+    Text,
+    /// A signed 64-bit integer.
+    Integer,
+    /// A finite 64-bit float.
+    Number,
+    /// True or false.
+    Bool,
+    /// One of the listed texts.
+    Choice {
+        /// The choices, in the file's order.
+        of: Vec<String>,
+    },
+    /// A calendar date, `2026-11-21`.
+    Date,
+    /// A moment, RFC 3339 with an offset; kept in UTC.
+    DateTime,
+    /// The id of a record in another (or the same) collection.
+    Ref {
+        /// That collection.
+        to: String,
+    },
+    /// A sum that every device adds to.
+    Counter,
+    /// A set of values.
+    Set {
+        /// What its elements are: `Text`, `Integer`, `Date` or `Choice`.
+        of: Box<FieldType>,
+    },
+    /// Any JSON, kept and replaced as a whole.
+    Json,
+}
+
+/// How concurrent writes of one field merge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MergePolicy {
+    /// The last writer wins, by hybrid clock and then by log id.
+    Lww,
+    /// All increments are summed.
+    Counter,
+    /// Elements are merged one by one; an insert wins over a concurrent remove.
+    Set,
+    /// Concurrent, differing values wait for a person; the last writer's value is shown meanwhile.
+    Review,
+}
+
+impl MergePolicy {
+    /// The policy's name in schema files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lww => "lww",
+            Self::Counter => "counter",
+            Self::Set => "set",
+            Self::Review => "review",
+        }
+    }
+}
+
+/// What happens when a delete meets an edit that it had not seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeletePolicy {
+    /// The record stays readable and a review opens.
+    Review,
+    /// The record is deleted; the edit stays in its history.
+    DeleteWins,
+    /// The record stays alive; the delete stays in its history.
+    EditWins,
+}
+
+impl DeletePolicy {
+    /// The policy's name in schema files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Review => "review",
+            Self::DeleteWins => "delete-wins",
+            Self::EditWins => "edit-wins",
+        }
+    }
+}
+
+/// One thing wrong with one field of one record.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct FieldError {
+    /// Where, as a JSON pointer into the record: `/temp_c`.
+    pub pointer: String,
+    /// A stable code: `unknown_field`, `wrong_type`, `missing_required`, `below_min`, `above_max`,
+    /// `not_a_choice`, `counter_needs_add`, `bad_intent`, `counter_overflow`.
+    pub code: String,
+    /// What is wrong and what would be right, for people.
+    pub message: String,
+}
+
+impl Schema {
+    /// The collection of that name.
+    pub fn collection(&self, name: &str) -> Option<&Collection> {
+        self.collections.get(name)
+    }
+}
+
+impl Collection {
+    /// The field with that stored key.
+    pub fn field_by_key(&self, key: &str) -> Option<&Field> {
+        self.fields.values().find(|field| field.key == key)
+    }
+}

@@ -1,0 +1,300 @@
+//! What crosses the border between the engine and the store: batches to commit, and what came of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crdt_schema::hlc::Timestamp;
+use crdt_schema::ident::{DeviceId, Dot, LogId, SpaceName};
+use crdt_schema::op::{ChangeSet, Op};
+use crdt_schema::schema::FieldError;
+use serde::{Deserialize, Serialize};
+
+/// Names a request of a local client until it is answered.
+pub type RequestId = u64;
+/// Names a batch between `Effect::Commit` and its outcome.
+pub type BatchId = u64;
+/// Names one session with one peer; never used again.
+pub type SessionId = u64;
+/// The position of an entry in this store's arrival order, from 1.
+pub type Arrival = u64;
+/// Log → highest sequence number held.
+pub type Held = BTreeMap<LogId, u64>;
+
+/// How a log begins: hashed into its chain, so it cannot change later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogHeader {
+    /// The log.
+    pub log: LogId,
+    /// The one space whose records it edits.
+    pub space: SpaceName,
+    /// The device that writes and signs it.
+    pub device: DeviceId,
+    /// The device's name when the log began, for people.
+    pub name: String,
+}
+
+/// How far a log is held, and the chain value there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrontierRow {
+    /// How the log begins.
+    pub header: LogHeader,
+    /// The last entry held; entries are held as prefixes.
+    pub seq: u64,
+    /// The chain value at `seq`.
+    pub chain: [u8; 32],
+}
+
+/// Consecutive entries of one log that end at a point its device has signed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// How the log begins.
+    pub header: LogHeader,
+    /// The sequence number of the first entry.
+    pub from: u64,
+    /// The canonical bytes of each entry.
+    pub entries: Vec<Vec<u8>>,
+    /// The device's signature over the chain value at the last entry.
+    pub signature: [u8; 64],
+}
+
+impl Run {
+    /// The sequence number of the last entry.
+    pub fn last(&self) -> u64 {
+        self.from + self.entries.len() as u64 - 1
+    }
+}
+
+/// A run whose chain, signature and structure have been verified.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VerifiedRun {
+    /// The run; starts just after what is held or staged.
+    pub run: Run,
+    /// Its entries, decoded.
+    pub sets: Vec<ChangeSet>,
+    /// The chain value at its last entry.
+    pub chain: [u8; 32],
+}
+
+/// What a local write expects of the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteMode {
+    /// The record must not exist.
+    Create,
+    /// The record must exist and not be deleted.
+    Update,
+    /// Either.
+    Upsert,
+    /// Either; register fields that the ops do not name are cleared.
+    Replace,
+}
+
+/// One record's part of a local write, before it has a position or dependencies.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LocalEdit {
+    /// The record's collection; exists in the schema.
+    pub collection: String,
+    /// The record's id; well-formed.
+    pub id: String,
+    /// What is expected of the record.
+    pub mode: WriteMode,
+    /// If given, the record's entity tag must be this one.
+    pub if_match: Option<String>,
+    /// The intents, already checked against the schema's types.
+    pub ops: Vec<Op>,
+}
+
+/// A client's promise that requests with one key are one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idempotency {
+    /// The client's key.
+    pub key: String,
+    /// A digest of the request: the same key with another request is refused.
+    pub fingerprint: [u8; 32],
+}
+
+/// A local write: becomes one change set, or nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LocalCommit {
+    /// Who waits for the outcome.
+    pub request: RequestId,
+    /// The log to append to (its space is the edits' space); new if the store has no entry of it.
+    pub log: LogHeader,
+    /// The write's time. Grows from commit to commit.
+    pub hlc: Timestamp,
+    /// Wall clock at the write, in milliseconds since 1970: dates the idempotency row.
+    pub unix_ms: u64,
+    /// The person; empty if unknown.
+    pub person: String,
+    /// The edits; not empty, at most one for each record.
+    pub edits: Vec<LocalEdit>,
+    /// Set if the client may retry.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// What the store thread is asked to write, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Batch {
+    /// A local write.
+    Local(LocalCommit),
+    /// Verified entries from a peer. Each run continues its log exactly where the batches before end.
+    Remote {
+        /// Names the batch in its outcome.
+        batch: BatchId,
+        /// The runs, causes before effects.
+        runs: Vec<VerifiedRun>,
+    },
+    /// Remembers what is known of a peer. Needs no outcome.
+    Peer(PeerRow),
+}
+
+/// What is kept of a peer between sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerRow {
+    /// The peer.
+    pub device: DeviceId,
+    /// Its name, for people.
+    pub name: String,
+    /// Whether it counts as a durable copy.
+    pub hub: bool,
+    /// When it was last heard, in milliseconds since 1970.
+    pub last_seen_ms: u64,
+    /// What it said it holds durably.
+    pub held: Arc<Held>,
+}
+
+/// One record's part of a successful local write.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordOutcome {
+    /// The record's collection.
+    pub collection: String,
+    /// The record's id.
+    pub id: String,
+    /// Its entity tag after the write.
+    pub etag: String,
+    /// Whether the write created it.
+    pub created: bool,
+}
+
+/// A successful local write.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommitOutcome {
+    /// The change set.
+    pub dot: Dot,
+    /// Its time.
+    pub hlc: Timestamp,
+    /// The records, in the order of the edits.
+    pub records: Vec<RecordOutcome>,
+    /// Whether this answers a retry of a write that had already succeeded.
+    pub replayed: bool,
+}
+
+/// Why a local write was refused. Nothing was written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// The record must exist and does not.
+    #[error("{collection}/{id} does not exist")]
+    NotFound {
+        /// The record's collection.
+        collection: String,
+        /// The record's id.
+        id: String,
+    },
+    /// The record must not exist and does.
+    #[error("{collection}/{id} already exists")]
+    Exists {
+        /// The record's collection.
+        collection: String,
+        /// The record's id.
+        id: String,
+    },
+    /// The record is deleted; only a restore may follow.
+    #[error("{collection}/{id} is deleted; restore it first")]
+    Deleted {
+        /// The record's collection.
+        collection: String,
+        /// The record's id.
+        id: String,
+    },
+    /// The record has another entity tag than the request named.
+    #[error("{collection}/{id} has changed since it was read")]
+    Changed {
+        /// The record's collection.
+        collection: String,
+        /// The record's id.
+        id: String,
+        /// Its entity tag.
+        etag: String,
+    },
+    /// The record would break the schema.
+    #[error("{collection}/{id} would break the schema")]
+    Invalid {
+        /// The record's collection.
+        collection: String,
+        /// The record's id.
+        id: String,
+        /// What is wrong.
+        errors: Vec<FieldError>,
+    },
+    /// The idempotency key was used for another request.
+    #[error("idempotency key {key:?} was used for a different request")]
+    KeyReused {
+        /// The key.
+        key: String,
+    },
+    /// The change set would be larger than an entry may be.
+    #[error("the change set has {bytes} bytes, more than the {bytes_max} allowed; split the batch")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// The store could not write.
+    #[error("{0}")]
+    Store(StoreFault),
+}
+
+/// Why the store could not write, in a form that can be cloned and shown.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreFault {
+    /// No space left on the device.
+    #[error("the disk is full: {0}")]
+    DiskFull(String),
+    /// Any other failure.
+    #[error("the store failed: {0}")]
+    Failed(String),
+}
+
+/// What came of one remote batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteOutcome {
+    /// The batch.
+    pub batch: BatchId,
+    /// `Err` if nothing of it was written.
+    pub result: Result<(), StoreFault>,
+}
+
+/// What came of one store transaction, which may hold several batches (group commit).
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct CommitReport {
+    /// The outcome of each local write in it.
+    pub local: Vec<(RequestId, Result<CommitOutcome, Rejection>)>,
+    /// The outcome of each remote batch in it.
+    pub remote: Vec<RemoteOutcome>,
+    /// The frontier rows that moved, each once, as they are now.
+    pub rows: Vec<FrontierRow>,
+    /// The last arrival in the store.
+    pub arrival: Arrival,
+}
+
+/// What a fetch for a session found.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Fetched {
+    /// Runs in arrival order, causes before effects.
+    pub runs: Vec<Run>,
+    /// Every arrival up to this one is in `runs` or was known to the peer. Equal to the store's last
+    /// arrival when there is nothing more to send.
+    pub arrival: Arrival,
+    /// Whether the store's end was reached.
+    pub end: bool,
+}

@@ -1,0 +1,118 @@
+//! The closed list of things the engine may ask for, in one ordered queue.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::batch::{Arrival, Batch, Held, RequestId, SessionId};
+use super::input::LocalResult;
+
+/// Something to be done. Effects are carried out in the order they are polled.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Hand a batch to the store.
+    Commit(Batch),
+    /// Answer a local client.
+    Reply {
+        /// Who waits.
+        request: RequestId,
+        /// The outcome.
+        result: LocalResult,
+    },
+    /// Tell local subscribers that the store's arrival order has grown to here.
+    Publish {
+        /// The last arrival.
+        arrival: Arrival,
+    },
+    /// Send a frame to a peer.
+    Send {
+        /// The session.
+        session: SessionId,
+        /// The frame, without its length prefix.
+        frame: Vec<u8>,
+    },
+    /// Read entries for a peer: those after `after` in arrival order that `known` lacks.
+    Fetch {
+        /// The session they are for.
+        session: SessionId,
+        /// Where to start, exclusive.
+        after: Arrival,
+        /// What the peer holds or has been sent.
+        known: Arc<Held>,
+        /// Stop once this many bytes of entries have been gathered.
+        bytes_max: usize,
+    },
+    /// End a session.
+    Close {
+        /// The session.
+        session: SessionId,
+        /// Why.
+        reason: CloseReason,
+    },
+}
+
+/// Why the engine ended a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The peer speaks another version of the protocol.
+    Version {
+        /// What it speaks.
+        theirs: u32,
+    },
+    /// The peer belongs to another organisation.
+    OtherOrganisation,
+    /// The peer did not prove the join secret.
+    WrongSecret,
+    /// The peer broke the protocol.
+    Protocol(String),
+    /// The peer did not answer in time.
+    Timeout,
+    /// A newer session with the same peer took over.
+    Replaced,
+    /// The device was taken off the network.
+    Offline,
+    /// The store could not take or give entries.
+    Store(String),
+    /// The peer said goodbye, with its reason.
+    Peer(String),
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Version { theirs } => write!(f, "peer speaks protocol version {theirs}"),
+            Self::OtherOrganisation => f.write_str("peer belongs to another organisation"),
+            Self::WrongSecret => f.write_str("peer did not prove the join secret"),
+            Self::Protocol(what) => write!(f, "peer broke the protocol: {what}"),
+            Self::Timeout => f.write_str("peer did not answer in time"),
+            Self::Replaced => f.write_str("a newer session with the same peer took over"),
+            Self::Offline => f.write_str("this device was taken off the network"),
+            Self::Store(why) => write!(f, "store unavailable: {why}"),
+            Self::Peer(why) => write!(f, "peer closed the session: {why}"),
+        }
+    }
+}
+
+impl CloseReason {
+    /// A stable name for metrics and JSON.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Version { .. } => "version",
+            Self::OtherOrganisation => "other_organisation",
+            Self::WrongSecret => "wrong_secret",
+            Self::Protocol(_) => "protocol",
+            Self::Timeout => "timeout",
+            Self::Replaced => "replaced",
+            Self::Offline => "offline",
+            Self::Store(_) => "store",
+            Self::Peer(_) => "peer",
+        }
+    }
+
+    /// Whether dialling the same peer again soon is pointless.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::Version { .. } | Self::OtherOrganisation | Self::WrongSecret | Self::Protocol(_)
+        )
+    }
+}

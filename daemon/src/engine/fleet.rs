@@ -1,0 +1,83 @@
+//! What this device knows of the others, as a snapshot for readers outside the engine.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crdt_schema::ident::{DeviceId, Dot, LogId};
+
+use super::batch::Held;
+
+/// What is known of one peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// The peer.
+    pub device: DeviceId,
+    /// Its name, for people; empty until it has been introduced.
+    pub name: String,
+    /// Whether it counts as a durable copy.
+    pub hub: bool,
+    /// Whether a session is open.
+    pub connected: bool,
+    /// When it was last heard, in milliseconds since 1970; 0 if never.
+    pub last_seen_ms: u64,
+    /// What it said it holds durably.
+    pub held: Arc<Held>,
+    /// How many entries it holds that we lack, as far as it has told.
+    pub behind: u64,
+    /// How many entries we hold that it lacks, as far as it has told.
+    pub ahead: u64,
+    /// Logs that are not exchanged with it, and why.
+    pub refused_logs: BTreeMap<LogId, String>,
+    /// Whether entries of it were written more than the drift bound ahead of our clock.
+    pub clock_suspect: bool,
+}
+
+/// Who holds what, as far as this device knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fleet {
+    /// The peers, by device.
+    pub peers: BTreeMap<DeviceId, PeerStatus>,
+    /// What this device holds durably.
+    pub held: Arc<Held>,
+    /// Sessions refused or broken since the start, by [`super::effect::CloseReason::code`].
+    pub refusals: BTreeMap<&'static str, u64>,
+    /// The newest refusal, for people: the peer and why.
+    pub last_refusal: Option<(DeviceId, String)>,
+    /// Whether sessions may exist.
+    pub online: bool,
+}
+
+/// Where a record's present state is known to be held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spread {
+    /// How many other devices hold it durably.
+    pub shared: usize,
+    /// Whether a hub is among them.
+    pub synced: bool,
+}
+
+impl Fleet {
+    /// Where the state with these document heads is known to be held.
+    pub fn spread(&self, heads: &[Dot]) -> Spread {
+        let mut spread = Spread { shared: 0, synced: false };
+        for peer in self.peers.values() {
+            let holds = heads.iter().all(|dot| peer.held.get(&dot.log).is_some_and(|&seq| seq >= dot.seq));
+            if holds {
+                spread.shared += 1;
+                spread.synced |= peer.hub;
+            }
+        }
+        spread
+    }
+}
+
+impl Spread {
+    /// The status word: `local`, `shared n` or `synced`.
+    pub fn word(&self) -> String {
+        match (self.synced, self.shared) {
+            (true, _) => "synced".to_owned(),
+            (false, 0) => "local".to_owned(),
+            (false, n) => format!("shared {n}"),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The closed list of things that can happen to the engine.
+
+use crdt_schema::ident::{DeviceId, SpaceName};
+
+use super::batch::{
+    CommitReport, Fetched, Idempotency, LocalEdit, Rejection, RequestId, SessionId,
+};
+
+/// The time of an input. The engine reads no clock of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Milliseconds since some fixed moment; never goes back.
+    pub mono_ms: u64,
+    /// The wall clock: milliseconds since 1970; may be wrong and may jump.
+    pub unix_ms: u64,
+}
+
+/// A write that a local client asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LocalWrite {
+    /// Who waits for the outcome.
+    pub request: RequestId,
+    /// The space of the records.
+    pub space: SpaceName,
+    /// The person; empty if unknown.
+    pub person: String,
+    /// The edits; not empty, at most one for each record.
+    pub edits: Vec<LocalEdit>,
+    /// Set if the client may retry.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A local client writes.
+    Local(LocalWrite),
+    /// A stream to a peer opened; the transport has proved the peer's key.
+    SessionOpened {
+        /// The new session's name.
+        session: SessionId,
+        /// The peer.
+        device: DeviceId,
+    },
+    /// A frame arrived on a session, without its length prefix.
+    Frame {
+        /// The session.
+        session: SessionId,
+        /// The frame.
+        bytes: Vec<u8>,
+    },
+    /// A session's stream is gone.
+    SessionClosed {
+        /// The session.
+        session: SessionId,
+    },
+    /// A store transaction has ended.
+    Committed(CommitReport),
+    /// A fetch has ended. `Err` is the reason in words.
+    Fetched {
+        /// The session it was for.
+        session: SessionId,
+        /// What was found.
+        result: Result<Fetched, String>,
+    },
+    /// The deadline of `poll_timeout` has passed.
+    Timeout,
+    /// The person in charge takes the device off the network, or back on it.
+    Network {
+        /// Whether sessions may exist.
+        online: bool,
+    },
+}
+
+/// Why a local write got no further than the engine.
+pub type LocalResult = Result<super::batch::CommitOutcome, Rejection>;
