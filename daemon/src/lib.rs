@@ -1,1 +1,4 @@
 pub mod engine;
+#[cfg(feature = "node")]
+pub mod node;
+pub mod store;

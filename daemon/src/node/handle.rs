@@ -1,0 +1,145 @@
+//! The API's way in: bounded commands to the node's loop, and reads that bypass it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crdt_schema::ident::{DeviceId, OrganisationId, SpaceName};
+use crdt_schema::schema::Schema;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::engine::batch::{Arrival, CommitOutcome, Idempotency, LocalEdit, Rejection};
+use crate::engine::fleet::Fleet;
+use crate::store::Reader;
+
+/// Fixed facts about this node.
+#[derive(Clone, Debug)]
+pub struct NodeFacts {
+    /// The organisation.
+    pub organisation: OrganisationId,
+    /// This device.
+    pub device: DeviceId,
+    /// Its name.
+    pub name: String,
+    /// Whether it is a hub.
+    pub hub: bool,
+    /// The libp2p peer id, as text.
+    pub peer_id: String,
+    /// When it started, in milliseconds since 1970.
+    pub started_ms: u64,
+}
+
+/// What the network side last reported.
+#[derive(Clone, Debug, Default)]
+pub struct NetStatus {
+    /// The addresses listened on.
+    pub listening: Vec<String>,
+    /// The address each peer is connected through.
+    pub addresses: BTreeMap<DeviceId, String>,
+    /// Bytes of session frames received and sent since the start.
+    pub bytes_in: u64,
+    /// See `bytes_in`.
+    pub bytes_out: u64,
+    /// Why discovery on the local network does not work, if it does not.
+    pub mdns_error: Option<String>,
+}
+
+/// A local write, before it is numbered.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// The space of the records.
+    pub space: SpaceName,
+    /// The person; empty if unknown.
+    pub person: String,
+    /// The edits; not empty, at most one for each record.
+    pub edits: Vec<LocalEdit>,
+    /// Set if the client may retry.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// Why a command was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// Nothing was written.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// Too many commands wait; try again.
+    #[error("the daemon is busy; try again")]
+    Busy,
+    /// The node is shutting down.
+    #[error("the daemon is shutting down")]
+    Stopping,
+}
+
+/// A command to the node's loop.
+#[derive(Debug)]
+pub enum Command {
+    /// Write.
+    Write(Write, oneshot::Sender<Result<CommitOutcome, Rejection>>),
+    /// Take the device off the network, or back on it.
+    Network(bool, oneshot::Sender<()>),
+}
+
+/// A running node, seen from the API. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) reader: Reader,
+    pub(super) facts: Arc<NodeFacts>,
+    pub(super) schema: Arc<Schema>,
+    pub(super) fleet: watch::Receiver<Arc<Fleet>>,
+    pub(super) net: watch::Receiver<Arc<NetStatus>>,
+    pub(super) arrival: watch::Receiver<Arrival>,
+}
+
+impl Handle {
+    /// Writes durably: once this returns `Ok`, the write survives a crash or a power cut.
+    pub async fn write(&self, write: Write) -> Result<CommitOutcome, CommandError> {
+        let (reply, outcome) = oneshot::channel();
+        self.send(Command::Write(write, reply))?;
+        Ok(outcome.await.map_err(|_| CommandError::Stopping)??)
+    }
+
+    /// Takes the device off the network, or back on it. Returns when every session has ended.
+    pub async fn set_online(&self, online: bool) -> Result<(), CommandError> {
+        let (reply, done) = oneshot::channel();
+        self.send(Command::Network(online, reply))?;
+        done.await.map_err(|_| CommandError::Stopping)
+    }
+
+    fn send(&self, command: Command) -> Result<(), CommandError> {
+        self.commands.try_send(command).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => CommandError::Busy,
+            mpsc::error::TrySendError::Closed(_) => CommandError::Stopping,
+        })
+    }
+
+    /// The store's last committed state. Reads block the thread: call them from a blocking task.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// Fixed facts about this node.
+    pub fn facts(&self) -> &NodeFacts {
+        &self.facts
+    }
+
+    /// The schema that records are read and written under.
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    /// Who holds what.
+    pub fn fleet(&self) -> Arc<Fleet> {
+        self.fleet.borrow().clone()
+    }
+
+    /// What the network side last reported.
+    pub fn net(&self) -> Arc<NetStatus> {
+        self.net.borrow().clone()
+    }
+
+    /// Changes whenever entries have been committed: its value is the store's last arrival.
+    pub fn arrivals(&self) -> watch::Receiver<Arrival> {
+        self.arrival.clone()
+    }
+}
