@@ -1,0 +1,42 @@
+//! Every bound on what peers may send, with its unit in its name.
+
+/// Longest frame on a stream, without its length prefix. A larger prefix ends the session before any
+/// memory is taken.
+pub const FRAME_BYTES_MAX: usize = 1 << 20;
+
+/// Most bytes that one DATA frame may decompress to: bounds memory against decompression bombs.
+pub const DATA_BYTES_MAX: usize = 2 << 20;
+
+/// Largest entry (canonical change set). Local writes beyond it are refused with the advice to split.
+pub const ENTRY_BYTES_MAX: usize = 512 << 10;
+
+/// How many entry bytes a sender gathers into one DATA frame: small enough that a dropped link costs
+/// little, large enough that headers and signatures vanish.
+pub const DATA_BYTES_TARGET: usize = 128 << 10;
+
+/// How many entry bytes may lie between two signed points of a log, so that a run always fits a frame.
+pub const POINT_BYTES_TARGET: usize = 64 << 10;
+
+/// Most rows in one FRONT message.
+pub const FRONT_ROWS_MAX: usize = 4096;
+
+/// Most rows in one ACK message.
+pub const ACK_ROWS_MAX: usize = 4096;
+
+/// Most spaces in HELLO.
+pub const SPACES_MAX: usize = 256;
+
+/// Most edits in a change set.
+pub const EDITS_MAX: usize = 1000;
+
+/// Most ops in one edit.
+pub const OPS_MAX: usize = 1000;
+
+/// Most dependencies of one edit: an honest document rarely has more heads than writers at once.
+pub const DEPS_MAX: usize = 256;
+
+/// Longest text value, note or reason, in bytes.
+pub const TEXT_BYTES_MAX: usize = 64 << 10;
+
+/// Longest name of a person or device, in bytes.
+pub const NAME_BYTES_MAX: usize = 128;
