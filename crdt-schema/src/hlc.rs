@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 pub const DRIFT_MAX_MS: u64 = 60 * 60 * 1000;
 
 /// A hybrid logical timestamp: milliseconds since 1970 in the upper 48 bits, a counter in the lower 16.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Timestamp(pub u64);
 

@@ -140,7 +140,8 @@ impl SpaceName {
 
     /// Reads a space name: lower-case letters, digits, `-`, `_` and `/`, at most 64 bytes.
     pub fn new(text: &str) -> Result<Self, IdentError> {
-        let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '/');
+        let good =
+            |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '/');
         if text.is_empty() || text.len() > Self::BYTES_MAX || !text.chars().all(good) {
             return Err(IdentError::Name {
                 what: "space name",

@@ -11,6 +11,7 @@
 pub mod document;
 pub mod hlc;
 pub mod ident;
+mod merge;
 pub mod op;
 pub mod resolution;
 pub mod schema;

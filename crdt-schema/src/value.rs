@@ -24,7 +24,9 @@ impl Value {
     /// A number, or `None` if it is not finite. Negative zero becomes zero, so that equal values have
     /// equal bytes.
     pub fn number(number: f64) -> Option<Self> {
-        number.is_finite().then_some(Self::Number(if number == 0.0 { 0.0 } else { number }))
+        number
+            .is_finite()
+            .then_some(Self::Number(if number == 0.0 { 0.0 } else { number }))
     }
 
     /// Whether the field was cleared.
@@ -40,9 +42,8 @@ impl Value {
             Self::Integer(i) => (*i).into(),
             Self::Number(n) => (*n).into(),
             Self::Text(t) => t.as_str().into(),
-            Self::Json(text) => {
-                serde_json::from_str(text).unwrap_or_else(|_| serde_json::Value::String(text.clone()))
-            }
+            Self::Json(text) => serde_json::from_str(text)
+                .unwrap_or_else(|_| serde_json::Value::String(text.clone())),
         }
     }
 

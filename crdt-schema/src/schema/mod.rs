@@ -2,6 +2,4 @@
 
 mod model;
 
-pub use model::{
-    Collection, DeletePolicy, Field, FieldError, FieldType, MergePolicy, Schema,
-};
+pub use model::{Collection, DeletePolicy, Field, FieldError, FieldType, MergePolicy, Schema};

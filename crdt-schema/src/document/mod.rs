@@ -1,0 +1,156 @@
+//! One record's merge state: a flat Automerge document that is rebuilt from edits, never taken from a peer.
+//!
+//! Invariants:
+//! - The same edits give the same document, whatever the order, as long as causes come before effects.
+//!   Author and receiver run the same [`Document::apply`]; the Automerge change is a pure function of the
+//!   dot, the time, the dependencies and the ops.
+//! - Only root keys, only puts: no Automerge delete, counter or nested object, because concurrent ones hide
+//!   or lose a side. [`keys`] names the keys.
+//! - The change's actor is the log and its message is the position in the log, so a document knows its dots.
+//!
+//! It does not know policies: what candidates mean is decided in [`crate::merge`].
+
+mod index;
+mod keys;
+mod rebuild;
+mod state;
+
+use automerge::{Automerge, ChangeHash};
+
+use crate::hlc::Timestamp;
+use crate::ident::Dot;
+use crate::merge;
+use crate::op::Edit;
+use crate::resolution::{RecordView, Resolution};
+use crate::schema::Collection;
+
+use index::ChangeIndex;
+pub(crate) use state::{LifeMark, SetElement, State};
+
+/// Why an edit could not be applied, or stored bytes could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentError {
+    /// The stored bytes are damaged.
+    #[error("stored document is damaged: {0}")]
+    Damaged(String),
+    /// The edit names a change that the document lacks.
+    #[error("edit depends on {0}, which is not in the document")]
+    MissingDependency(Dot),
+    /// The edit's dot is not after the log's last edit of this record.
+    #[error("edit {0} is not after the log's last edit of this record")]
+    OutOfOrder(Dot),
+    /// The document has taken all the operations that its format can number.
+    #[error("the record has had {0} operations, the most a document can hold")]
+    Exhausted(u64),
+}
+
+/// One record's merge state.
+#[derive(Debug, Clone)]
+pub struct Document {
+    doc: Automerge,
+    index: ChangeIndex,
+}
+
+impl Default for Document {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Document {
+    /// A record that nobody has written.
+    pub fn new() -> Self {
+        Self {
+            doc: Automerge::new(),
+            index: ChangeIndex::default(),
+        }
+    }
+
+    /// Reads a document that this device saved. Never given bytes from a peer.
+    pub fn load(bytes: &[u8]) -> Result<Self, DocumentError> {
+        let doc =
+            Automerge::load(bytes).map_err(|error| DocumentError::Damaged(error.to_string()))?;
+        let index = ChangeIndex::read(&doc)?;
+        Ok(Self { doc, index })
+    }
+
+    /// The document, uncompressed (compress it outside: deflated bytes spoil zstd).
+    pub fn save(&self) -> Vec<u8> {
+        self.doc.save_nocompress()
+    }
+
+    /// The dots of the changes that no other change follows, ascending.
+    pub fn heads(&self) -> Vec<Dot> {
+        let heads = self.doc.get_heads();
+        let mut dots: Vec<Dot> = heads
+            .iter()
+            .filter_map(|hash| self.index.dot_of(hash))
+            .collect();
+        dots.sort_unstable();
+        dots
+    }
+
+    /// Whether no edit has been applied yet.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Whether it holds that change set's edit.
+    pub fn contains(&self, dot: Dot) -> bool {
+        self.index.find(dot).is_some()
+    }
+
+    /// Every change with its time, causes before effects.
+    pub fn changes(&self) -> Vec<(Dot, Timestamp)> {
+        self.index
+            .iter()
+            .map(|change| (change.dot, change.hlc))
+            .collect()
+    }
+
+    /// Rebuilds the Automerge change of `edit` and applies it. Applying a held dot again does nothing.
+    ///
+    /// # Errors
+    /// The document is unchanged after an error.
+    pub fn apply(&mut self, dot: Dot, hlc: Timestamp, edit: &Edit) -> Result<(), DocumentError> {
+        if self.contains(dot) {
+            return Ok(());
+        }
+        let change = rebuild::change(self, dot, hlc, edit)?;
+        let hash = change.hash();
+        let max_op = change.max_op();
+        let deps = change.deps().to_vec();
+        self.doc
+            .apply_changes([change])
+            .map_err(|error| DocumentError::Damaged(error.to_string()))?;
+        self.index.push(index::IndexedChange {
+            dot,
+            hlc,
+            hash,
+            max_op,
+            deps,
+        });
+        Ok(())
+    }
+
+    /// The record as shown under `collection`.
+    pub fn view(&self, collection: &Collection, id: &str) -> RecordView {
+        merge::view(&self.state(), collection, id, self.heads())
+    }
+
+    /// How every field came to its value, in the schema's order.
+    pub fn resolve(&self, collection: &Collection, id: &str) -> Vec<Resolution> {
+        merge::explain(&self.state(), collection, id)
+    }
+
+    pub(crate) fn state(&self) -> State {
+        state::read(self)
+    }
+
+    fn deps_cover_heads(&self, deps: &[ChangeHash]) -> bool {
+        self.doc.get_heads().iter().all(|head| deps.contains(head))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,240 @@
+//! Everything a document holds, sorted out by kind and still unmerged: what the policies work on.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use automerge::legacy::Key as MapKey;
+use automerge::{ChangeHash, ObjId, ROOT, ReadDoc, ScalarValue};
+
+use super::index::IndexedChange;
+use super::{Document, keys};
+use crate::hlc::Timestamp;
+use crate::ident::{Dot, LogId};
+use crate::resolution::Candidate;
+use crate::value::Value;
+
+/// A delete or restore that no other has superseded.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct LifeMark {
+    pub(crate) deleted: bool,
+    pub(crate) reason: String,
+    pub(crate) dot: Dot,
+    pub(crate) hlc: Timestamp,
+}
+
+/// The concurrent inserts and removes of one element of a set.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SetElement {
+    pub(crate) element: Value,
+    /// Candidates whose value is `Bool(true)` for an insert and `Bool(false)` for a remove.
+    pub(crate) marks: Vec<Candidate>,
+}
+
+/// A document's unmerged contents. Lists are in ascending order of their dots or elements, so equal
+/// documents have equal states.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct State {
+    pub(crate) registers: BTreeMap<String, Vec<Candidate>>,
+    /// Each log's running sum.
+    pub(crate) counters: BTreeMap<String, Vec<Candidate>>,
+    pub(crate) sets: BTreeMap<String, Vec<SetElement>>,
+    pub(crate) life: Vec<LifeMark>,
+    /// Edits of fields that no standing delete had seen, and that had not seen one.
+    pub(crate) unseen_by_delete: Vec<Candidate>,
+    /// The newest time of any change.
+    pub(crate) updated: Timestamp,
+}
+
+pub(super) fn read(document: &Document) -> State {
+    let mut state = State::default();
+    let mut answers: BTreeMap<(String, Dot), String> = BTreeMap::new();
+    for item in document.doc.map_range(ROOT, ..) {
+        let Some(key) = keys::parse(&item.key) else {
+            continue;
+        };
+        let visible = visible(document, &item.key);
+        match key {
+            keys::Key::Register(key) => {
+                let values = candidates(visible, register_value);
+                state.registers.insert(key.to_owned(), values);
+            }
+            keys::Key::Answer(key) => {
+                for (change, value) in visible {
+                    answers.insert((key.to_owned(), change.dot), text(&value).into_owned());
+                }
+            }
+            keys::Key::Counter(key, _) => {
+                let sums = candidates(visible, register_value);
+                state
+                    .counters
+                    .entry(key.to_owned())
+                    .or_default()
+                    .extend(sums);
+            }
+            keys::Key::Element(key, element) => {
+                let marks = candidates(visible, register_value);
+                state
+                    .sets
+                    .entry(key.to_owned())
+                    .or_default()
+                    .push(SetElement { element, marks });
+            }
+            keys::Key::Life => state.life = life_marks(visible),
+        }
+    }
+    for (key, values) in &mut state.registers {
+        for candidate in values {
+            candidate.answer = answers.remove(&(key.clone(), candidate.dot));
+        }
+    }
+    for sums in state.counters.values_mut() {
+        sums.sort_by_key(|sum| sum.dot);
+    }
+    for elements in state.sets.values_mut() {
+        elements.sort_by_cached_key(|element| element.element.canonical_bytes());
+    }
+    state.unseen_by_delete = unseen_by_delete(document, &state.life);
+    state.updated = document
+        .index
+        .iter()
+        .map(|change| change.hlc)
+        .max()
+        .unwrap_or_default();
+    state
+}
+
+fn visible<'a>(document: &'a Document, key: &str) -> Vec<(&'a IndexedChange, ScalarValue)> {
+    let values = document.doc.get_all(ROOT, key).unwrap_or_default();
+    let written = values.into_iter().filter_map(|(value, id)| {
+        let ObjId::Id(op, actor, _) = id else {
+            return None;
+        };
+        let log = LogId(actor.to_bytes().try_into().ok()?);
+        Some((document.index.by_op(log, op)?, value.as_scalar()?.clone()))
+    });
+    let mut written: Vec<_> = written.collect();
+    written.sort_by_key(|(change, _)| change.dot);
+    written
+}
+
+fn candidates(
+    visible: Vec<(&IndexedChange, ScalarValue)>,
+    read: fn(ScalarValue) -> Value,
+) -> Vec<Candidate> {
+    visible
+        .into_iter()
+        .map(|(change, value)| Candidate {
+            value: read(value),
+            dot: change.dot,
+            hlc: change.hlc,
+            answer: None,
+        })
+        .collect()
+}
+
+fn register_value(scalar: ScalarValue) -> Value {
+    match scalar {
+        ScalarValue::Boolean(b) => Value::Bool(b),
+        ScalarValue::Int(i) => Value::Integer(i),
+        ScalarValue::F64(n) => Value::Number(n),
+        ScalarValue::Str(text) => Value::Text(text.to_string()),
+        ScalarValue::Bytes(bytes) => Value::Json(String::from_utf8_lossy(&bytes).into_owned()),
+        // `rebuild` writes no other kinds; Null is a cleared field.
+        _ => Value::Null,
+    }
+}
+
+fn text(scalar: &ScalarValue) -> Cow<'_, str> {
+    match scalar {
+        ScalarValue::Str(text) => Cow::Borrowed(text.as_str()),
+        _ => Cow::Borrowed(""),
+    }
+}
+
+fn life_marks(visible: Vec<(&IndexedChange, ScalarValue)>) -> Vec<LifeMark> {
+    visible
+        .into_iter()
+        .map(|(change, value)| {
+            let text = text(&value);
+            let deleted = text.starts_with('d');
+            let reason = text.get(1..).unwrap_or_default().to_owned();
+            LifeMark {
+                deleted,
+                reason,
+                dot: change.dot,
+                hlc: change.hlc,
+            }
+        })
+        .collect()
+}
+
+/// The edits that race a standing delete: changes of fields that are neither causes nor effects of one.
+fn unseen_by_delete(document: &Document, life: &[LifeMark]) -> Vec<Candidate> {
+    let deletes: BTreeSet<Dot> = life
+        .iter()
+        .filter(|mark| mark.deleted)
+        .map(|mark| mark.dot)
+        .collect();
+    if deletes.is_empty() || document.heads().iter().all(|head| deletes.contains(head)) {
+        return Vec::new();
+    }
+    let delete_hashes: Vec<ChangeHash> = deletes
+        .iter()
+        .filter_map(|&dot| document.index.find(dot))
+        .map(|change| change.hash)
+        .collect();
+    let seen = causes(document, &delete_hashes);
+    let mut effects: BTreeSet<ChangeHash> = delete_hashes.into_iter().collect();
+    let mut unseen = Vec::new();
+    for change in document.index.iter() {
+        if seen.contains(&change.hash) || effects.contains(&change.hash) {
+            continue;
+        }
+        if change.deps.iter().any(|dep| effects.contains(dep)) {
+            effects.insert(change.hash);
+        } else if edits_a_field(document, change.hash) {
+            let edit = Candidate {
+                value: Value::Bool(false),
+                dot: change.dot,
+                hlc: change.hlc,
+                answer: None,
+            };
+            unseen.push(edit);
+        }
+    }
+    unseen.sort_by_key(|candidate| candidate.dot);
+    unseen
+}
+
+/// The changes that come before any of `of`.
+fn causes(document: &Document, of: &[ChangeHash]) -> BTreeSet<ChangeHash> {
+    let deps: BTreeMap<ChangeHash, &[ChangeHash]> = document
+        .index
+        .iter()
+        .map(|change| (change.hash, change.deps.as_slice()))
+        .collect();
+    let mut seen = BTreeSet::new();
+    let mut open: Vec<ChangeHash> = of
+        .iter()
+        .flat_map(|hash| deps.get(hash))
+        .copied()
+        .flatten()
+        .copied()
+        .collect();
+    while let Some(hash) = open.pop() {
+        if seen.insert(hash) {
+            open.extend(deps.get(&hash).copied().into_iter().flatten());
+        }
+    }
+    seen
+}
+
+fn edits_a_field(document: &Document, hash: ChangeHash) -> bool {
+    let Some(change) = document.doc.get_change_by_hash(&hash) else {
+        return false;
+    };
+    change.decode().operations.iter().any(|op| match &op.key {
+        MapKey::Map(key) => key.as_str() != keys::LIFE,
+        MapKey::Seq(_) => false,
+    })
+}

@@ -1,0 +1,76 @@
+//! `review`: concurrent, differing values wait for a person.
+//!
+//! The value that `lww` would choose is shown meanwhile. The answer is an ordinary write that has seen all
+//! candidates and so supersedes them; it stands under any later sync until somebody writes again. Equal
+//! values open nothing. Two people who answer at once have both decided: the later answer stands, both
+//! stay in the history, and no new review opens.
+
+use super::{Merged, Record, lww};
+use crate::ident::Dot;
+use crate::resolution::{Candidate, Review, ReviewId, ReviewSubject};
+use crate::schema::Field;
+
+pub(super) fn merge(candidates: &[Candidate], field: &Field, record: &Record<'_>) -> Merged {
+    let mut merged = lww::merge(candidates);
+    let Some(winner) = &merged.winner else {
+        return merged;
+    };
+    if let Some(note) = &winner.answer {
+        merged.why = match note.as_str() {
+            "" => "a person decided in a review".to_owned(),
+            note => format!("a person decided in a review: {note}"),
+        };
+    }
+    if !is_conflict(candidates) {
+        return merged;
+    }
+    let review = Review {
+        id: name(
+            record,
+            &field.key,
+            candidates.iter().map(|candidate| candidate.dot),
+        ),
+        subject: ReviewSubject::Field {
+            key: field.key.clone(),
+        },
+        candidates: lww::ranked(candidates),
+        provisional: winner.dot,
+    };
+    merged.why = format!(
+        "{} concurrent writes differ and wait for a person; until then the latest, of {}, is shown",
+        candidates.len(),
+        winner.hlc
+    );
+    merged.review = Some(review);
+    merged
+}
+
+fn is_conflict(candidates: &[Candidate]) -> bool {
+    let differ = candidates
+        .iter()
+        .any(|candidate| candidate.value != candidates[0].value);
+    let all_answers = candidates
+        .iter()
+        .all(|candidate| candidate.answer.is_some());
+    differ && !all_answers
+}
+
+/// The name of a review: the same wherever the same dots conflict over the same thing.
+pub(super) fn name(
+    record: &Record<'_>,
+    subject: &str,
+    dots: impl Iterator<Item = Dot>,
+) -> ReviewId {
+    let mut dots: Vec<Dot> = dots.collect();
+    dots.sort_unstable();
+    let mut hasher = blake3::Hasher::new_derive_key("fieldmesh review v1");
+    for part in [record.collection, record.id, subject] {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    for dot in dots {
+        hasher.update(&dot.log.0);
+        hasher.update(&dot.seq.to_le_bytes());
+    }
+    ReviewId(hex::encode(&hasher.finalize().as_bytes()[..8]))
+}
