@@ -1,1 +1,13 @@
-fn main(){}
+//! Black-box tests: the real binary, real sockets, real files.
+
+mod support;
+
+mod convergence;
+mod crash;
+mod demo;
+mod discovery;
+mod faults;
+mod http;
+mod strangers;
+mod terminal;
+mod tidy;

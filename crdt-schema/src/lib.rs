@@ -11,7 +11,9 @@
 pub mod document;
 pub mod hlc;
 pub mod ident;
+pub mod intent;
 mod merge;
+pub mod nearest;
 pub mod op;
 pub mod resolution;
 pub mod schema;

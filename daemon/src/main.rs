@@ -1,1 +1,7 @@
-fn main(){}
+//! The `fieldmesh` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    fieldmesh::cli::main()
+}

@@ -35,7 +35,7 @@ pub struct Collection {
 pub struct Field {
     /// The name that people and programs use.
     pub name: String,
-    /// The key that documents and change sets use; the name at the field's birth, unchanged by renames.
+    /// The key that documents and change sets use; the name at its birth, unchanged by renames.
     pub key: String,
     /// Its type.
     pub kind: FieldType,
@@ -81,10 +81,29 @@ pub enum FieldType {
     /// A set of values.
     Set {
         /// What its elements are: `Text`, `Integer`, `Date` or `Choice`.
-        of: Box<FieldType>,
+        of: Box<Self>,
     },
     /// Any JSON, kept and replaced as a whole.
     Json,
+}
+
+impl FieldType {
+    /// The type's name in schema files.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Integer => "integer",
+            Self::Number => "number",
+            Self::Bool => "bool",
+            Self::Choice { .. } => "choice",
+            Self::Date => "date",
+            Self::DateTime => "datetime",
+            Self::Ref { .. } => "ref",
+            Self::Counter => "counter",
+            Self::Set { .. } => "set",
+            Self::Json => "json",
+        }
+    }
 }
 
 /// How concurrent writes of one field merge.
@@ -146,10 +165,33 @@ pub struct FieldError {
     pub message: String,
 }
 
+impl FieldError {
+    /// An error of the field of that name. The name may be anything that a client sent.
+    pub fn new(field: &str, code: &str, message: impl Into<String>) -> Self {
+        let name: String = field.chars().take(POINTER_CHARS_MAX).collect();
+        let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+        Self {
+            pointer,
+            code: code.to_owned(),
+            message: message.into(),
+        }
+    }
+}
+
+/// How much of an unknown field's name an error repeats.
+const POINTER_CHARS_MAX: usize = 80;
+
 impl Schema {
     /// The collection of that name.
     pub fn collection(&self, name: &str) -> Option<&Collection> {
         self.collections.get(name)
+    }
+}
+
+impl Field {
+    /// Whether it holds one value that writes replace, rather than a sum or a set.
+    pub fn is_register(&self) -> bool {
+        !matches!(self.kind, FieldType::Counter | FieldType::Set { .. })
     }
 }
 

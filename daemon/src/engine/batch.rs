@@ -298,3 +298,18 @@ pub struct Fetched {
     /// Whether the store's end was reached.
     pub end: bool,
 }
+
+/// What the engine needs of the store to start.
+#[derive(Clone, Debug, Default)]
+pub struct Opening {
+    /// How far every log is held.
+    pub frontier: Vec<FrontierRow>,
+    /// The logs that this incarnation writes, at most one for each space.
+    pub own_logs: Vec<LogHeader>,
+    /// What is known of the peers.
+    pub peers: Vec<PeerRow>,
+    /// The greatest timestamp in our own logs.
+    pub last_hlc: Timestamp,
+    /// The last arrival.
+    pub arrival: Arrival,
+}

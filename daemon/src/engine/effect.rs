@@ -108,6 +108,13 @@ impl CloseReason {
         }
     }
 
+    /// The code of a refusal that a peer names, if it is one that we know.
+    pub fn refusal_code(code: &str) -> Option<&'static str> {
+        ["version", "other_organisation", "wrong_secret", "protocol"]
+            .into_iter()
+            .find(|known| *known == code)
+    }
+
     /// Whether dialling the same peer again soon is pointless.
     pub fn is_refusal(&self) -> bool {
         matches!(

@@ -59,9 +59,14 @@ pub struct Spread {
 impl Fleet {
     /// Where the state with these document heads is known to be held.
     pub fn spread(&self, heads: &[Dot]) -> Spread {
-        let mut spread = Spread { shared: 0, synced: false };
+        let mut spread = Spread {
+            shared: 0,
+            synced: false,
+        };
         for peer in self.peers.values() {
-            let holds = heads.iter().all(|dot| peer.held.get(&dot.log).is_some_and(|&seq| seq >= dot.seq));
+            let holds = heads
+                .iter()
+                .all(|dot| peer.held.get(&dot.log).is_some_and(|&seq| seq >= dot.seq));
             if holds {
                 spread.shared += 1;
                 spread.synced |= peer.hub;

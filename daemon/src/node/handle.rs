@@ -107,10 +107,12 @@ impl Handle {
     }
 
     fn send(&self, command: Command) -> Result<(), CommandError> {
-        self.commands.try_send(command).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => CommandError::Busy,
-            mpsc::error::TrySendError::Closed(_) => CommandError::Stopping,
-        })
+        self.commands
+            .try_send(command)
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => CommandError::Busy,
+                mpsc::error::TrySendError::Closed(_) => CommandError::Stopping,
+            })
     }
 
     /// The store's last committed state. Reads block the thread: call them from a blocking task.

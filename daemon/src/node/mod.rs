@@ -1,3 +1,191 @@
-//! CONTRACT (implementation in progress): the one loop that joins engine, store, network and clock.
+//! The node: the one loop that joins the engine, the store, the network and the clock.
+//!
+//! The engine decides, everything else carries out. The loop's order within a turn is fixed: finished
+//! commits first (they free waiting clients), then fetches, then local commands, then the network, so
+//! local work goes before remote work. After every input the engine's effects are drained to the last one
+//! before the next input is taken.
+//!
+//! The loop never blocks: the store writes on a thread of its own ([`writer`]), reads for peers run on
+//! blocking tasks, and the network is a task behind bounded channels.
 
+mod clock;
 pub mod handle;
+mod runtime;
+mod witness;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crdt_schema::ident::DeviceId;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::config::{Config, KEY_FILE};
+use crate::engine::{Engine, EngineConfig};
+use crate::net::identity::{Identity, IdentityError};
+use crate::net::{self, NetConfig, NetError};
+use crate::store::{Store, StoreError, StoreOptions};
+use crate::wire::chain::JoinSecret;
+
+use clock::Clock;
+use handle::{Handle, NetStatus, NodeFacts};
+use runtime::Runtime;
+use witness::Witness;
+use writer::Writer;
+
+/// How many commands may wait for the loop; one more is told that the daemon is busy.
+const COMMANDS_MAX: usize = 1024;
+
+/// The store's page cache: small, because phones are, and the system caches the file as well.
+const CACHE_BYTES: usize = 16 << 20;
+
+/// Why a node could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The network.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// The device's key.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// A file beside the store, or the system's randomness.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+}
+
+/// A running node.
+#[derive(Debug)]
+pub struct Node {
+    /// The way in for the API.
+    pub handle: Handle,
+    /// Tells the loop to stop; dropping it does so too.
+    pub stop: oneshot::Sender<()>,
+    /// Ends when the loop has ended. `Err` says what broke.
+    pub task: tokio::task::JoinHandle<Result<(), String>>,
+}
+
+/// Opens the store, binds the network and starts the loop.
+///
+/// # Errors
+/// Nothing is left running after an error.
+pub async fn start(config: &Config) -> Result<Node, NodeError> {
+    let identity = Identity::load_or_create(&config.dir.join(KEY_FILE))?;
+    let device = identity.device();
+    let schema = Arc::new(config.schema.clone());
+    let options = StoreOptions {
+        organisation: config.organisation,
+        signer: identity.signing_key().clone(),
+        schema: schema.clone(),
+        cache_bytes: CACHE_BYTES,
+        new_store_id: random("drawing a store id")?,
+    };
+    let path = config.dir.join("store.redb");
+    let mut store = tokio::task::block_in_place(|| Store::open_file(&path, options))?;
+    let witness = reconcile_witness(&mut store, &config.dir)?;
+    let opening = store.opening()?;
+    let arrival = opening.arrival;
+    let reader = store.reader();
+
+    let net_config = NetConfig {
+        listen: config.listen.clone(),
+        peers: config.peers.clone(),
+        mdns: config.mdns,
+        metered: config.metered,
+    };
+    let peer_id = identity.peer_id().to_string();
+    let (net, listening) = net::start(&identity, net_config).await?;
+    let listening: Vec<String> = listening.iter().map(ToString::to_string).collect();
+    tracing::info!(%device, ?listening, "node started");
+
+    let engine_config = EngineConfig {
+        organisation: config.organisation,
+        device,
+        name: config.name.clone(),
+        hub: config.hub,
+        join_secret: JoinSecret(config.join_secret),
+        schema_version: schema.version,
+    };
+    let mut engine = Engine::new(engine_config, opening, random("seeding the engine")?);
+    let clock = Clock::start();
+    let (writer, reports) = Writer::start(store, witness);
+    let (command_sender, commands) = mpsc::channel(COMMANDS_MAX);
+    let fleet = watch::channel(engine.fleet().unwrap_or_default());
+    let net_status = watch::channel(Arc::new(NetStatus {
+        listening,
+        ..NetStatus::default()
+    }));
+    let arrivals = watch::channel(arrival);
+    let handle = Handle {
+        commands: command_sender,
+        reader: reader.clone(),
+        facts: Arc::new(facts(config, device, peer_id, &clock)),
+        schema,
+        fleet: fleet.1,
+        net: net_status.1,
+        arrival: arrivals.1,
+    };
+    let (stop, stopped) = oneshot::channel();
+    let runtime = Runtime::new(runtime::Parts {
+        engine,
+        clock,
+        writer,
+        reports,
+        reader,
+        commands,
+        net,
+        fleet: fleet.0,
+        net_status: net_status.0,
+        arrivals: arrivals.0,
+    });
+    let task = tokio::spawn(runtime.run(stopped));
+    Ok(Node { handle, stop, task })
+}
+
+fn facts(config: &Config, device: DeviceId, peer_id: String, clock: &Clock) -> NodeFacts {
+    NodeFacts {
+        organisation: config.organisation,
+        device,
+        name: config.name.clone(),
+        hub: config.hub,
+        peer_id,
+        started_ms: clock.now().unix_ms,
+    }
+}
+
+fn random<const N: usize>(what: &str) -> Result<[u8; N], NodeError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| NodeError::System {
+        what: what.to_owned(),
+        source: error.into(),
+    })?;
+    Ok(bytes)
+}
+
+/// Compares the store with the witness beside it. A store that went back in time, or that was copied from
+/// elsewhere, gets new logs: writing on in the old ones would give two histories the same positions.
+fn reconcile_witness(store: &mut Store, dir: &Path) -> Result<Witness, NodeError> {
+    let witness = Witness::at(dir.join("witness"));
+    let identity = store.identity()?;
+    if let Some(doubt) = witness.doubt(identity) {
+        tracing::warn!(
+            doubt,
+            "the store is not the one last written here: beginning new logs"
+        );
+        store.begin_incarnation()?;
+    }
+    witness
+        .record(store.identity()?)
+        .map_err(|source| NodeError::System {
+            what: format!("writing {}", witness.path().display()),
+            source,
+        })?;
+    Ok(witness)
+}

@@ -1,30 +1,99 @@
-//! CONTRACT (implementation in progress): the durable store, over a file or any redb backend.
-#![allow(missing_docs, unused_variables, clippy::todo)]
+//! The durable store: logs, documents and views in one database, over a file or any redb backend.
+//!
+//! Invariants:
+//! - One call of [`Store::commit`] is one durable transaction: entries, frontier, documents, views
+//!   and reviews change together or not at all. One-phase commits: checksums and peers repair what
+//!   a disk that lies about its writes may lose.
+//! - Logs are held as prefixes that end at signed points, in an order of arrival that has causes
+//!   before effects.
+//! - Every row that is read as data has a checksum of ours. Documents are derived from the log and
+//!   views from documents, so either can be rebuilt.
+//! - A failed write, a full disk among them, needs no restart: the database is opened anew.
+//! - Nothing in memory grows with the number of records.
+//!
+//! The store does not verify what peers send, knows no sessions, and reads neither clock nor
+//! randomness.
 
-use std::sync::Arc;
+mod author;
+mod commit;
+mod database;
+mod feed;
+mod heal;
+mod log;
+mod meta;
+mod open;
+mod pack;
+mod read;
+mod record;
+mod retry;
+mod rows;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod trouble;
 
-use crdt_schema::document::Document;
-use crdt_schema::hlc::Timestamp;
-use crdt_schema::ident::{Dot, LogId, OrganisationId, RecordKey, SpaceName};
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crdt_schema::ident::{DeviceId, Dot, OrganisationId, RecordKey, SpaceName};
 use crdt_schema::op::ChangeSet;
-use crdt_schema::resolution::{RecordView, Review};
+use crdt_schema::resolution::RecordView;
 use crdt_schema::schema::Schema;
+use redb::{DatabaseError, StorageBackend};
 
-use crate::engine::batch::{Arrival, Batch, CommitReport, Fetched, FrontierRow, Held, LogHeader, PeerRow};
+pub use crate::engine::batch::Opening;
+use crate::engine::batch::{Arrival, Batch, CommitReport, LogHeader};
 
-/// Why the store could not be opened or read. Every message names the place, the cause and the remedy.
+use commit::Facts;
+use database::{Ending, Handle, Make};
+
+/// Why the store could not be opened or read. Every message names the place, the cause and the
+/// remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    /// Another process has it.
     #[error("{path}: another process has this store open; stop it first, or use another --dir")]
-    InUse { path: String },
-    #[error("{path} has format {found}, newer than the {known} that this version reads; upgrade fieldmesh")]
-    NewerFormat { path: String, found: u32, known: u32 },
+    InUse {
+        /// The store.
+        path: String,
+    },
+    /// A later version of this program wrote it.
+    #[error(
+        "{path} has format {found}, newer than the {known} that this version reads; upgrade fieldmesh"
+    )]
+    NewerFormat {
+        /// The store.
+        path: String,
+        /// Its format.
+        found: u32,
+        /// The newest format that this version reads.
+        known: u32,
+    },
+    /// It is somebody else's.
     #[error("{path} belongs to organisation {found}, not {expected}")]
-    OtherOrganisation { path: String, found: OrganisationId, expected: OrganisationId },
-    #[error("{path} is damaged: {detail}; move it aside and start again: the entries come back from the other devices")]
-    Damaged { path: String, detail: String },
+    OtherOrganisation {
+        /// The store.
+        path: String,
+        /// Whose it is.
+        found: OrganisationId,
+        /// Whose it should be.
+        expected: OrganisationId,
+    },
+    /// It does not read back as it was written.
+    #[error(
+        "{path} is damaged: {detail}; move it aside and start again: the entries come back from the other devices"
+    )]
+    Damaged {
+        /// The store.
+        path: String,
+        /// What is damaged.
+        detail: String,
+    },
+    /// No space is left for it.
     #[error("the disk is full: {0}")]
     DiskFull(String),
+    /// Any other failure.
     #[error("the store failed: {0}")]
     Failed(String),
 }
@@ -32,72 +101,213 @@ pub enum StoreError {
 /// Fixed facts the store needs.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
+    /// Whose the store is.
     pub organisation: OrganisationId,
     /// Signs the ends of our own logs.
     pub signer: ed25519_dalek::SigningKey,
+    /// Records are shown and checked under it.
     pub schema: Arc<Schema>,
     /// Page cache, in bytes.
     pub cache_bytes: usize,
+    /// Names the store if it is made now: random bytes.
+    pub new_store_id: [u8; 16],
 }
 
-/// What the engine needs to start.
-#[derive(Clone, Debug, Default)]
-pub struct Opening {
-    pub frontier: Vec<FrontierRow>,
-    /// The logs that this incarnation writes, at most one for each space.
-    pub own_logs: Vec<LogHeader>,
-    pub peers: Vec<PeerRow>,
-    /// The greatest timestamp in our own logs.
-    pub last_hlc: Timestamp,
-    pub arrival: Arrival,
-}
-
+/// The store's writer. There is one for each database.
 #[derive(Debug)]
-pub struct Store {}
+pub struct Store {
+    handle: Arc<Handle>,
+    options: StoreOptions,
+    /// The last arrival that was seen, for reports of failed commits.
+    arrival: Arrival,
+}
 
 impl Store {
-    pub fn open(backend: impl redb::StorageBackend, options: StoreOptions) -> Result<Self, StoreError> { todo!() }
-    pub fn open_file(path: &std::path::Path, options: StoreOptions) -> Result<Self, StoreError> { todo!() }
-    /// Writes all batches in one durable transaction; a batch that must be refused is left out of it and
-    /// says so in its outcome. If the transaction itself fails, every outcome says so.
-    pub fn commit(&mut self, batches: Vec<Batch>) -> CommitReport { todo!() }
-    pub fn reader(&self) -> Reader { todo!() }
-    pub fn opening(&self) -> Result<Opening, StoreError> { todo!() }
+    /// Opens or makes a store over `backend`, which is used up: a failed write cannot be recovered
+    /// from. See [`Store::open_with`].
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub fn open(backend: impl StorageBackend, options: StoreOptions) -> Result<Self, StoreError> {
+        let backend = Mutex::new(Some(backend));
+        Self::open_with(
+            move || {
+                let mut backend = backend.lock().unwrap_or_else(PoisonError::into_inner);
+                backend
+                    .take()
+                    .ok_or_else(|| io::Error::other("the backend cannot be opened twice"))
+            },
+            options,
+        )
+    }
+
+    /// Opens or makes a store over the backend that `make_backend` gives. It is asked again after a
+    /// failed write, when the backend before it has been closed.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub fn open_with<B: StorageBackend>(
+        make_backend: impl Fn() -> io::Result<B> + Send + Sync + 'static,
+        options: StoreOptions,
+    ) -> Result<Self, StoreError> {
+        let make: Make = Box::new(move |builder| {
+            builder.create_with_backend(make_backend().map_err(DatabaseError::from)?)
+        });
+        Self::prepare(Handle::open(None, options.cache_bytes, make)?, options)
+    }
+
+    /// Opens or makes a store in a file.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub fn open_file(path: &Path, options: StoreOptions) -> Result<Self, StoreError> {
+        let file = path.to_owned();
+        let is_new = !file.exists();
+        let make: Make = Box::new({
+            let file = file.clone();
+            move |builder| builder.create(&file)
+        });
+        let store = Self::prepare(
+            Handle::open(Some(file), options.cache_bytes, make)?,
+            options,
+        )?;
+        if is_new {
+            sync_parent(path)
+                .map_err(|error| StoreError::Failed(format!("{}: {error}", path.display())))?;
+        }
+        Ok(store)
+    }
+
+    fn prepare(handle: Handle, options: StoreOptions) -> Result<Self, StoreError> {
+        open::prepare(&handle, &options)?;
+        let arrival = handle.read(open::last_arrival)?;
+        Ok(Self {
+            handle: Arc::new(handle),
+            options,
+            arrival,
+        })
+    }
+
+    /// Writes all batches in one durable transaction; a batch that must be refused is left out of
+    /// it and says so in its outcome. If the transaction itself fails, every outcome says so.
+    pub fn commit(&mut self, batches: Vec<Batch>) -> CommitReport {
+        let facts = Facts {
+            organisation: self.options.organisation,
+            signer: &self.options.signer,
+            schema: &self.options.schema,
+        };
+        match self.handle.write(|tx| commit::commit(tx, facts, &batches)) {
+            Ok(report) => {
+                self.arrival = report.arrival;
+                report
+            }
+            Err(trouble) => {
+                let fault = trouble.fault();
+                tracing::error!(%fault, "a commit failed");
+                commit::failed_report(&batches, &fault, self.arrival)
+            }
+        }
+    }
+
+    /// Reads of the last committed state.
+    pub fn reader(&self) -> Reader {
+        Reader {
+            handle: Arc::clone(&self.handle),
+        }
+    }
+
+    /// What the engine needs to start.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn opening(&self) -> Result<Opening, StoreError> {
+        let device = DeviceId(self.options.signer.verifying_key().to_bytes());
+        self.handle.read(|tx| open::opening(tx, device))
+    }
+
     /// Forgets which logs are our own, so that the next write begins new ones.
-    pub fn begin_incarnation(&mut self) -> Result<(), StoreError> { todo!() }
-    /// Random identity of this store file, and how many transactions it has committed: what a witness
-    /// outside the file is compared with.
-    pub fn identity(&self) -> Result<StoreIdentity, StoreError> { todo!() }
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn begin_incarnation(&mut self) -> Result<(), StoreError> {
+        let result = self.handle.write(|tx| {
+            tx.open_table(tables::OWN_LOGS)?.retain(|_, _| false)?;
+            meta::count_commit(tx, 0)?;
+            Ok(Ending::Commit(()))
+        });
+        result.map_err(|trouble| self.handle.explain(trouble))
+    }
+
+    /// Random identity of this store file, and how many transactions it has committed: what a
+    /// witness outside the file is compared with.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn identity(&self) -> Result<StoreIdentity, StoreError> {
+        self.handle.read(meta::identity)
+    }
 }
 
+/// Makes a new file's name durable. Its content is durable since the first commit.
+fn sync_parent(path: &Path) -> io::Result<()> {
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    std::fs::File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()
+}
+
+/// A record's entity tag: a digest of its document's heads.
+fn etag(heads: &[Dot]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for head in heads {
+        hasher.update(&head.log.0);
+        hasher.update(&head.seq.to_le_bytes());
+    }
+    hex::encode(&hasher.finalize().as_bytes()[..8])
+}
+
+/// Which store file this is, and how old.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreIdentity {
+    /// Random bytes drawn when it was made.
     pub store: [u8; 16],
+    /// How many transactions it has committed.
     pub commits: u64,
 }
 
 /// A record as it is stored and shown.
 #[derive(Clone, Debug)]
 pub struct StoredRecord {
+    /// The record.
     pub key: RecordKey,
+    /// How it is shown.
     pub view: RecordView,
     /// A digest of the document's heads: changes with every change of the record.
     pub etag: String,
 }
 
+/// Which records to list.
 #[derive(Clone, Debug)]
 pub struct ListQuery {
+    /// The space.
     pub space: SpaceName,
+    /// The collection.
     pub collection: String,
     /// Start after this id, in byte order.
     pub after: Option<String>,
+    /// Most records to return.
     pub limit: usize,
     /// Deleted records are left out otherwise; contested ones never are.
     pub deleted: bool,
 }
 
+/// One page of a list.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
+    /// The records, by id.
     pub records: Vec<StoredRecord>,
     /// Where the next page starts after, if there is one.
     pub next: Option<String>,
@@ -106,36 +316,31 @@ pub struct Page {
 /// One change set in arrival order.
 #[derive(Clone, Debug)]
 pub struct FeedItem {
+    /// Its arrival.
     pub arrival: Arrival,
+    /// How its log begins.
     pub header: LogHeader,
+    /// Its position in the log.
     pub seq: u64,
+    /// The change set.
     pub set: ChangeSet,
 }
 
+/// How much there is of everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// (space, collection) → records alive or contested, records deleted.
     pub records: Vec<(SpaceName, String, u64, u64)>,
+    /// Open reviews.
     pub reviews: u64,
+    /// Entries of all logs.
     pub entries: u64,
-    /// Size of the store file, in bytes.
+    /// Size of the store file, in bytes; 0 if the store is not in a file.
     pub bytes: u64,
 }
 
 /// Reads of the store's last committed state. Cheap to clone; safe to use from any thread.
 #[derive(Clone, Debug)]
-pub struct Reader {}
-
-impl Reader {
-    pub fn get(&self, key: &RecordKey) -> Result<Option<StoredRecord>, StoreError> { todo!() }
-    pub fn list(&self, query: &ListQuery, keep: &dyn Fn(&RecordView) -> bool) -> Result<Page, StoreError> { todo!() }
-    pub fn document(&self, key: &RecordKey) -> Result<Option<Document>, StoreError> { todo!() }
-    pub fn reviews(&self) -> Result<Vec<(RecordKey, Review)>, StoreError> { todo!() }
-    pub fn entry(&self, dot: Dot) -> Result<Option<(LogHeader, ChangeSet)>, StoreError> { todo!() }
-    pub fn header(&self, log: LogId) -> Result<Option<LogHeader>, StoreError> { todo!() }
-    /// Up to `limit` change sets after `after`, oldest arrival first.
-    pub fn feed(&self, after: Arrival, limit: usize) -> Result<Vec<FeedItem>, StoreError> { todo!() }
-    pub fn fetch(&self, after: Arrival, known: &Held, bytes_max: usize) -> Result<Fetched, StoreError> { todo!() }
-    pub fn arrival(&self) -> Result<Arrival, StoreError> { todo!() }
-    pub fn counts(&self) -> Result<Counts, StoreError> { todo!() }
+pub struct Reader {
+    handle: Arc<Handle>,
 }

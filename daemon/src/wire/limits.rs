@@ -40,3 +40,10 @@ pub const TEXT_BYTES_MAX: usize = 64 << 10;
 
 /// Longest name of a person or device, in bytes.
 pub const NAME_BYTES_MAX: usize = 128;
+
+/// Most logs whose headers one direction of a session remembers: about 5 MB of the longest ones. Both
+/// sides forget all of them when one more comes.
+pub const HEADERS_MAX: usize = 16_384;
+
+/// Longest code or text in BYE, in bytes. Longer ones are cut by their sender.
+pub const BYE_BYTES_MAX: usize = 512;

@@ -1,10 +1,15 @@
-//! CONTRACT (codec in progress): what peers say to each other.
+//! What peers say to each other, and the bytes of every message but DATA.
+//!
+//! A frame is a tag byte and a body; [`super::frame`] adds compression and memory. Lists are bounded,
+//! and ascending where a receiver relies on it. What a message means is the engine's affair.
 
 use crdt_schema::ident::{LogId, SpaceName};
 
-use crate::engine::batch::Run;
-
 use super::WireError;
+use super::codec::{Reader, Writer};
+pub use super::frame::{FrameDecoder, FrameEncoder};
+use super::limits::{ACK_ROWS_MAX, BYE_BYTES_MAX, FRONT_ROWS_MAX, NAME_BYTES_MAX, SPACES_MAX};
+use crate::engine::batch::Run;
 
 /// The protocol version in HELLO. Peers with another one are refused with an explanation.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -55,7 +60,7 @@ pub enum Message {
     Hello(Hello),
     /// Sent once the peer's HELLO has been accepted: what people call this device.
     Name(String),
-    /// The opening frontier of one space whose roots differ. `last` ends the opening.
+    /// Part of the opening frontier of one space whose roots differ.
     Front {
         /// The space.
         space: SpaceName,
@@ -80,24 +85,156 @@ pub enum Message {
     },
 }
 
-/// Encodes one side's messages into frames. Holds the compression stream of this direction.
-#[derive(Debug)]
-pub struct FrameEncoder {}
+const HELLO_TAG: u8 = 1;
+const NAME_TAG: u8 = 2;
+const FRONT_TAG: u8 = 3;
+const FRONT_END_TAG: u8 = 4;
+pub(super) const DATA_TAG: u8 = 5;
+const ACK_TAG: u8 = 6;
+const WANT_TAG: u8 = 7;
+const BYE_TAG: u8 = 8;
 
-/// Decodes the other side's frames. Holds the decompression stream of that direction, capped.
-#[derive(Debug)]
-pub struct FrameDecoder {}
-
-#[allow(unused_variables, missing_docs, clippy::todo)]
-impl FrameEncoder {
-    pub fn new() -> Self { todo!() }
-    /// The frame of a message, without its length prefix.
-    pub fn encode(&mut self, message: &Message) -> Vec<u8> { todo!() }
+/// The frame of any message but DATA, whose body depends on what was sent before: of that, the tag only.
+pub(super) fn write_plain(message: &Message) -> Vec<u8> {
+    let mut writer = Writer::new();
+    match message {
+        Message::Hello(hello) => write_hello(&mut writer, hello),
+        Message::Name(name) => {
+            writer.byte(NAME_TAG);
+            writer.text(cut(name, NAME_BYTES_MAX));
+        }
+        Message::Front { space, rows } => {
+            writer.byte(FRONT_TAG);
+            writer.text(space.as_str());
+            writer.count(rows.len());
+            for row in rows {
+                writer.raw(&row.log.0);
+                writer.varint(row.seq);
+                writer.raw(&row.chain_tag);
+            }
+        }
+        Message::FrontEnd => writer.byte(FRONT_END_TAG),
+        Message::Data(_) => writer.byte(DATA_TAG),
+        Message::Ack(rows) => {
+            writer.byte(ACK_TAG);
+            writer.count(rows.len());
+            for (log, seq) in rows {
+                writer.raw(&log.0);
+                writer.varint(*seq);
+            }
+        }
+        Message::Want => writer.byte(WANT_TAG),
+        Message::Bye { code, text } => {
+            writer.byte(BYE_TAG);
+            writer.text(cut(code, BYE_BYTES_MAX));
+            writer.text(cut(text, BYE_BYTES_MAX));
+        }
+    }
+    writer.into_bytes()
 }
 
-#[allow(unused_variables, missing_docs, clippy::todo)]
-impl FrameDecoder {
-    pub fn new() -> Self { todo!() }
-    /// The message in a frame. Any error is the peer's fault and ends the session.
-    pub fn decode(&mut self, frame: &[u8]) -> Result<Message, WireError> { todo!() }
+fn write_hello(writer: &mut Writer, hello: &Hello) {
+    writer.byte(HELLO_TAG);
+    writer.varint(u64::from(hello.version));
+    writer.raw(&hello.organisation_tag);
+    writer.raw(&hello.proof);
+    writer.flag(hello.hub);
+    writer.varint(u64::from(hello.schema_version));
+    writer.count(hello.spaces.len());
+    for space in &hello.spaces {
+        writer.raw(&space.tag);
+        writer.raw(&space.root);
+        writer.varint(space.count);
+    }
+}
+
+/// The longest beginning of `text` that has at most `limit` bytes and ends between characters.
+fn cut(text: &str, limit: usize) -> &str {
+    let whole = |end: &usize| text.is_char_boundary(*end);
+    let end = (0..=limit.min(text.len())).rev().find(whole).unwrap_or(0);
+    &text[..end]
+}
+
+/// Reads the body of any message but DATA.
+pub(super) fn read_plain(tag: u8, body: &[u8]) -> Result<Message, WireError> {
+    let mut reader = Reader::new(body);
+    let message = match tag {
+        HELLO_TAG => return read_hello(reader).map(Message::Hello),
+        NAME_TAG => Message::Name(reader.text("device name", NAME_BYTES_MAX)?.to_owned()),
+        FRONT_TAG => read_front(&mut reader)?,
+        FRONT_END_TAG => Message::FrontEnd,
+        ACK_TAG => read_ack(&mut reader)?,
+        WANT_TAG => Message::Want,
+        BYE_TAG => Message::Bye {
+            code: reader.text("code of bye", BYE_BYTES_MAX)?.to_owned(),
+            text: reader.text("text of bye", BYE_BYTES_MAX)?.to_owned(),
+        },
+        _ => return Err(WireError::Malformed("message tag")),
+    };
+    reader.finish("message: bytes after its end")?;
+    Ok(message)
+}
+
+/// Of another version only the version can be understood, and is all that the refusal needs: the other
+/// fields are then empty.
+fn read_hello(mut reader: Reader<'_>) -> Result<Hello, WireError> {
+    let mut hello = Hello {
+        version: reader.varint_u32("protocol version")?,
+        organisation_tag: [0; 8],
+        proof: [0; 32],
+        hub: false,
+        schema_version: 0,
+        spaces: Vec::new(),
+    };
+    if hello.version != PROTOCOL_VERSION {
+        return Ok(hello);
+    }
+    hello.organisation_tag = reader.array("organisation tag")?;
+    hello.proof = reader.array("proof")?;
+    hello.hub = reader.flag("hub flag")?;
+    hello.schema_version = reader.varint_u32("schema version")?;
+    for _ in 0..reader.count("number of spaces", SPACES_MAX)? {
+        hello.spaces.push(SpaceRoot {
+            tag: reader.array("space tag")?,
+            root: reader.array("space root")?,
+            count: reader.varint("number of entries")?,
+        });
+    }
+    if !hello.spaces.is_sorted_by(|a, b| a.tag < b.tag) {
+        return Err(WireError::Malformed("hello: spaces not in ascending order"));
+    }
+    reader.finish("hello: bytes after its end")?;
+    Ok(hello)
+}
+
+fn read_front(reader: &mut Reader<'_>) -> Result<Message, WireError> {
+    let space = SpaceName::new(reader.text("space name", SpaceName::BYTES_MAX)?)
+        .map_err(|_| WireError::Malformed("space name"))?;
+    let mut rows: Vec<FrontRow> = Vec::new();
+    for _ in 0..reader.count("number of frontier rows", FRONT_ROWS_MAX)? {
+        rows.push(FrontRow {
+            log: LogId(reader.array("log")?),
+            seq: reader.varint("sequence number")?,
+            chain_tag: reader.array("chain tag")?,
+        });
+    }
+    if !rows.is_sorted_by(|a, b| a.log < b.log) {
+        return Err(WireError::Malformed("front: rows not in ascending order"));
+    }
+    if rows.iter().any(|row| row.seq == 0) {
+        return Err(WireError::Malformed("front: sequence number 0"));
+    }
+    Ok(Message::Front { space, rows })
+}
+
+fn read_ack(reader: &mut Reader<'_>) -> Result<Message, WireError> {
+    let count = reader.count("number of acknowledged logs", ACK_ROWS_MAX)?;
+    let mut rows = Vec::with_capacity(count);
+    for _ in 0..count {
+        rows.push((
+            LogId(reader.array("log")?),
+            reader.varint("sequence number")?,
+        ));
+    }
+    Ok(Message::Ack(rows))
 }

@@ -1,9 +1,23 @@
-//! CONTRACT (in progress): messages and their canonical encoding. Pure.
+//! What peers say to each other: messages, frames, change sets, and their canonical bytes.
+//!
+//! Everything a peer sends is read through [`codec::Reader`], which checks every length against a named
+//! limit before it takes memory. A change set has exactly one encoding, so its bytes can be chained and
+//! signed. Reading never panics; every refusal is a [`WireError`].
+//!
+//! This module does not know sessions, frontiers, rights or schemas: it says whether bytes are well
+//! formed, and nothing about whether they are welcome.
 
 pub mod chain;
 pub mod changeset;
+pub mod codec;
+pub mod frame;
 pub mod limits;
 pub mod message;
+
+mod check;
+mod compress;
+mod data;
+mod value;
 
 /// Why bytes from a peer were refused. All are the peer's fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,0 +1,252 @@
+//! Reads schema files: strictly, and reporting everything that is wrong at once.
+//!
+//! This file knows the file's frame and its collections; [`super::field`] knows fields. A schema
+//! that is returned is consistent: every reference, label, default, bound and policy in it has been
+//! checked.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
+
+use super::field;
+use super::keys::{Keys, check_name, integer, quoted, wrong_type};
+use super::report::{Report, SchemaErrors};
+use super::{Collection, DeletePolicy, Field, Schema};
+use crate::nearest::advice;
+
+/// Longest schema file. Schemas travel to every device, some of them over radio.
+pub const SOURCE_BYTES_MAX: usize = 256 << 10;
+
+/// Most collections in a schema.
+pub const COLLECTIONS_MAX: usize = 200;
+
+/// Most fields in a collection.
+pub const FIELDS_MAX: usize = 200;
+
+const SCHEMA_KEYS: [&str; 3] = ["schema", "version", "collections"];
+const COLLECTION_KEYS: [&str; 3] = ["label", "delete", "fields"];
+const DELETE_POLICIES: [DeletePolicy; 3] = [
+    DeletePolicy::Review,
+    DeletePolicy::DeleteWins,
+    DeletePolicy::EditWins,
+];
+
+type Entry<'t> = (&'t Spanned<DeString<'t>>, &'t Spanned<DeValue<'t>>);
+
+impl Schema {
+    /// Reads a schema file.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with its place and what would be right.
+    pub fn parse(text: &str) -> Result<Self, SchemaErrors> {
+        if text.len() > SOURCE_BYTES_MAX {
+            let mut report = Report::new("");
+            report.error(
+                0..0,
+                format!("the file is longer than {SOURCE_BYTES_MAX} bytes"),
+            );
+            return Err(report.finish());
+        }
+        let mut report = Report::new(text);
+        let (root, syntax_errors) = DeTable::parse_recoverable(text);
+        for error in &syntax_errors {
+            report.error(
+                error.span().unwrap_or(0..0),
+                format!("not TOML: {}", error.message()),
+            );
+        }
+        // What was recovered from broken syntax would be wrong in ways that nobody wrote.
+        let schema = if report.is_empty() {
+            read_schema(text, root.get_ref(), &mut report)
+        } else {
+            None
+        };
+        match schema {
+            Some(schema) if report.is_empty() => Ok(schema),
+            _ => Err(report.finish()),
+        }
+    }
+}
+
+fn read_schema(text: &str, root: &DeTable<'_>, report: &mut Report<'_>) -> Option<Schema> {
+    let keys = Keys::read(root, &SCHEMA_KEYS, report);
+    let name = read_schema_name(keys, report);
+    let version = read_version(keys, report);
+    let collections = read_collections(keys, report);
+    Some(Schema {
+        name: name?,
+        version: version?,
+        collections: collections?,
+        source: text.to_owned(),
+    })
+}
+
+fn read_schema_name(keys: Keys<'_>, report: &mut Report<'_>) -> Option<String> {
+    if keys.get("schema").is_none() {
+        report.error_with_hint(0..0, "the schema has no name", "add `schema = \"clinic\"`");
+    }
+    let name = keys.text("schema", report)?;
+    let name = Spanned::new(name.span(), DeString::from(*name.get_ref()));
+    check_name("schema name", &name, report).then(|| name.to_string())
+}
+
+fn read_version(keys: Keys<'_>, report: &mut Report<'_>) -> Option<u32> {
+    let Some((_, value)) = keys.get("version") else {
+        report.error_with_hint(0..0, "the schema has no version", "add `version = 1`");
+        return None;
+    };
+    if !value.get_ref().is_integer() {
+        wrong_type("version", "an integer from 1", value, report);
+        return None;
+    }
+    let number = integer(value.get_ref()).and_then(|number| u32::try_from(number).ok());
+    let version = number.filter(|&version| version >= 1);
+    if version.is_none() {
+        report.error(
+            value.span(),
+            format!("`version` must lie between 1 and {}", u32::MAX),
+        );
+    }
+    version
+}
+
+fn read_collections(
+    keys: Keys<'_>,
+    report: &mut Report<'_>,
+) -> Option<IndexMap<String, Collection>> {
+    const HINT: &str = "add a table such as `[collections.patient]`";
+    let Some((key, _)) = keys.get("collections") else {
+        report.error_with_hint(0..0, "the schema has no collections", HINT);
+        return None;
+    };
+    let table = keys.table("collections", report)?;
+    if table.is_empty() {
+        report.error_with_hint(key.clone(), "the schema has no collections", HINT);
+    }
+    if table.len() > COLLECTIONS_MAX {
+        let message = format!(
+            "{} collections, at most {COLLECTIONS_MAX} can be",
+            table.len()
+        );
+        report.error(key, message);
+        return None;
+    }
+    let names: Vec<&str> = table.keys().map(|name| name.get_ref().as_ref()).collect();
+    let mut collections = IndexMap::new();
+    for entry in table {
+        if let Some(collection) = read_collection(entry, &names, report) {
+            collections.insert(collection.name.clone(), collection);
+        }
+    }
+    Some(collections)
+}
+
+fn read_collection(
+    (name, value): Entry<'_>,
+    collections: &[&str],
+    report: &mut Report<'_>,
+) -> Option<Collection> {
+    let named = check_name("collection name", name, report);
+    let Some(table) = value.get_ref().as_table() else {
+        wrong_type(name.get_ref(), "a table", value, report);
+        return None;
+    };
+    let keys = Keys::read(table, &COLLECTION_KEYS, report);
+    let delete = read_delete_policy(keys, report);
+    let fields = read_fields(name, keys, collections, report);
+    let label = read_label(keys, report);
+    named.then_some(())?;
+    Some(Collection {
+        name: name.to_string(),
+        label,
+        delete: delete?,
+        fields: fields?,
+    })
+}
+
+fn read_delete_policy(keys: Keys<'_>, report: &mut Report<'_>) -> Option<DeletePolicy> {
+    if keys.get("delete").is_none() {
+        return Some(DeletePolicy::Review);
+    }
+    let name = keys.text("delete", report)?;
+    let policy = DELETE_POLICIES
+        .into_iter()
+        .find(|policy| policy.name() == *name.get_ref());
+    if policy.is_none() {
+        let message = format!("unknown delete policy {}", quoted(name.get_ref()));
+        let hint = advice(name.get_ref(), &DELETE_POLICIES.map(DeletePolicy::name));
+        report.error_with_hint(name.span(), message, hint);
+    }
+    policy
+}
+
+fn read_fields(
+    collection: &Spanned<DeString<'_>>,
+    keys: Keys<'_>,
+    collections: &[&str],
+    report: &mut Report<'_>,
+) -> Option<IndexMap<String, Field>> {
+    let Some((key, _)) = keys.get("fields") else {
+        no_fields(collection, collection, report);
+        return None;
+    };
+    let table = keys.table("fields", report)?;
+    if table.is_empty() {
+        no_fields(collection, &Spanned::new(key.clone(), "".into()), report);
+    }
+    if table.len() > FIELDS_MAX {
+        let message = format!(
+            "collection {} has {} fields, at most {FIELDS_MAX} can be",
+            quoted(collection.get_ref()),
+            table.len()
+        );
+        report.error(key, message);
+        return None;
+    }
+    let mut stored_keys: BTreeMap<String, String> = BTreeMap::new();
+    let mut fields = IndexMap::new();
+    for (name, value) in table {
+        let Some(field) = field::read(name, value, collections, report) else {
+            continue;
+        };
+        if let Some(other) = stored_keys.insert(field.key.clone(), field.name.clone()) {
+            let given = value.get_ref().get("key");
+            report.error_with_hint(
+                given.map_or_else(|| name.span(), Spanned::span),
+                format!("field `{other}` has the stored key `{}` already", field.key),
+                "give every field of a collection a `key` of its own",
+            );
+        }
+        fields.insert(field.name.clone(), field);
+    }
+    Some(fields)
+}
+
+fn no_fields(
+    collection: &Spanned<DeString<'_>>,
+    place: &Spanned<DeString<'_>>,
+    report: &mut Report<'_>,
+) {
+    report.error_with_hint(
+        place.span(),
+        format!("collection {} has no fields", quoted(collection.get_ref())),
+        "add a field such as `fields.name = { type = \"text\" }`",
+    );
+}
+
+fn read_label(keys: Keys<'_>, report: &mut Report<'_>) -> Option<String> {
+    let label = keys.text("label", report)?;
+    let (_, fields) = keys.get("fields")?;
+    let table = fields.get_ref().as_table()?;
+    let names: Vec<&str> = table.keys().map(|name| name.get_ref().as_ref()).collect();
+    if !names.contains(label.get_ref()) {
+        report.error_with_hint(
+            label.span(),
+            format!("the label {} is not a field", quoted(label.get_ref())),
+            advice(label.get_ref(), &names),
+        );
+    }
+    Some((*label.get_ref()).to_owned())
+}

@@ -1,0 +1,278 @@
+//! `cargo bench -p fieldmesh`: what real daemons cost, in seconds, bytes and memory.
+//!
+//! Every figure is of release builds that talk over loopback and write durably to this machine's disk.
+//! Ratios are within this one run; absolute times are this machine's. `-- --quick` leaves the large sizes out.
+
+#[path = "../../tests/support.rs"]
+mod support;
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value as Json, json};
+
+use support::{Daemon, resident_bytes, until_true};
+
+const SCHEMA: &str = r#"
+schema = "bench"
+version = 1
+[collections.item.fields]
+kind     = { type = "text" }
+title    = { type = "text" }
+status   = { type = "choice", of = ["open", "assigned", "done", "closed"] }
+priority = { type = "integer" }
+assignee = { type = "text" }
+lat      = { type = "number" }
+lon      = { type = "number" }
+quantity = { type = "integer" }
+at       = { type = "datetime" }
+tags     = { type = "text" }
+notes    = { type = "text" }
+checked  = { type = "bool" }
+"#;
+
+/// Words for titles and notes; chosen so that texts compress about as well as short field notes do.
+const WORDS: &str = "water pump broken near school road closed after rain need parts visited family child \
+    fever given tablets return monday stock low maize beans seed delivered truck late bridge out clinic \
+    full nurse away meeting market day price down harvest good rust on leaves sprayed twice borehole dry \
+    tank cleaned chlorine added test negative positive referred district hospital mother well baby weight \
+    gaining measles vaccine finished cold box ice fuel empty driver waiting permit signed load checked \
+    seal intact bag torn count again tomorrow chief informed land plot boundary dispute settled loan paid \
+    group savings meeting absent sick goat cow milk sold cheese shop roof leak repaired solar panel \
+    battery weak charge phone signal hill only";
+
+/// A record of twelve fields, about 540 bytes as JSON.
+fn item(number: u64) -> Json {
+    let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut draw = |bound: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % bound
+    };
+    let words: Vec<&str> = WORDS.split_whitespace().collect();
+    let mut text = |least: u64, most: u64| {
+        let length = (least + draw(most - least)) as usize;
+        let mut text = String::new();
+        while text.len() < length {
+            text.push_str(words[draw(words.len() as u64) as usize]);
+            text.push(' ');
+        }
+        text.trim_end().to_owned()
+    };
+    let (title, notes, tags) = (text(20, 40), text(120, 360), text(10, 25));
+    json!({
+        "kind": ["visit", "delivery", "survey", "repair"][draw(4) as usize],
+        "title": title,
+        "status": ["open", "assigned", "done", "closed"][draw(4) as usize],
+        "priority": draw(5),
+        "assignee": format!("worker-{:04}", draw(300)),
+        "lat": (draw(10_000_000) as f64 - 5_000_000.0) / 1e6,
+        "lon": 33.0 + draw(9_000_000) as f64 / 1e6,
+        "quantity": draw(500),
+        "at": format!("2026-{:02}-{:02}T{:02}:{:02}:00Z", 1 + draw(12), 1 + draw(28), draw(24), draw(60)),
+        "tags": tags,
+        "notes": notes,
+        "checked": draw(2) == 1,
+    })
+}
+
+const BATCH: u64 = 200;
+
+async fn load(daemon: &Daemon, from: u64, to: u64) -> u64 {
+    let mut json_bytes = 0;
+    for first in (from..to).step_by(BATCH as usize) {
+        let edits: Vec<Json> = (first..(first + BATCH).min(to))
+            .map(|n| {
+                let fields = item(n);
+                json_bytes += fields.to_string().len() as u64;
+                json!({ "op": "create", "collection": "item", "id": format!("i{n:07}"), "fields": fields })
+            })
+            .collect();
+        daemon
+            .good(
+                reqwest::Method::POST,
+                "/v1/batch",
+                Some(json!({ "edits": edits })),
+            )
+            .await;
+    }
+    json_bytes
+}
+
+/// Frame bytes received and sent so far.
+async fn traffic(daemon: &Daemon) -> (u64, u64) {
+    let status = daemon.get("/v1/status").await;
+    let of = |key: &str| status["network"][key].as_u64().expect("a counter");
+    (of("bytes_in"), of("bytes_out"))
+}
+
+async fn agree(a: &Daemon, b: &Daemon) {
+    until_true("both hold the same", || async {
+        let (left, right) = (a.get("/v1/status").await, b.get("/v1/status").await);
+        left["store"]["entries"] == right["store"]["entries"]
+    })
+    .await;
+}
+
+async fn connected(daemon: &Daemon) {
+    until_true("a session is open", || async {
+        let peers = daemon.get("/v1/peers").await;
+        peers["items"]
+            .as_array()
+            .is_some_and(|peers| peers.iter().any(|peer| peer["connected"] == true))
+    })
+    .await;
+}
+
+/// Waits until the counters have stood still for a second.
+async fn quiet(daemon: &Daemon) -> (u64, u64) {
+    let mut last = traffic(daemon).await;
+    let mut since = Instant::now();
+    while since.elapsed() < Duration::from_secs(1) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let now = traffic(daemon).await;
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+    }
+    last
+}
+
+async fn first_sync(records: u64) -> (Daemon, Daemon) {
+    let a = Daemon::with_schema("a", None, SCHEMA).start().await;
+    let started = Instant::now();
+    let json_bytes = load(&a, 0, records).await;
+    let loaded = started.elapsed();
+    let b = Daemon::with_schema("b", Some(&a.membership), SCHEMA)
+        .peer(&a)
+        .await
+        .start()
+        .await;
+    let started = Instant::now();
+    until_true("all records are durable on b", || async {
+        b.count("item").await == records
+    })
+    .await;
+    let seconds = started.elapsed().as_secs_f64();
+    let (received, _) = quiet(&b).await;
+    println!(
+        "first sync     {records:>7} records  {seconds:>6.2} s  {:>6.0} records/s  {:>9} B on the wire  {:>5.1} % of {} B JSON  (loaded in {:.1} s)",
+        records as f64 / seconds,
+        received,
+        received as f64 * 100.0 / json_bytes as f64,
+        json_bytes,
+        loaded.as_secs_f64(),
+    );
+    (a, b)
+}
+
+/// Two devices that agree meet again.
+async fn meet_again(a: &Daemon, b: &Daemon, records: u64) {
+    agree(a, b).await;
+    b.online(false).await;
+    let before = quiet(b).await;
+    b.online(true).await;
+    connected(b).await;
+    let after = quiet(b).await;
+    println!(
+        "already equal  {records:>7} records  {:>6} B in  {:>6} B out",
+        after.0 - before.0,
+        after.1 - before.1
+    );
+}
+
+/// One field of one record changes while both are connected.
+async fn one_change(a: &Daemon, b: &Daemon, records: u64) {
+    let before = quiet(b).await;
+    let started = Instant::now();
+    a.put(
+        "item",
+        "i0000042",
+        json!({ "status": "closed", "priority": 9 }),
+    )
+    .await;
+    until_true("b shows the change", || async {
+        b.record("item", "i0000042").await["fields"]["priority"] == 9
+    })
+    .await;
+    let millis = started.elapsed().as_millis();
+    let after = quiet(b).await;
+    println!(
+        "one live edit  {records:>7} records  {:>6} B in  {:>6} B out  shown on the peer after {millis} ms",
+        after.0 - before.0,
+        after.1 - before.1
+    );
+}
+
+/// Durable writes through the API for a fixed time, by so many clients.
+async fn write_rate(daemon: &Daemon, clients: usize) -> f64 {
+    let time = Duration::from_secs(5);
+    let started = Instant::now();
+    let writing = (0..clients).map(|client| async move {
+        let mut count = 0u64;
+        while started.elapsed() < time {
+            let id = format!("w{client}-{count}");
+            daemon
+                .put(
+                    "item",
+                    &id,
+                    json!({ "title": "a durable write", "quantity": count }),
+                )
+                .await;
+            count += 1;
+        }
+        count
+    });
+    let total: u64 = futures::future::join_all(writing).await.into_iter().sum();
+    total as f64 / started.elapsed().as_secs_f64()
+}
+
+async fn group_commit() {
+    let a = Daemon::with_schema("a", None, SCHEMA).start().await;
+    write_rate(&a, 4).await;
+    let one = write_rate(&a, 1).await;
+    let many = write_rate(&a, 64).await;
+    println!(
+        "durable writes  1 client {one:>6.0}/s   64 clients {many:>6.0}/s   ratio {:.1}",
+        many / one
+    );
+}
+
+async fn idle_and_restart(mut a: Daemon, records: u64) {
+    a.terminate();
+    let started = Instant::now();
+    a.restart().await;
+    let served = started.elapsed().as_secs_f64();
+    a.record("item", "i0000001").await;
+    quiet(&a).await;
+    let idle = resident_bytes(a.pid()).expect("the process lives") as f64 / 1e6;
+    a.kill();
+    let started = Instant::now();
+    a.restart().await;
+    let after_kill = started.elapsed().as_secs_f64();
+    println!(
+        "idle           {records:>7} records  RSS {idle:>5.1} MB  restart to serving {served:.2} s, after SIGKILL {after_kill:.2} s"
+    );
+}
+
+#[tokio::main]
+async fn main() {
+    let quick = std::env::args().any(|arg| arg == "--quick");
+    let sizes: &[u64] = if quick {
+        &[1_000, 10_000]
+    } else {
+        &[1_000, 10_000, 100_000]
+    };
+    println!(
+        "machine: {} cores",
+        std::thread::available_parallelism().map_or(0, usize::from)
+    );
+    for &records in sizes {
+        let (a, b) = first_sync(records).await;
+        meet_again(&a, &b, records).await;
+        one_change(&a, &b, records).await;
+        drop(a);
+        idle_and_restart(b, records).await;
+    }
+    group_commit().await;
+}

@@ -1,0 +1,705 @@
+//! Every JSON body of the HTTP API, for the server and for clients alike.
+//!
+//! Requests refuse members that they do not know; responses may gain members within `/v1`, so clients
+//! ignore what they do not know. Times are RFC 3339 in UTC by the author's clock, which may be wrong. The
+//! types say nothing of how they are filled in.
+
+use std::collections::BTreeMap;
+
+use crdt_schema::resolution::Life;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value as Json};
+
+/// The header that names the person who writes: at most 128 bytes, no control characters.
+pub const PERSON_HEADER: &str = "fieldmesh-person";
+/// The header by which requests with one key are one request: 1 to 128 bytes, no control characters.
+pub const IDEMPOTENCY_HEADER: &str = "idempotency-key";
+/// Set to `true` on the answer to a retry of a write that had already succeeded.
+pub const REPLAYED_HEADER: &str = "idempotency-replayed";
+/// The content type of every error.
+pub const PROBLEM_TYPE: &str = "application/problem+json";
+/// The content type of a stream of records, one JSON object a line.
+pub const NDJSON_TYPE: &str = "application/x-ndjson";
+
+/// Where a record's present state is known to be held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordStatus {
+    /// Only on this device.
+    Local,
+    /// On other devices too, none of which is a hub.
+    Shared,
+    /// On a hub.
+    Synced,
+}
+
+impl RecordStatus {
+    /// The word in JSON, filters and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Shared => "shared",
+            Self::Synced => "synced",
+        }
+    }
+}
+
+/// A record. The answer to every read and write of a single record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Its id within the collection.
+    pub id: String,
+    /// Its collection.
+    pub collection: String,
+    /// Its space.
+    pub space: String,
+    /// Its fields in the schema's order; those that nobody has set are left out.
+    pub fields: Map<String, Json>,
+    /// Whether it is alive.
+    pub life: Life,
+    /// Where its present state is known to be held.
+    pub status: RecordStatus,
+    /// How many other devices hold its present state.
+    pub shared: usize,
+    /// The ids of its open reviews.
+    pub reviews: Vec<String>,
+    /// Changes with every change of the record. Send it back in `If-Match` to write only if nobody else
+    /// has written since.
+    pub etag: String,
+    /// When the newest of its changes was written.
+    pub updated: String,
+    /// The change sets that no other change of the record follows, as `log:seq`.
+    pub heads: Vec<String>,
+    /// How each field came to its value, with `?why=true`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<Vec<FieldWhy>>,
+    /// The deletes and restores of the record, newest first, with `?why=true`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why_life: Option<Vec<LifeWhy>>,
+}
+
+/// Who wrote something, where and when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The device's key.
+    pub device: String,
+    /// The device's name.
+    pub device_name: String,
+    /// The person; empty if the device did not know.
+    pub person: String,
+    /// When, by the device's clock.
+    pub time: String,
+    /// The change set, as `log:seq`.
+    pub dot: String,
+}
+
+/// How one field came to its value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FieldWhy {
+    /// The field's name.
+    pub field: String,
+    /// The merge policy that decided.
+    pub policy: String,
+    /// The value shown; `null` if nobody has set it.
+    pub value: Json,
+    /// The write that won; for sums and sets, the latest write.
+    pub winner: Option<Candidate>,
+    /// The other writes that no write has superseded, best first. For a counter: each device's sum.
+    pub others: Vec<Candidate>,
+    /// The id of the open review on this field, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<String>,
+    /// One sentence that says why.
+    pub why: String,
+}
+
+/// One write that took part in a merge, or that a reviewer may choose.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// The value written. In a review of a deletion: `true` for a delete, `false` for an edit.
+    pub value: Json,
+    /// Who wrote it.
+    #[serde(flatten)]
+    pub origin: Origin,
+    /// The reviewer's note, if this write answered a review.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// What was done to a record's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LifeAction {
+    /// It was deleted.
+    Delete,
+    /// It was restored.
+    Restore,
+}
+
+/// One delete or restore of a record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LifeWhy {
+    /// What was done.
+    pub action: LifeAction,
+    /// Why, in that person's words; may be empty.
+    pub reason: String,
+    /// Who did it.
+    #[serde(flatten)]
+    pub origin: Origin,
+}
+
+/// `GET /v1/collections/{collection}/records`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RecordPage {
+    /// The records in the byte order of their ids.
+    pub items: Vec<Record>,
+    /// The `cursor` of the next page; `null` on the last.
+    pub next: Option<String>,
+}
+
+/// `POST /v1/batch`: edits that are written together or not at all.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchRequest {
+    /// 1 to 1000 edits, at most one for each record.
+    pub edits: Vec<BatchEdit>,
+    /// The space of all the records; `?space=` or the default if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub space: Option<String>,
+}
+
+/// What an edit does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BatchOp {
+    /// Makes a record that must not exist.
+    Create,
+    /// Makes or replaces a record; register fields that are not named are cleared.
+    Put,
+    /// Changes the named fields of a record that must exist.
+    Patch,
+    /// Changes the named fields of a record, or makes it.
+    Upsert,
+    /// Deletes a record.
+    Delete,
+    /// Restores a deleted record.
+    Restore,
+}
+
+/// One edit of a batch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchEdit {
+    /// What to do.
+    pub op: BatchOp,
+    /// The record's collection.
+    pub collection: String,
+    /// The record's id; only `create` may leave it out, and is then given a new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The fields, as in the body of `PATCH`; not for `delete` and `restore`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fields: Option<Map<String, Json>>,
+    /// Why; only for `delete` and `restore`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// If given, the record's entity tag must be this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_match: Option<String>,
+}
+
+/// The answer to a batch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchResponse {
+    /// The change set, as `log:seq`.
+    pub dot: String,
+    /// Its time.
+    pub time: String,
+    /// Whether this answers a retry of a batch that had already succeeded.
+    pub replayed: bool,
+    /// The records, in the order of the edits.
+    pub records: Vec<BatchRecord>,
+}
+
+/// One record of a written batch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchRecord {
+    /// Its collection.
+    pub collection: String,
+    /// Its id.
+    pub id: String,
+    /// Its entity tag after the batch.
+    pub etag: String,
+    /// Whether the batch created it.
+    pub created: bool,
+}
+
+/// What one change set did to one record: the data of an event `change`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// Resume with `since=` this value to get what follows. It moves on with the last record of a change
+    /// set, so a change set that was delivered in part is delivered again.
+    pub cursor: String,
+    /// The record's collection.
+    pub collection: String,
+    /// The record's id.
+    pub id: String,
+    /// The record's space.
+    pub space: String,
+    /// The kinds of intent: `set`, `add`, `insert`, `remove`, `delete`, `restore`, `resolve`.
+    pub kinds: Vec<String>,
+    /// The names of the fields that were written.
+    pub fields: Vec<String>,
+    /// Who wrote it.
+    #[serde(flatten)]
+    pub origin: Origin,
+    /// The record as it is now, with `include=record`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<Record>,
+}
+
+/// `GET /v1/changes?feed=normal`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChangePage {
+    /// The changes, in the order in which they arrived on this device.
+    pub items: Vec<Change>,
+    /// The `since` of the next page.
+    pub cursor: String,
+    /// Whether the next page has something already.
+    pub more: bool,
+}
+
+/// What a review is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReviewKind {
+    /// Concurrent, differing values of a field.
+    Field,
+    /// A delete met an edit that it had not seen.
+    Deletion,
+}
+
+/// A conflict that waits for a person.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Review {
+    /// Its id, the same on every device.
+    pub id: String,
+    /// The record's space.
+    pub space: String,
+    /// The record's collection.
+    pub collection: String,
+    /// The record's id.
+    pub record_id: String,
+    /// The value of the record's label field, for people; empty if it has none.
+    pub label: String,
+    /// What it is about.
+    pub about: ReviewKind,
+    /// The field's name; absent for a deletion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// What to choose from. `candidate` of [`ResolveRequest`] counts from 0.
+    pub candidates: Vec<Candidate>,
+    /// The index of the candidate that is shown until somebody decides.
+    pub provisional: usize,
+    /// The whole record; only when a single review is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<Box<Record>>,
+}
+
+/// `GET /v1/reviews`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReviewPage {
+    /// The open reviews in the order of their ids.
+    pub items: Vec<Review>,
+    /// The `cursor` of the next page; `null` on the last.
+    pub next: Option<String>,
+    /// How many there are in all, under the same filter.
+    pub total: usize,
+}
+
+/// `POST /v1/reviews/{id}/resolve`: exactly one of `candidate`, `value` and `keep`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResolveRequest {
+    /// The index of the candidate to choose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<usize>,
+    /// Another value; `null` clears the field. Not for deletions.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub value: Option<Json>,
+    /// Whether to keep the record. Only for deletions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<bool>,
+    /// Why, in the reviewer's words.
+    #[serde(default)]
+    pub note: String,
+}
+
+/// Tells a member that is `null` from one that is absent.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Json>, D::Error> {
+    Json::deserialize(deserializer).map(Some)
+}
+
+/// `GET /v1/status`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The version of fieldmesh.
+    pub version: String,
+    /// For how long the API has been up, in seconds.
+    pub uptime_s: u64,
+    /// This device.
+    pub device: Device,
+    /// The organisation.
+    pub organisation: String,
+    /// The schema that records are read and written under.
+    pub schema: SchemaName,
+    /// Whether the device may talk to others.
+    pub online: bool,
+    /// How many conflicts wait for a person.
+    pub reviews: u64,
+    /// How many change sets are held here but not, as far as is known, by any hub.
+    pub pending: u64,
+    /// What the store holds.
+    pub store: StoreStatus,
+    /// The other devices.
+    pub peers: Vec<Peer>,
+    /// The network side.
+    pub network: NetworkStatus,
+}
+
+/// This device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Its key.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Whether it is a hub.
+    pub hub: bool,
+    /// Its libp2p peer id.
+    pub peer_id: String,
+}
+
+/// A schema's name and version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchemaName {
+    /// The data set's name.
+    pub name: String,
+    /// Raised by one with every change.
+    pub version: u32,
+}
+
+/// What the store holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreStatus {
+    /// The size of the store file.
+    pub bytes: u64,
+    /// How many change sets it holds.
+    pub entries: u64,
+    /// How many records it holds.
+    pub collections: Vec<CollectionCount>,
+}
+
+/// How many records of one collection in one space there are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CollectionCount {
+    /// The space.
+    pub space: String,
+    /// The collection.
+    pub collection: String,
+    /// How many are alive or contested.
+    pub live: u64,
+    /// How many are deleted.
+    pub deleted: u64,
+}
+
+/// The network side.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkStatus {
+    /// The addresses listened on.
+    pub listening: Vec<String>,
+    /// Bytes received in sessions since the start.
+    pub bytes_in: u64,
+    /// Bytes sent in sessions since the start.
+    pub bytes_out: u64,
+    /// Why devices on the local network are not found, if they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mdns_error: Option<String>,
+    /// How many sessions were refused or broken, by reason.
+    pub refusals: BTreeMap<String, u64>,
+    /// The newest refusal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_refusal: Option<Refusal>,
+}
+
+/// A session that was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// The other device.
+    pub device: String,
+    /// Its name; empty if it was not introduced.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// `GET /v1/peers`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerList {
+    /// The other devices, in the order of their keys.
+    pub items: Vec<Peer>,
+}
+
+/// Another device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// Its key.
+    pub device: String,
+    /// Its name; empty until it has been introduced.
+    pub name: String,
+    /// Whether it counts as a durable copy.
+    pub hub: bool,
+    /// Whether a session is open.
+    pub connected: bool,
+    /// The address it is connected through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// When it was last heard; `null` if never.
+    pub last_seen: Option<String>,
+    /// How many change sets it holds that this device lacks.
+    pub behind: u64,
+    /// How many change sets this device holds that it lacks.
+    pub ahead: u64,
+    /// Whether its clock is far ahead of this device's.
+    pub clock_suspect: bool,
+    /// Logs that are not exchanged with it.
+    pub refused_logs: Vec<RefusedLog>,
+}
+
+/// A log that is not exchanged with a peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedLog {
+    /// The log.
+    pub log: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// `PUT /v1/network`, and its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// Whether the device may talk to others.
+    pub online: bool,
+}
+
+/// `GET /v1/schema`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SchemaSummary {
+    /// The data set's name.
+    pub name: String,
+    /// Raised by one with every change.
+    pub version: u32,
+    /// The text of the schema file.
+    pub source: String,
+    /// The collections, in the file's order.
+    pub collections: Vec<CollectionSummary>,
+}
+
+/// A collection of the schema.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CollectionSummary {
+    /// Its name.
+    pub name: String,
+    /// The field that people know a record by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// What happens when a delete meets an edit that it had not seen.
+    pub delete: String,
+    /// The fields, in the file's order.
+    pub fields: Vec<FieldSummary>,
+}
+
+/// A field of the schema.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FieldSummary {
+    /// Its name.
+    pub name: String,
+    /// Its type, as in schema files.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The choices of a `choice`, or of a `set` of choices.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub choices: Vec<String>,
+    /// The type of a set's elements.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub element: Option<String>,
+    /// The collection that a `ref` points to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// Whether a record must have it.
+    pub required: bool,
+    /// The value a new record gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<Json>,
+    /// Least value, or length, or sum.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<f64>,
+    /// Greatest value, or length, or sum.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<f64>,
+    /// How concurrent writes merge.
+    pub merge: String,
+}
+
+/// `GET /healthz` and `GET /readyz`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// `ok`.
+    pub status: String,
+}
+
+/// An error, as RFC 9457 has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// A URI that names the kind of problem: `urn:fieldmesh:problem:` and the code.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The kind of problem in a few words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// This problem, for people.
+    pub detail: String,
+    /// The path of the request.
+    #[serde(default)]
+    pub instance: String,
+    /// A stable name for programs.
+    pub code: String,
+    /// Each thing wrong with the request's body.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<ProblemItem>,
+    /// Whether the same request may succeed later.
+    pub retryable: bool,
+    /// What to do next.
+    pub hint: String,
+    /// The record's entity tag, if the request named another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+}
+
+/// One thing wrong with a request's body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProblemItem {
+    /// Where, as a JSON pointer into the body.
+    pub pointer: String,
+    /// A stable name for programs.
+    pub code: String,
+    /// What is wrong and what would be right, for people.
+    pub message: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn origin() -> Origin {
+        Origin {
+            device: "ab".into(),
+            device_name: "tablet-3".into(),
+            person: "Achieng".into(),
+            time: "2026-11-21T07:00:00Z".into(),
+            dot: "00:1".into(),
+        }
+    }
+
+    #[test]
+    fn a_record_with_its_reasons_round_trips() {
+        let candidate = Candidate {
+            value: json!("B"),
+            origin: origin(),
+            note: None,
+        };
+        let record = Record {
+            id: "p1".into(),
+            collection: "patient".into(),
+            space: "main".into(),
+            fields: json!({"name": "A"})
+                .as_object()
+                .cloned()
+                .unwrap_or_default(),
+            life: Life::Contested,
+            status: RecordStatus::Shared,
+            shared: 2,
+            reviews: vec!["r1".into()],
+            etag: "e".into(),
+            updated: "2026-11-21T07:00:00Z".into(),
+            heads: vec!["00:1".into()],
+            why: Some(vec![FieldWhy {
+                field: "name".into(),
+                policy: "review".into(),
+                value: json!("A"),
+                winner: Some(candidate.clone()),
+                others: vec![candidate],
+                review: Some("r1".into()),
+                why: "later".into(),
+            }]),
+            why_life: Some(vec![LifeWhy {
+                action: LifeAction::Delete,
+                reason: "twice".into(),
+                origin: origin(),
+            }]),
+        };
+
+        let text = serde_json::to_string(&record).unwrap();
+
+        assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
+        assert!(
+            text.contains(r#""life":"contested","status":"shared""#),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn an_origin_lies_flat_in_what_it_belongs_to() {
+        let change = Change {
+            cursor: "7".into(),
+            collection: "visit".into(),
+            id: "v".into(),
+            space: "main".into(),
+            kinds: vec!["set".into()],
+            fields: vec!["temp_c".into()],
+            origin: origin(),
+            record: None,
+        };
+
+        let json = serde_json::to_value(&change).unwrap();
+
+        assert_eq!(json["device_name"], "tablet-3");
+        assert!(json.get("record").is_none());
+        assert_eq!(serde_json::from_value::<Change>(json).unwrap(), change);
+    }
+
+    #[test]
+    fn a_null_answer_to_a_review_is_not_a_missing_one() {
+        let cleared: ResolveRequest = serde_json::from_value(json!({"value": null})).unwrap();
+        let absent: ResolveRequest = serde_json::from_value(json!({"keep": true})).unwrap();
+
+        assert_eq!(cleared.value, Some(Json::Null));
+        assert_eq!(absent.value, None);
+    }
+
+    #[test]
+    fn requests_refuse_members_they_do_not_know() {
+        let edit = json!({"op": "create", "collection": "patient", "field": {}});
+
+        assert!(serde_json::from_value::<BatchEdit>(edit).is_err());
+        assert!(serde_json::from_value::<Network>(json!({"online": true, "x": 1})).is_err());
+    }
+}

@@ -1,0 +1,231 @@
+//! `fieldmesh review`: conflicts that wait for a person.
+
+use clap::ArgGroup;
+use reqwest::Method;
+use serde_json::Value as Json;
+
+use super::client::Client;
+use super::failure::{Exit, Failure};
+use super::output::{Output, header, human, plain};
+use super::show;
+use crate::api::types::{Record, ResolveRequest, Review, ReviewKind, ReviewPage};
+
+#[derive(clap::Subcommand, Debug)]
+pub(crate) enum ReviewCommand {
+    /// The open reviews
+    List,
+    /// One review: what may be chosen, from whom, and when it was written
+    Show {
+        /// The review
+        id: String,
+    },
+    /// Decide a review
+    Resolve(ResolveArgs),
+}
+
+#[derive(clap::Args, Debug)]
+#[command(group = ArgGroup::new("answer").required(true).args(["pick", "value", "keep", "delete"]))]
+pub(crate) struct ResolveArgs {
+    /// The review
+    id: String,
+    /// Take candidate N of `review show`
+    #[arg(long, value_name = "N")]
+    pick: Option<usize>,
+    /// Take another value, as JSON; what is not JSON is taken as text
+    #[arg(long, value_name = "JSON", allow_hyphen_values = true)]
+    value: Option<String>,
+    /// Keep the record that one device deleted
+    #[arg(long)]
+    keep: bool,
+    /// Let the record be deleted
+    #[arg(long)]
+    delete: bool,
+    /// Why, for the others
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
+}
+
+pub(crate) async fn review(
+    client: &Client,
+    command: &ReviewCommand,
+    out: Output,
+) -> Result<Exit, Failure> {
+    match command {
+        ReviewCommand::List => list(client, out).await,
+        ReviewCommand::Show { id } => show(client, id, out).await,
+        ReviewCommand::Resolve(args) => resolve(client, args, out).await,
+    }
+}
+
+async fn list(client: &Client, out: Output) -> Result<Exit, Failure> {
+    let mut cursor: Option<String> = None;
+    let mut rows = Vec::new();
+    loop {
+        let mut call = client.read(&["reviews"])?;
+        if let Some(cursor) = &cursor {
+            call = call.query("cursor", cursor);
+        }
+        let page: ReviewPage = call.fetch().await?;
+        if out.json {
+            page.items.iter().try_for_each(|review| out.json(review))?;
+        } else {
+            rows.extend(page.items.iter().map(row));
+        }
+        // The same cursor twice would never end.
+        if page.next.is_none() || page.next == cursor {
+            break;
+        }
+        cursor = page.next;
+    }
+    out.table(&header(&["review", "record", "candidates"]), &rows)?;
+    if rows.is_empty() && !out.json {
+        out.talk("no decisions are open");
+    }
+    Ok(Exit::Done)
+}
+
+fn row(review: &Review) -> Vec<String> {
+    let candidates = match review.about {
+        ReviewKind::Field => {
+            let values = review
+                .candidates
+                .iter()
+                .map(|candidate| human(&candidate.value));
+            values.collect::<Vec<_>>().join(" | ")
+        }
+        ReviewKind::Deletion => "keep | delete".to_owned(),
+    };
+    vec![review.id.clone(), place(review), candidates]
+}
+
+async fn show(client: &Client, id: &str, out: Output) -> Result<Exit, Failure> {
+    let review: Review = client.read(&["reviews", id])?.fetch().await?;
+    if out.json {
+        out.json(&review)?;
+        return Ok(Exit::Done);
+    }
+    out.line(&out.bold(&plain(&place(&review))))?;
+    for (index, candidate) in review.candidates.iter().enumerate() {
+        let shown = if index == review.provisional {
+            "  (shown until decided)"
+        } else {
+            ""
+        };
+        let what = match (review.about, &candidate.value) {
+            (ReviewKind::Field, _) => show::candidate(candidate),
+            (ReviewKind::Deletion, Json::Bool(true)) => {
+                format!("deleted  {}", show::origin(&candidate.origin))
+            }
+            (ReviewKind::Deletion, _) => format!("edited  {}", show::origin(&candidate.origin)),
+        };
+        out.line(&format!("  {index}  {what}{shown}"))?;
+    }
+    let id = plain(&review.id);
+    out.talk(&match review.about {
+        ReviewKind::Field => {
+            format!("decide with: fieldmesh review resolve {id} --pick N, or --value JSON")
+        }
+        ReviewKind::Deletion => {
+            format!("decide with: fieldmesh review resolve {id} --keep, or --delete")
+        }
+    });
+    Ok(Exit::Done)
+}
+
+async fn resolve(client: &Client, args: &ResolveArgs, out: Output) -> Result<Exit, Failure> {
+    let call = client.write(Method::POST, &["reviews", &args.id, "resolve"])?;
+    let record: Record = call.body(&answer(args))?.fetch().await?;
+    if out.json {
+        out.json(&record)?;
+    } else {
+        out.talk(&format!(
+            "decided: {}/{}",
+            plain(&record.collection),
+            plain(&record.id)
+        ));
+    }
+    Ok(Exit::Done)
+}
+
+fn answer(args: &ResolveArgs) -> ResolveRequest {
+    let value = args
+        .value
+        .as_deref()
+        .map(|text| serde_json::from_str(text).unwrap_or_else(|_| Json::from(text)));
+    ResolveRequest {
+        candidate: args.pick,
+        value,
+        keep: (args.keep || args.delete).then_some(args.keep),
+        note: args.note.clone().unwrap_or_default(),
+    }
+}
+
+/// The record, by its name for people if it has one, and what about it.
+fn place(review: &Review) -> String {
+    let record = format!("{}/{}", review.collection, review.record_id);
+    let label = if review.label.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", review.label)
+    };
+    let about = match (&review.about, &review.field) {
+        (ReviewKind::Field, Some(field)) => field.as_str(),
+        (ReviewKind::Field, None) => "a field",
+        (ReviewKind::Deletion, _) => "deleted or not",
+    };
+    format!("{record}{label}: {about}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args() -> ResolveArgs {
+        let id = "r".to_owned();
+        ResolveArgs {
+            id,
+            pick: None,
+            value: None,
+            keep: false,
+            delete: false,
+            note: None,
+        }
+    }
+
+    #[test]
+    fn an_answer_says_one_thing() {
+        let pick = answer(&ResolveArgs {
+            pick: Some(1),
+            ..args()
+        });
+        let delete = answer(&ResolveArgs {
+            delete: true,
+            ..args()
+        });
+        let keep = answer(&ResolveArgs {
+            keep: true,
+            ..args()
+        });
+
+        assert_eq!(
+            (pick.candidate, pick.value, pick.keep),
+            (Some(1), None, None)
+        );
+        assert_eq!((delete.keep, keep.keep), (Some(false), Some(true)));
+    }
+
+    #[test]
+    fn a_value_is_json_or_else_text() {
+        let value = |text: &str| {
+            answer(&ResolveArgs {
+                value: Some(text.to_owned()),
+                ..args()
+            })
+            .value
+        };
+
+        assert_eq!(value("37.5"), Some(Json::from(37.5)));
+        assert_eq!(value("null"), Some(Json::Null));
+        assert_eq!(value("malaria"), Some(Json::from("malaria")));
+    }
+}

@@ -1,0 +1,322 @@
+//! Joins batches into one durable transaction.
+//!
+//! Each batch is refused or written as a whole, in order; a refused one leaves nothing behind and
+//! the others go on. If the transaction itself fails, every outcome says so.
+//!
+//! Remote entries have been verified by the engine; here they are only asked to continue their
+//! logs. An entry that a document cannot take is kept in its log all the same, because the log is
+//! the truth and replicas must not differ in it.
+
+use std::collections::{BTreeMap, BTreeSet, btree_map};
+
+use crdt_schema::hlc::Timestamp;
+use crdt_schema::ident::{Dot, LogId, OrganisationId, RecordKey};
+use crdt_schema::op::Edit;
+use crdt_schema::schema::Schema;
+use ed25519_dalek::SigningKey;
+use redb::WriteTransaction;
+
+use crate::engine::batch::{
+    Arrival, Batch, CommitOutcome, CommitReport, FrontierRow, LocalCommit, LogHeader, PeerRow,
+    Rejection, RemoteOutcome, Run, StoreFault, VerifiedRun,
+};
+use crate::wire::chain::chain_next;
+use crate::wire::limits::ENTRY_BYTES_MAX;
+
+use super::author::{Author, Refusal};
+use super::database::Ending;
+use super::log::LogWriter;
+use super::record::RecordWriter;
+use super::retry::RetryWriter;
+use super::rows::encode_peer;
+use super::trouble::Trouble;
+use super::{heal, meta, tables};
+
+type LocalResult = Result<CommitOutcome, Rejection>;
+
+/// Fixed facts that every transaction needs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Facts<'s> {
+    pub(super) organisation: OrganisationId,
+    pub(super) signer: &'s SigningKey,
+    pub(super) schema: &'s Schema,
+}
+
+/// Writes the batches.
+pub(super) fn commit(
+    tx: &WriteTransaction,
+    facts: Facts<'_>,
+    batches: &[Batch],
+) -> Result<Ending<CommitReport>, Trouble> {
+    let mut joined = Joined::new(tx, facts)?;
+    for batch in batches {
+        joined.records.relieve()?;
+        match batch {
+            Batch::Local(commit) => {
+                let result = joined.local(commit)?;
+                joined.report.local.push((commit.request, result));
+            }
+            Batch::Remote { batch, runs } => {
+                let result = joined.remote(runs)?;
+                joined.report.remote.push(RemoteOutcome {
+                    batch: *batch,
+                    result,
+                });
+            }
+            Batch::Peer(peer) => joined.peer(tx, peer)?,
+        }
+    }
+    joined.finish(tx)
+}
+
+/// The report of a transaction that failed.
+pub(super) fn failed_report(
+    batches: &[Batch],
+    fault: &StoreFault,
+    arrival: Arrival,
+) -> CommitReport {
+    let mut report = CommitReport {
+        arrival,
+        ..CommitReport::default()
+    };
+    for batch in batches {
+        match batch {
+            Batch::Local(commit) => {
+                report
+                    .local
+                    .push((commit.request, Err(Rejection::Store(fault.clone()))));
+            }
+            Batch::Remote { batch, .. } => {
+                report.remote.push(RemoteOutcome {
+                    batch: *batch,
+                    result: Err(fault.clone()),
+                });
+            }
+            Batch::Peer(_) => {}
+        }
+    }
+    report
+}
+
+/// One transaction over several batches.
+struct Joined<'txn> {
+    facts: Facts<'txn>,
+    logs: LogWriter<'txn>,
+    records: RecordWriter<'txn>,
+    retries: RetryWriter<'txn>,
+    report: CommitReport,
+    /// Where the logs end that remote batches were about.
+    held_rows: BTreeMap<LogId, FrontierRow>,
+    /// Records whose stored document does not read back.
+    damaged: BTreeSet<RecordKey>,
+    unapplied: u64,
+    has_writes: bool,
+}
+
+impl<'txn> Joined<'txn> {
+    fn new(tx: &'txn WriteTransaction, facts: Facts<'txn>) -> Result<Self, Trouble> {
+        Ok(Self {
+            facts,
+            logs: LogWriter::new(tx, facts.organisation, facts.signer)?,
+            records: RecordWriter::new(tx, facts.schema)?,
+            retries: RetryWriter::new(tx)?,
+            report: CommitReport::default(),
+            held_rows: BTreeMap::new(),
+            damaged: BTreeSet::new(),
+            unapplied: 0,
+            has_writes: false,
+        })
+    }
+
+    fn local(&mut self, commit: &LocalCommit) -> Result<LocalResult, Trouble> {
+        let Self {
+            facts,
+            logs,
+            records,
+            retries,
+            ..
+        } = self;
+        let mut author = Author {
+            schema: facts.schema,
+            logs,
+            records,
+            retries,
+        };
+        match author.write(commit) {
+            Ok(outcome) => {
+                self.has_writes |= !outcome.replayed;
+                Ok(Ok(outcome))
+            }
+            Err(Refusal::Rejected(rejection)) => Ok(Err(rejection)),
+            Err(Refusal::Damaged(key, why)) => {
+                self.mark_damaged(key, &why);
+                let fault = StoreFault::Failed(format!("{why}; it is rebuilt from the log, retry"));
+                Ok(Err(Rejection::Store(fault)))
+            }
+            Err(Refusal::Failed(trouble)) => Err(trouble),
+        }
+    }
+
+    fn remote(&mut self, runs: &[VerifiedRun]) -> Result<Result<(), StoreFault>, Trouble> {
+        // Everything is checked before anything is written.
+        let mut ends = BTreeMap::new();
+        for run in runs {
+            let end = match ends.entry(run.run.header.log) {
+                btree_map::Entry::Occupied(end) => end.into_mut(),
+                btree_map::Entry::Vacant(vacant) => vacant.insert(self.end_of(&run.run.header)?),
+            };
+            if let Err(why) = follow(end, run) {
+                return Ok(Err(StoreFault::Failed(why)));
+            }
+        }
+        for run in runs {
+            self.append_run(run)?;
+        }
+        // A peer that repeats itself is told where the log ends even if nothing of it was new.
+        let held = ends.into_iter().filter(|(_, end)| end.seq > 0);
+        self.held_rows.extend(held);
+        Ok(Ok(()))
+    }
+
+    fn end_of(&mut self, header: &LogHeader) -> Result<FrontierRow, Trouble> {
+        Ok(match self.logs.find(header.log)? {
+            Some(row) => row.frontier(),
+            None => self.logs.start_of(header).frontier(),
+        })
+    }
+
+    fn append_run(&mut self, verified: &VerifiedRun) -> Result<(), Trouble> {
+        let run = &verified.run;
+        let held = self.end_of(&run.header)?.seq;
+        let fresh = || {
+            run.entries
+                .iter()
+                .zip(&verified.sets)
+                .skip(held_of_run(held, run))
+        };
+        let entries = fresh().map(|(entry, set)| (entry.as_slice(), set.hlc));
+        self.logs
+            .append_signed(&run.header, entries, &run.signature)?;
+        let first = run.from.max(held + 1);
+        for (seq, (_, set)) in (first..).zip(fresh()) {
+            for edit in &set.edits {
+                let key = RecordKey {
+                    space: run.header.space.clone(),
+                    collection: edit.collection.clone(),
+                    id: edit.id.clone(),
+                };
+                self.apply(key, Dot::new(run.header.log, seq), set.hlc, edit)?;
+            }
+            self.records.relieve()?;
+        }
+        Ok(())
+    }
+
+    fn apply(
+        &mut self,
+        key: RecordKey,
+        dot: Dot,
+        hlc: Timestamp,
+        edit: &Edit,
+    ) -> Result<(), Trouble> {
+        match self.records.change(&key, |doc| doc.apply(dot, hlc, edit)) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                tracing::error!(%key, %dot, %error, "an entry was kept but not applied");
+                self.unapplied += 1;
+                Ok(())
+            }
+            Err(Trouble::Damaged(why)) => {
+                self.mark_damaged(key, &why);
+                Ok(())
+            }
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    fn mark_damaged(&mut self, key: RecordKey, why: &str) {
+        tracing::error!(why, "a damaged record is rebuilt from the log");
+        self.damaged.insert(key);
+    }
+
+    fn peer(&mut self, tx: &WriteTransaction, peer: &PeerRow) -> Result<(), Trouble> {
+        tx.open_table(tables::PEERS)?
+            .insert(peer.device.0, encode_peer(peer).as_slice())?;
+        self.has_writes = true;
+        Ok(())
+    }
+
+    fn finish(self, tx: &WriteTransaction) -> Result<Ending<CommitReport>, Trouble> {
+        let Self {
+            facts,
+            logs,
+            mut records,
+            retries,
+            mut report,
+            mut held_rows,
+            ..
+        } = self;
+        records.flush()?;
+        // The tables must be closed before they are opened again below.
+        drop((records, retries));
+        let (moved, arrival) = logs.finish()?;
+        if !self.damaged.is_empty() {
+            heal::rebuild_records(tx, facts.schema, &self.damaged)?;
+        }
+        let has_writes = self.has_writes || !moved.is_empty() || !self.damaged.is_empty();
+        held_rows.extend(moved.into_iter().map(|row| (row.header.log, row)));
+        report.rows = held_rows.into_values().collect();
+        report.arrival = arrival;
+        if !has_writes {
+            return Ok(Ending::Abort(report));
+        }
+        meta::count_commit(tx, self.unapplied)?;
+        Ok(Ending::Commit(report))
+    }
+}
+
+/// How many entries of `run` are held when its log is held up to `held`.
+fn held_of_run(held: u64, run: &Run) -> usize {
+    usize::try_from((held + 1).saturating_sub(run.from)).unwrap_or(usize::MAX)
+}
+
+/// Moves `end` to the end of `run`, or says in words why the run does not continue the log.
+///
+/// A run may begin before the log's end: after a failed write nobody knows for sure how far it got.
+fn follow(end: &mut FrontierRow, verified: &VerifiedRun) -> Result<(), String> {
+    let run = &verified.run;
+    let log = run.header.log;
+    if run.entries.is_empty() || run.from == 0 || run.entries.len() != verified.sets.len() {
+        return Err(format!("a run of log {log} is malformed"));
+    }
+    if run.header != end.header {
+        return Err(format!("log {log} began with another header"));
+    }
+    if run.from > end.seq + 1 {
+        let (from, end) = (run.from, end.seq);
+        return Err(format!(
+            "entry {from} of log {log} does not continue its end, {end}"
+        ));
+    }
+    if run
+        .entries
+        .iter()
+        .any(|entry| entry.len() > ENTRY_BYTES_MAX)
+    {
+        return Err(format!(
+            "an entry of log {log} has more than {ENTRY_BYTES_MAX} bytes"
+        ));
+    }
+    if run.last() < end.seq {
+        return Ok(());
+    }
+    let fresh = run.entries.iter().skip(held_of_run(end.seq, run));
+    end.chain = fresh.fold(end.chain, |chain, entry| chain_next(&chain, entry));
+    end.seq = run.last();
+    if end.chain != verified.chain {
+        return Err(format!(
+            "the entries of log {log} do not continue its chain"
+        ));
+    }
+    Ok(())
+}

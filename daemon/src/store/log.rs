@@ -1,0 +1,314 @@
+//! Appends to logs: entries, signed points and the order of arrival.
+//!
+//! Invariants, at the end of every transaction:
+//! - A log is held as a prefix without gaps; its row tells the last entry and the chain value
+//!   there.
+//! - A *stretch* is a run of arrivals that are consecutive entries of one log. Stretches follow
+//!   each other without gaps, and every stretch ends at a signed point. So whoever sends stretches,
+//!   cut at points, in order, sends causes before effects.
+//! - Points inside a stretch may be thinned out; the one that ends a stretch never is, because the
+//!   entries of other logs that follow it may be effects of what lies before it and causes of what
+//!   lies behind it.
+//!
+//! It does not know what entries mean.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map;
+
+use crdt_schema::hlc::Timestamp;
+use crdt_schema::ident::{LogId, OrganisationId, SpaceName};
+use ed25519_dalek::SigningKey;
+use redb::{ReadableTable, Table, WriteTransaction};
+
+use crate::engine::batch::{Arrival, FrontierRow, LogHeader};
+use crate::wire::chain::{chain_next, chain_start, sign_point};
+use crate::wire::limits::POINT_BYTES_TARGET;
+
+use super::pack::{Packer, Place};
+use super::rows::LogRow;
+use super::tables;
+use super::trouble::Trouble;
+
+/// Consecutive arrivals that are consecutive entries of one log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stretch {
+    /// The first arrival.
+    pub(super) first: Arrival,
+    /// The log's number.
+    pub(super) log: u32,
+    /// The seq of the first entry.
+    pub(super) from: u64,
+    pub(super) count: u64,
+}
+
+impl Stretch {
+    pub(super) fn of_row(first: Arrival, (log, from, count): (u32, u64, u64)) -> Self {
+        Self {
+            first,
+            log,
+            from,
+            count,
+        }
+    }
+
+    /// The last arrival; the one before `first` if the stretch is empty.
+    pub(super) fn last(&self) -> Arrival {
+        self.first + self.count - 1
+    }
+
+    /// The arrival of the entry `seq`, which is in the stretch.
+    pub(super) fn arrival_of(&self, seq: u64) -> Arrival {
+        self.first + (seq - self.from)
+    }
+}
+
+/// A log as this transaction has it.
+struct OpenLog {
+    number: u32,
+    row: LogRow,
+    /// The newest signed point; equal to `row.seq` between appends.
+    point: u64,
+    /// Entry bytes after the newest point.
+    fresh_bytes: u64,
+    is_moved: bool,
+}
+
+/// The logs in one write transaction.
+pub(super) struct LogWriter<'txn> {
+    organisation: OrganisationId,
+    signer: &'txn SigningKey,
+    logs: Table<'txn, u32, &'static [u8]>,
+    numbers: Table<'txn, [u8; 16], u32>,
+    entries: Table<'txn, (u32, u64), &'static [u8]>,
+    points: Table<'txn, (u32, u64), &'static [u8; 64]>,
+    stretches: Table<'txn, u64, (u32, u64, u64)>,
+    own: Table<'txn, &'static str, [u8; 16]>,
+    open: BTreeMap<LogId, OpenLog>,
+    /// The stretch that the last append was to, not yet written.
+    stretch: Option<Stretch>,
+    /// Our own log, when its last entries await a signature.
+    unsigned: Option<LogId>,
+    arrival: Arrival,
+    packer: Packer,
+}
+
+impl<'txn> LogWriter<'txn> {
+    pub(super) fn new(
+        tx: &'txn WriteTransaction,
+        organisation: OrganisationId,
+        signer: &'txn SigningKey,
+    ) -> Result<Self, Trouble> {
+        let stretches = tx.open_table(tables::STRETCHES)?;
+        let stretch = stretches
+            .last()?
+            .map(|(first, row)| Stretch::of_row(first.value(), row.value()));
+        Ok(Self {
+            organisation,
+            signer,
+            logs: tx.open_table(tables::LOGS)?,
+            numbers: tx.open_table(tables::LOG_NUMBERS)?,
+            entries: tx.open_table(tables::ENTRIES)?,
+            points: tx.open_table(tables::POINTS)?,
+            own: tx.open_table(tables::OWN_LOGS)?,
+            open: BTreeMap::new(),
+            stretch,
+            unsigned: None,
+            arrival: stretch.map_or(0, |stretch| stretch.last()),
+            stretches,
+            packer: Packer::new(),
+        })
+    }
+
+    /// How far a log is held, if it is known.
+    pub(super) fn find(&mut self, log: LogId) -> Result<Option<&LogRow>, Trouble> {
+        match self.open.entry(log) {
+            btree_map::Entry::Occupied(open) => Ok(Some(&open.into_mut().row)),
+            btree_map::Entry::Vacant(vacant) => {
+                let Some(number) = self.numbers.get(log.0)?.map(|number| number.value()) else {
+                    return Ok(None);
+                };
+                let row = self.logs.get(number)?;
+                let row = row
+                    .and_then(|row| LogRow::decode(row.value()).ok())
+                    .ok_or_else(|| {
+                        Trouble::Damaged(format!("the row of log {log} cannot be read"))
+                    })?;
+                let point = row.seq;
+                let open = OpenLog {
+                    number,
+                    row,
+                    point,
+                    fresh_bytes: 0,
+                    is_moved: false,
+                };
+                Ok(Some(&vacant.insert(open).row))
+            }
+        }
+    }
+
+    /// How far a log would be held if it began now.
+    pub(super) fn start_of(&self, header: &LogHeader) -> LogRow {
+        LogRow {
+            header: header.clone(),
+            seq: 0,
+            chain: chain_start(&self.organisation, header),
+            gap_bytes: 0,
+            hlc: Timestamp::default(),
+        }
+    }
+
+    /// Remembers which log is our own in its space.
+    pub(super) fn adopt(&mut self, space: &SpaceName, log: LogId) -> Result<(), Trouble> {
+        let held = self.own.get(space.as_str())?.map(|log| log.value());
+        if held != Some(log.0) {
+            self.own.insert(space.as_str(), log.0)?;
+        }
+        Ok(())
+    }
+
+    /// Appends an entry of our own, to be signed before anything of another log follows.
+    pub(super) fn append_own(
+        &mut self,
+        header: &LogHeader,
+        entry: &[u8],
+        hlc: Timestamp,
+    ) -> Result<(), Trouble> {
+        let fresh_bytes = self
+            .open
+            .get(&header.log)
+            .map_or(0, |open| open.fresh_bytes);
+        if fresh_bytes + entry.len() as u64 > POINT_BYTES_TARGET as u64 {
+            self.sign_own()?;
+        }
+        self.append(header, entry, hlc)?;
+        self.unsigned = Some(header.log);
+        Ok(())
+    }
+
+    /// Appends entries that end at a point with `signature`.
+    pub(super) fn append_signed<'e>(
+        &mut self,
+        header: &LogHeader,
+        entries: impl Iterator<Item = (&'e [u8], Timestamp)>,
+        signature: &[u8; 64],
+    ) -> Result<(), Trouble> {
+        for (entry, hlc) in entries {
+            self.append(header, entry, hlc)?;
+        }
+        self.put_point(header.log, signature)
+    }
+
+    fn append(&mut self, header: &LogHeader, entry: &[u8], hlc: Timestamp) -> Result<(), Trouble> {
+        if self.find(header.log)?.is_none() {
+            self.begin_log(header)?;
+        }
+        let Some((number, end)) = self
+            .open
+            .get(&header.log)
+            .map(|log| (log.number, log.row.seq))
+        else {
+            return Err(Trouble::Damaged(format!("log {} vanished", header.log)));
+        };
+        if self.stretch.is_none_or(|stretch| stretch.log != number) {
+            self.end_stretch()?;
+            let first = self.arrival + 1;
+            self.stretch = Some(Stretch {
+                first,
+                log: number,
+                from: end + 1,
+                count: 0,
+            });
+        }
+        let row = self.packer.pack(Place::Entry(number, end + 1), entry);
+        self.entries.insert((number, end + 1), row.as_slice())?;
+        if let (Some(log), Some(stretch)) = (self.open.get_mut(&header.log), &mut self.stretch) {
+            log.row.seq = end + 1;
+            log.row.chain = chain_next(&log.row.chain, entry);
+            log.row.hlc = hlc;
+            log.fresh_bytes += entry.len() as u64;
+            log.is_moved = true;
+            stretch.count += 1;
+        }
+        self.arrival += 1;
+        Ok(())
+    }
+
+    fn begin_log(&mut self, header: &LogHeader) -> Result<(), Trouble> {
+        let number = match self.logs.last()? {
+            Some((last, _)) => last.value() + 1,
+            None => 0,
+        };
+        let row = self.start_of(header);
+        self.numbers.insert(header.log.0, number)?;
+        // Also reserves the number. Written again, with its end, when the transaction ends.
+        self.logs.insert(number, row.encode().as_slice())?;
+        let log = OpenLog {
+            number,
+            row,
+            point: 0,
+            fresh_bytes: 0,
+            is_moved: true,
+        };
+        self.open.insert(header.log, log);
+        Ok(())
+    }
+
+    fn end_stretch(&mut self) -> Result<(), Trouble> {
+        self.sign_own()?;
+        if let Some(stretch) = self.stretch.filter(|stretch| stretch.count > 0) {
+            let row = (stretch.log, stretch.from, stretch.count);
+            self.stretches.insert(stretch.first, row)?;
+        }
+        Ok(())
+    }
+
+    fn sign_own(&mut self) -> Result<(), Trouble> {
+        let Some(log) = self.unsigned.take() else {
+            return Ok(());
+        };
+        let Some(LogRow {
+            header, seq, chain, ..
+        }) = self.open.get(&log).map(|open| &open.row)
+        else {
+            return Ok(());
+        };
+        let signature = sign_point(self.signer, &self.organisation, header, *seq, chain);
+        self.put_point(log, &signature)
+    }
+
+    /// Sets a point at the log's end, and drops the one before it when the two lie close together
+    /// in one stretch.
+    fn put_point(&mut self, log: LogId, signature: &[u8; 64]) -> Result<(), Trouble> {
+        let (Some(open), Some(stretch)) = (self.open.get_mut(&log), self.stretch) else {
+            return Ok(());
+        };
+        if open.point == open.row.seq {
+            return Ok(());
+        }
+        let is_inside = open.point >= stretch.from;
+        if is_inside && open.row.gap_bytes + open.fresh_bytes <= POINT_BYTES_TARGET as u64 {
+            self.points.remove((open.number, open.point))?;
+            open.row.gap_bytes += open.fresh_bytes;
+        } else {
+            open.row.gap_bytes = open.fresh_bytes;
+        }
+        self.points.insert((open.number, open.row.seq), signature)?;
+        open.point = open.row.seq;
+        open.fresh_bytes = 0;
+        Ok(())
+    }
+
+    /// Writes what the appends left open. Returns the rows that moved, and the last arrival.
+    pub(super) fn finish(mut self) -> Result<(Vec<FrontierRow>, Arrival), Trouble> {
+        let is_moved = self.open.values().any(|log| log.is_moved);
+        if is_moved {
+            self.end_stretch()?;
+        }
+        let mut rows = Vec::new();
+        for log in self.open.values().filter(|log| log.is_moved) {
+            self.logs.insert(log.number, log.row.encode().as_slice())?;
+            rows.push(log.row.frontier());
+        }
+        Ok((rows, self.arrival))
+    }
+}

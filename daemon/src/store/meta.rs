@@ -1,0 +1,86 @@
+//! Facts about the store as a whole: its format, whose it is, its identity and its counters.
+
+use crdt_schema::ident::OrganisationId;
+use redb::{ReadTransaction, ReadableTable, WriteTransaction};
+
+use super::StoreIdentity;
+use super::tables::META;
+use super::trouble::Trouble;
+
+/// The format that this version writes. Raised when an older version could not read it.
+pub(super) const FORMAT: u32 = 1;
+
+const FORMAT_KEY: &str = "format";
+const ORGANISATION: &str = "organisation";
+const STORE: &str = "store";
+const COMMITS: &str = "commits";
+const SCHEMA: &str = "schema";
+const UNAPPLIED: &str = "unapplied";
+
+/// Marks an empty database as a store.
+pub(super) fn create(
+    tx: &WriteTransaction,
+    organisation: OrganisationId,
+    store: [u8; 16],
+) -> Result<(), Trouble> {
+    let mut meta = tx.open_table(META)?;
+    meta.insert(FORMAT_KEY, FORMAT.to_le_bytes().as_slice())?;
+    meta.insert(ORGANISATION, organisation.0.as_slice())?;
+    meta.insert(STORE, store.as_slice())?;
+    meta.insert(COMMITS, 0_u64.to_le_bytes().as_slice())?;
+    Ok(())
+}
+
+pub(super) fn format(tx: &ReadTransaction) -> Result<u32, Trouble> {
+    Ok(u32::from_le_bytes(read(&tx.open_table(META)?, FORMAT_KEY)?))
+}
+
+pub(super) fn organisation(tx: &ReadTransaction) -> Result<OrganisationId, Trouble> {
+    Ok(OrganisationId(read(&tx.open_table(META)?, ORGANISATION)?))
+}
+
+pub(super) fn identity(tx: &ReadTransaction) -> Result<StoreIdentity, Trouble> {
+    let meta = tx.open_table(META)?;
+    let commits = u64::from_le_bytes(read(&meta, COMMITS)?);
+    Ok(StoreIdentity {
+        store: read(&meta, STORE)?,
+        commits,
+    })
+}
+
+/// Counts a transaction, and the edits in it that were kept but not applied.
+pub(super) fn count_commit(tx: &WriteTransaction, unapplied: u64) -> Result<(), Trouble> {
+    let mut meta = tx.open_table(META)?;
+    let commits = u64::from_le_bytes(read(&meta, COMMITS)?) + 1;
+    meta.insert(COMMITS, commits.to_le_bytes().as_slice())?;
+    if unapplied > 0 {
+        let before = read(&meta, UNAPPLIED).map_or(0, u64::from_le_bytes);
+        meta.insert(
+            UNAPPLIED,
+            before.saturating_add(unapplied).to_le_bytes().as_slice(),
+        )?;
+    }
+    Ok(())
+}
+
+/// The schema that the views were derived under.
+pub(super) fn schema_digest(tx: &WriteTransaction) -> Result<Option<[u8; 32]>, Trouble> {
+    let meta = tx.open_table(META)?;
+    let digest = meta.get(SCHEMA)?;
+    Ok(digest.and_then(|digest| digest.value().try_into().ok()))
+}
+
+pub(super) fn put_schema_digest(tx: &WriteTransaction, digest: [u8; 32]) -> Result<(), Trouble> {
+    tx.open_table(META)?.insert(SCHEMA, digest.as_slice())?;
+    Ok(())
+}
+
+fn read<const N: usize>(
+    meta: &impl ReadableTable<&'static str, &'static [u8]>,
+    key: &str,
+) -> Result<[u8; N], Trouble> {
+    let value = meta.get(key)?;
+    value
+        .and_then(|value| value.value().try_into().ok())
+        .ok_or_else(|| Trouble::Damaged(format!("its {key} is missing")))
+}

@@ -1,0 +1,312 @@
+//! The records that one write transaction touches: loaded once, changed in memory, written back
+//! together.
+//!
+//! Invariants:
+//! - A record's document, its view, its reviews and its collection's tally are written in one
+//!   transaction.
+//! - A collection that the schema does not know has documents and no views.
+//! - Only [`OPEN_RECORDS_MAX`] documents are in memory at once, however large the transaction is.
+//!
+//! It does not know logs, nor whether a change is allowed.
+
+use std::collections::BTreeMap;
+
+use crdt_schema::document::Document;
+use crdt_schema::ident::RecordKey;
+use crdt_schema::resolution::{Life, RecordView, Review};
+use crdt_schema::schema::Schema;
+use redb::{ReadableTable, Table, WriteTransaction};
+
+use super::pack::{Packer, Place, Unpacker, pack_plain};
+use super::rows::{ViewRow, encode_view};
+use super::tables;
+use super::trouble::Trouble;
+
+/// Most documents in memory at once: some 16 MB of usual ones.
+const OPEN_RECORDS_MAX: usize = 1024;
+
+/// A record as this transaction has it.
+struct OpenRecord {
+    /// `None` until it is first written.
+    number: Option<u64>,
+    doc: Document,
+    /// The view of `doc`, if somebody has asked for it.
+    view: Option<RecordView>,
+    /// What its view row says.
+    shown: Option<Shown>,
+    is_changed: bool,
+}
+
+/// What the other tables derive from a view row.
+#[derive(Clone, Debug, Default)]
+struct Shown {
+    is_deleted: bool,
+    reviews: Vec<String>,
+}
+
+impl Shown {
+    fn of(life: Life, reviews: &[Review]) -> Self {
+        Self {
+            is_deleted: life == Life::Deleted,
+            reviews: reviews.iter().map(|review| review.id.0.clone()).collect(),
+        }
+    }
+}
+
+/// The records in one write transaction.
+pub(super) struct RecordWriter<'txn> {
+    schema: &'txn Schema,
+    index: Table<'txn, &'static [u8], u64>,
+    docs: Table<'txn, u64, &'static [u8]>,
+    views: Table<'txn, u64, &'static [u8]>,
+    reviews: Table<'txn, &'static str, u64>,
+    tallies: Table<'txn, &'static [u8], (u64, u64)>,
+    open: BTreeMap<RecordKey, OpenRecord>,
+    next_number: u64,
+    packer: Packer,
+    unpacker: Unpacker,
+}
+
+impl<'txn> RecordWriter<'txn> {
+    pub(super) fn new(tx: &'txn WriteTransaction, schema: &'txn Schema) -> Result<Self, Trouble> {
+        let docs = tx.open_table(tables::DOCS)?;
+        let next_number = docs.last()?.map_or(0, |(last, _)| last.value() + 1);
+        Ok(Self {
+            schema,
+            index: tx.open_table(tables::INDEX)?,
+            docs,
+            views: tx.open_table(tables::VIEWS)?,
+            reviews: tx.open_table(tables::REVIEWS)?,
+            tallies: tx.open_table(tables::TALLIES)?,
+            open: BTreeMap::new(),
+            next_number,
+            packer: Packer::new(),
+            unpacker: Unpacker::default(),
+        })
+    }
+
+    /// The record's document; empty if nobody has written it. To be changed with [`Self::put`]
+    /// only.
+    pub(super) fn document(&mut self, key: &RecordKey) -> Result<&Document, Trouble> {
+        Ok(&self.open(key)?.doc)
+    }
+
+    /// Changes the record's document in place. `change` must leave it as it was when it fails.
+    pub(super) fn change<E>(
+        &mut self,
+        key: &RecordKey,
+        change: impl FnOnce(&mut Document) -> Result<(), E>,
+    ) -> Result<Result<(), E>, Trouble> {
+        let record = self.open(key)?;
+        let result = change(&mut record.doc);
+        if result.is_ok() {
+            record.view = None;
+            record.is_changed = true;
+        }
+        Ok(result)
+    }
+
+    /// Replaces the record's document by one that continues it, whose view the caller has at hand.
+    pub(super) fn put(
+        &mut self,
+        key: &RecordKey,
+        doc: Document,
+        view: RecordView,
+    ) -> Result<(), Trouble> {
+        let record = self.open(key)?;
+        record.doc = doc;
+        record.view = Some(view);
+        record.is_changed = true;
+        Ok(())
+    }
+
+    /// Writes the records back if too many are in memory.
+    pub(super) fn relieve(&mut self) -> Result<(), Trouble> {
+        if self.open.len() > OPEN_RECORDS_MAX {
+            self.flush()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Derives the record's view anew from its stored document.
+    pub(super) fn refresh_view(&mut self, key: &RecordKey, number: u64) -> Result<(), Trouble> {
+        let Some(collection) = self.schema.collection(&key.collection) else {
+            return Ok(());
+        };
+        let doc = load_document(&self.docs, &mut self.unpacker, key, number)?;
+        self.write_view(key, number, &doc.view(collection, &key.id), None)
+    }
+
+    /// Writes back what has changed, and lets all records go.
+    pub(super) fn flush(&mut self) -> Result<(), Trouble> {
+        for (key, record) in std::mem::take(&mut self.open) {
+            if !record.is_changed {
+                continue;
+            }
+            let number = match record.number {
+                Some(number) => number,
+                None => self.number_new(&key)?,
+            };
+            let row = self.packer.pack(Place::Doc(number), &record.doc.save());
+            self.docs.insert(number, row.as_slice())?;
+            if let Some(collection) = self.schema.collection(&key.collection) {
+                let view = record
+                    .view
+                    .unwrap_or_else(|| record.doc.view(collection, &key.id));
+                self.write_view(&key, number, &view, record.shown.as_ref())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a rebuilt document in the place of one that does not read back.
+    pub(super) fn restore(&mut self, key: &RecordKey, doc: Document) -> Result<(), Trouble> {
+        let number = self.number_of(key)?;
+        let shown = self.shown(key, number, &doc)?;
+        let record = OpenRecord {
+            number,
+            doc,
+            view: None,
+            shown,
+            is_changed: true,
+        };
+        self.open.insert(key.clone(), record);
+        Ok(())
+    }
+
+    fn open(&mut self, key: &RecordKey) -> Result<&mut OpenRecord, Trouble> {
+        if !self.open.contains_key(key) {
+            let number = self.number_of(key)?;
+            let doc = match number {
+                None => Document::new(),
+                Some(number) => load_document(&self.docs, &mut self.unpacker, key, number)?,
+            };
+            let shown = self.shown(key, number, &doc)?;
+            let record = OpenRecord {
+                number,
+                doc,
+                view: None,
+                shown,
+                is_changed: false,
+            };
+            self.open.insert(key.clone(), record);
+        }
+        Ok(self
+            .open
+            .get_mut(key)
+            .expect("invariant: inserted above if it was missing"))
+    }
+
+    fn number_of(&self, key: &RecordKey) -> Result<Option<u64>, Trouble> {
+        let number = self.index.get(tables::record_key(key).as_slice())?;
+        Ok(number.map(|number| number.value()))
+    }
+
+    /// What the view row says. If the row does not read back, what it said follows from the
+    /// document.
+    fn shown(
+        &mut self,
+        key: &RecordKey,
+        number: Option<u64>,
+        doc: &Document,
+    ) -> Result<Option<Shown>, Trouble> {
+        let Some(number) = number else {
+            return Ok(None);
+        };
+        let Some(row) = self.views.get(number)? else {
+            return Ok(None);
+        };
+        let content = self.unpacker.unpack(Place::View(number), row.value());
+        let read = content.ok().and_then(|content| {
+            let view = ViewRow::decode(&content).ok()?;
+            Some(Shown::of(view.life, &view.reviews))
+        });
+        Ok(read.or_else(|| {
+            let view = doc.view(self.schema.collection(&key.collection)?, &key.id);
+            Some(Shown::of(view.life, &view.reviews))
+        }))
+    }
+
+    fn number_new(&mut self, key: &RecordKey) -> Result<u64, Trouble> {
+        let number = self.next_number;
+        self.next_number += 1;
+        self.index
+            .insert(tables::record_key(key).as_slice(), number)?;
+        Ok(number)
+    }
+
+    fn write_view(
+        &mut self,
+        key: &RecordKey,
+        number: u64,
+        view: &RecordView,
+        before: Option<&Shown>,
+    ) -> Result<(), Trouble> {
+        // Views are read in bulk by lists, so they are not compressed.
+        let row = pack_plain(Place::View(number), &encode_view(key, view));
+        self.views.insert(number, row.as_slice())?;
+
+        let after = Shown::of(view.life, &view.reviews);
+        let no_reviews = Vec::new();
+        let reviews_before = before.map_or(&no_reviews, |before| &before.reviews);
+        for id in reviews_before
+            .iter()
+            .filter(|id| !after.reviews.contains(id))
+        {
+            self.reviews.remove(id.as_str())?;
+        }
+        for id in after
+            .reviews
+            .iter()
+            .filter(|id| !reviews_before.contains(id))
+        {
+            self.reviews.insert(id.as_str(), number)?;
+        }
+        if before.map(|before| before.is_deleted) != Some(after.is_deleted) {
+            self.tally(key, before, &after)?;
+        }
+        Ok(())
+    }
+
+    fn tally(
+        &mut self,
+        key: &RecordKey,
+        before: Option<&Shown>,
+        after: &Shown,
+    ) -> Result<(), Trouble> {
+        let collection = tables::collection_key(&key.space, &key.collection);
+        let (mut alive, mut deleted) = self
+            .tallies
+            .get(collection.as_slice())?
+            .map_or((0, 0), |tally| tally.value());
+        match before {
+            Some(before) if before.is_deleted => deleted = u64::saturating_sub(deleted, 1),
+            Some(_) => alive = u64::saturating_sub(alive, 1),
+            None => {}
+        }
+        if after.is_deleted {
+            deleted += 1
+        } else {
+            alive += 1
+        }
+        self.tallies
+            .insert(collection.as_slice(), (alive, deleted))?;
+        Ok(())
+    }
+}
+
+/// Reads a stored document.
+pub(super) fn load_document(
+    docs: &impl ReadableTable<u64, &'static [u8]>,
+    unpacker: &mut Unpacker,
+    key: &RecordKey,
+    number: u64,
+) -> Result<Document, Trouble> {
+    let damaged = |why: &str| Trouble::Damaged(format!("record {key}: its document: {why}"));
+    let row = docs.get(number)?.ok_or_else(|| damaged("it is missing"))?;
+    let saved = unpacker
+        .unpack(Place::Doc(number), row.value())
+        .map_err(damaged)?;
+    Document::load(&saved).map_err(|error| damaged(&error.to_string()))
+}

@@ -1,0 +1,87 @@
+//! Frames: one message each, as a tag byte and a body, with DATA bodies compressed.
+//!
+//! An encoder and the decoder at the other end are a pair that lives as long as one session: both
+//! remember the headers and the compression window of their direction. After an error a decoder refuses
+//! everything, because what it remembers is no longer what the other side remembers.
+//!
+//! The length prefix before a frame is the transport's.
+
+use super::WireError;
+use super::compress::{Compressor, Decompressor};
+use super::data::{RunReader, RunWriter};
+use super::limits::{DATA_BYTES_MAX, FRAME_BYTES_MAX};
+use super::message::{DATA_TAG, Message, read_plain, write_plain};
+
+/// Encodes one side's messages into frames. Holds the compression stream of this direction.
+#[derive(Debug, Default)]
+pub struct FrameEncoder {
+    runs: RunWriter,
+    stream: Compressor,
+}
+
+impl FrameEncoder {
+    /// The encoder of a new session.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The frame of a message, without its length prefix. Frames must be sent in the order they were
+    /// encoded. What goes into one DATA message is the caller's to bound (see [`super::limits`]).
+    pub fn encode(&mut self, message: &Message) -> Vec<u8> {
+        let Message::Data(runs) = message else {
+            return write_plain(message);
+        };
+        let body = self.runs.write(runs);
+        let mut frame = vec![DATA_TAG];
+        self.stream.compress(&body, &mut frame);
+        frame
+    }
+}
+
+/// Decodes the other side's frames. Holds the decompression stream of that direction, capped.
+#[derive(Debug, Default)]
+pub struct FrameDecoder {
+    runs: RunReader,
+    stream: Decompressor,
+    failed: bool,
+}
+
+impl FrameDecoder {
+    /// The decoder of a new session.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The message in a frame. Any error is the peer's fault and ends the session; every later frame is
+    /// refused as well.
+    pub fn decode(&mut self, frame: &[u8]) -> Result<Message, WireError> {
+        if self.failed {
+            return Err(WireError::Malformed("frame before this one"));
+        }
+        let message = self.read(frame);
+        self.failed = message.is_err();
+        message
+    }
+
+    fn read(&mut self, frame: &[u8]) -> Result<Message, WireError> {
+        if frame.len() > FRAME_BYTES_MAX {
+            let (found, limit) = (frame.len() as u64, FRAME_BYTES_MAX as u64);
+            return Err(WireError::TooLarge {
+                what: "frame",
+                found,
+                limit,
+            });
+        }
+        match frame.split_first() {
+            None => Err(WireError::Truncated("message tag")),
+            Some((&DATA_TAG, compressed)) => {
+                let body = self.stream.decompress(compressed, DATA_BYTES_MAX)?;
+                Ok(Message::Data(self.runs.read(&body)?))
+            }
+            Some((&tag, body)) => read_plain(tag, body),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
