@@ -100,6 +100,21 @@ pub fn counters(devices: &[Device], ledger: &Ledger) -> Result<(), String> {
     Ok(())
 }
 
+/// Containment: among honest devices no log is ever left out of a session.
+pub fn nothing_refused(devices: &[Device]) -> Result<(), String> {
+    for (number, device) in devices.iter().enumerate() {
+        for peer in device.fleet().peers.values() {
+            if let Some((log, why)) = peer.refused_logs.first_key_value() {
+                return Err(format!(
+                    "device {number} and {} leave out log {log}: {why}",
+                    peer.name
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The review list is the union of the records' reviews.
 pub fn reviews(devices: &[Device]) -> Result<usize, String> {
     let mut count = 0;

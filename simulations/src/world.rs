@@ -154,6 +154,7 @@ pub fn run(options: &Options) -> Result<Outcome, String> {
     }
     check::convergence(&world.devices)?;
     check::nothing_lost(&world.devices, &world.ledger)?;
+    check::nothing_refused(&world.devices)?;
     check::counters(&world.devices, &world.ledger)?;
     world.outcome.reviews = check::reviews(&world.devices)?;
     world.outcome.settled_ms = world.now - healed_at;

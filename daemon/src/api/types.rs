@@ -422,6 +422,9 @@ pub struct CollectionCount {
 pub struct NetworkStatus {
     /// The addresses listened on.
     pub listening: Vec<String>,
+    /// The address of this API over TCP, if it is served there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<String>,
     /// Bytes received in sessions since the start.
     pub bytes_in: u64,
     /// Bytes sent in sessions since the start.

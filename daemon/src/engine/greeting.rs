@@ -113,6 +113,9 @@ impl Engine {
             (Phase::Opening | Phase::Live, Message::Ack(rows)) => self.on_ack(now, session, &rows),
             (Phase::Opening | Phase::Live, Message::Data(runs)) => self.on_data(now, session, runs),
             (Phase::Live, Message::Want) => self.on_want(session),
+            (Phase::Opening | Phase::Live, Message::Refuse { log, why }) => {
+                self.on_refuse(session, log, &why);
+            }
             (_, _) => {
                 self.close(
                     session,
@@ -156,30 +159,35 @@ impl Engine {
         if let Some(reason) = refusal {
             return self.close(session, reason);
         }
-        self.accept(now, session, hello);
+        let equal = self.accept(now, session, hello);
         self.send(session, &Message::Name(self.config.name.clone()));
-        self.send_fronts(session, hello);
+        self.send_fronts(session, &equal);
         self.send(session, &Message::FrontEnd);
     }
 
-    /// From here on the peer is a member. In spaces whose roots are equal it holds what we said we hold.
-    fn accept(&mut self, now: Now, session: SessionId, hello: &Hello) {
+    /// From here on the peer is a member. Returns the spaces whose roots were equal when both said HELLO: there
+    /// the peer holds what we held then.
+    fn accept(&mut self, now: Now, session: SessionId, hello: &Hello) -> BTreeSet<SpaceName> {
         let Some(open) = self.sessions.get_mut(&session) else {
-            return;
+            return BTreeSet::new();
         };
         let Phase::Greeting { said, held } = std::mem::replace(&mut open.phase, Phase::Opening)
         else {
-            return;
+            return BTreeSet::new();
         };
-        let equal = |log: &LogId| {
-            self.logs.get(*log).is_some_and(|log| {
-                said.get(&log.header.space)
-                    .is_some_and(|root| hello.spaces.contains(root))
-            })
+        let equal: BTreeSet<SpaceName> = said
+            .into_iter()
+            .filter(|(_, root)| hello.spaces.contains(root))
+            .map(|(space, _)| space)
+            .collect();
+        let in_equal = |log: &LogId| {
+            self.logs
+                .get(*log)
+                .is_some_and(|log| equal.contains(&log.header.space))
         };
         let theirs: Held = held
             .iter()
-            .filter(|(log, _)| equal(log))
+            .filter(|(log, _)| in_equal(log))
             .map(|(l, s)| (*l, *s))
             .collect();
         let peer = self.peers.accept(open.device, session, hello.hub);
@@ -187,14 +195,17 @@ impl Engine {
         peer.held = Arc::new(theirs);
         peer.unsaved_since.get_or_insert(now.mono_ms);
         self.fleet_changed = true;
+        equal
     }
 
-    fn send_fronts(&mut self, session: SessionId, hello: &Hello) {
-        for space in self.logs.spaces() {
-            let root = self.logs.root(&self.config.join_secret, &space);
-            if hello.spaces.contains(&root) {
-                continue;
-            }
+    /// Sends the frontier of every space that the peer does not already know to be equal.
+    fn send_fronts(&mut self, session: SessionId, equal: &BTreeSet<SpaceName>) {
+        for space in self
+            .logs
+            .spaces()
+            .into_iter()
+            .filter(|space| !equal.contains(space))
+        {
             for rows in self.logs.front(&space).chunks(FRONT_ROWS_MAX) {
                 let front = Message::Front {
                     space: space.clone(),
@@ -262,6 +273,9 @@ impl Engine {
             self.begin_incarnation(log, seq);
         }
         self.peers.holds(device, log, seq, now.mono_ms);
+        if let Some(open) = self.sessions.get_mut(&session) {
+            open.pump.holds(log, seq);
+        }
         let claims = self.peers.get(device).map_or(0, |peer| peer.held.len());
         if claims > HELD_LOGS_MAX {
             let what = format!("it claims to hold more than {HELD_LOGS_MAX} logs");
@@ -290,9 +304,8 @@ impl Engine {
             .map(|peer| peer.held.clone())
             .unwrap_or_default();
         open.pump.sent = held.clone();
-        for log in &open.refused {
-            // Counted as sent, so that it is not.
-            Arc::make_mut(&mut open.pump.sent).insert(*log, u64::MAX);
+        for &log in &open.refused {
+            open.pump.leave_out(log);
         }
         let lacks_something = self
             .logs
@@ -308,15 +321,42 @@ impl Engine {
         self.pump(session);
     }
 
-    /// Leaves a log out of this session. `false` if that was one too many and ended it.
+    /// Leaves a log out of this session, and tells the peer. `false` if that was one too many and ended it.
     pub(super) fn refuse_log(&mut self, session: SessionId, log: LogId, why: &str) -> bool {
+        let Some(open) = self.sessions.get(&session) else {
+            return false;
+        };
+        tracing::warn!(peer = %open.device, %log, why, "log refused");
+        self.send(
+            session,
+            &Message::Refuse {
+                log,
+                why: why.to_owned(),
+            },
+        );
+        self.leave_out(session, log, why)
+    }
+
+    /// The peer takes nothing of a log: neither does it get any, nor is any waited for.
+    fn on_refuse(&mut self, session: SessionId, log: LogId, why: &str) {
+        if !self.leave_out(session, log, &format!("refused by the peer: {why}")) {
+            return;
+        }
+        if let Some(open) = self.sessions.get_mut(&session)
+            && let Some(peer) = self.peers.get(open.device)
+        {
+            open.pump.acknowledged(&peer.held);
+        }
+        self.pump(session);
+    }
+
+    fn leave_out(&mut self, session: SessionId, log: LogId, why: &str) -> bool {
         let Some(open) = self.sessions.get_mut(&session) else {
             return false;
         };
         open.refused.insert(log);
-        Arc::make_mut(&mut open.pump.sent).insert(log, u64::MAX);
+        open.pump.leave_out(log);
         let (device, refused) = (open.device, open.refused.len());
-        tracing::warn!(peer = %device, %log, why, "log refused");
         if let Some(peer) = self.peers.get_mut(device) {
             peer.refused_logs.insert(log, why.to_owned());
         }

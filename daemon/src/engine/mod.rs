@@ -13,7 +13,8 @@
 //! A session opens with HELLO from both sides at once. Spaces whose roots are equal are done; of the others
 //! both send their FRONT. From then on each side pushes what the other lacks, in its own arrival order, and
 //! acknowledges what it has committed. Later, own writes are pushed at once; what came from others is only
-//! announced (the same ACK), and a peer that misses it asks (WANT).
+//! announced (the same ACK), and a peer that misses it asks (WANT). A log that does not fit what is held here
+//! is left out of the session (REFUSE); all others go on.
 
 pub mod batch;
 pub mod effect;

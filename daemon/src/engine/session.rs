@@ -49,15 +49,29 @@ impl Pump {
         self.again = self.fetching;
     }
 
+    /// The peer holds a log up to here, or will when what was sent has arrived.
+    pub(super) fn holds(&mut self, log: LogId, seq: u64) {
+        if self.sent.get(&log).is_none_or(|&sent| sent < seq) {
+            Arc::make_mut(&mut self.sent).insert(log, seq);
+        }
+    }
+
     /// Takes note of a DATA frame that is going out.
     pub(super) fn sending(&mut self, ends: Vec<(LogId, u64)>, bytes: usize) {
-        let sent = Arc::make_mut(&mut self.sent);
         for &(log, seq) in &ends {
-            let known = sent.entry(log).or_default();
-            *known = seq.max(*known);
+            self.holds(log, seq);
         }
         self.in_flight_bytes += bytes;
         self.in_flight.push_back((ends, bytes));
+    }
+
+    /// Sends nothing of a log, and waits for no acknowledgement of it.
+    pub(super) fn leave_out(&mut self, log: LogId) {
+        // Counted as sent, so that it is not.
+        Arc::make_mut(&mut self.sent).insert(log, u64::MAX);
+        for (ends, _) in &mut self.in_flight {
+            ends.retain(|(sent, _)| *sent != log);
+        }
     }
 
     /// Frees the window of every frame that the peer now holds.

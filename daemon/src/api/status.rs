@@ -1,0 +1,319 @@
+//! How the daemon, its store, its peers and its schema are.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use axum::Json;
+use axum::extract::State;
+use crdt_schema::hlc::Timestamp;
+use crdt_schema::schema::{Collection, Field, FieldType, Schema};
+
+use super::error::{ApiError, Shape};
+use super::request::Incoming;
+use super::types::{
+    CollectionCount, CollectionSummary, Device, FieldSummary, Health, Network, NetworkStatus, Peer,
+    PeerList, Refusal, RefusedLog, SchemaName, SchemaSummary, Status, StoreStatus,
+};
+use super::{Answer, Api};
+use crate::engine::fleet::{Fleet, PeerStatus};
+use crate::node::handle::NetStatus;
+use crate::store::Counts;
+
+/// `GET /v1/status`
+pub(super) async fn status(State(api): State<Api>, incoming: Incoming) -> Answer<Status> {
+    incoming.finish()?;
+    let counts = api
+        .read(|handle| handle.reader().counts().map_err(ApiError::of_store))
+        .await?;
+    let (handle, facts) = (&api.handle, api.handle.facts());
+    let (fleet, net) = (handle.fleet(), handle.net());
+    Ok(Json(Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime_s: api.started.elapsed().as_secs(),
+        device: Device {
+            id: facts.device.to_string(),
+            name: facts.name.clone(),
+            hub: facts.hub,
+            peer_id: facts.peer_id.clone(),
+        },
+        organisation: facts.organisation.to_string(),
+        schema: SchemaName {
+            name: handle.schema().name.clone(),
+            version: handle.schema().version,
+        },
+        online: fleet.online,
+        reviews: counts.reviews,
+        pending: if facts.hub { 0 } else { pending(&fleet) },
+        store: store_status(counts),
+        peers: peer_list(&fleet, &net),
+        network: network_status(&fleet, &net, api.tcp),
+    }))
+}
+
+/// How many entries are held here but by no hub, as far as the hubs have told.
+fn pending(fleet: &Fleet) -> u64 {
+    let hubs: Vec<&PeerStatus> = fleet.peers.values().filter(|peer| peer.hub).collect();
+    let missing = fleet.held.iter().map(|(log, &seq)| {
+        let durable = hubs.iter().filter_map(|hub| hub.held.get(log)).max();
+        seq.saturating_sub(durable.copied().unwrap_or_default())
+    });
+    missing.sum()
+}
+
+fn store_status(counts: Counts) -> StoreStatus {
+    let count = |(space, collection, live, deleted)| CollectionCount {
+        space: String::from(space),
+        collection,
+        live,
+        deleted,
+    };
+    StoreStatus {
+        bytes: counts.bytes,
+        entries: counts.entries,
+        collections: counts.records.into_iter().map(count).collect(),
+    }
+}
+
+fn network_status(fleet: &Fleet, net: &NetStatus, api: Option<SocketAddr>) -> NetworkStatus {
+    let refusals = fleet
+        .refusals
+        .iter()
+        .map(|(&code, &count)| (code.to_owned(), count));
+    let refusal = fleet.last_refusal.as_ref().map(|(device, reason)| Refusal {
+        device: device.to_string(),
+        name: fleet
+            .peers
+            .get(device)
+            .map(|peer| peer.name.clone())
+            .unwrap_or_default(),
+        reason: reason.clone(),
+    });
+    NetworkStatus {
+        listening: net.listening.clone(),
+        api: api.map(|address| address.to_string()),
+        bytes_in: net.bytes_in,
+        bytes_out: net.bytes_out,
+        mdns_error: net.mdns_error.clone(),
+        refusals: refusals.collect::<BTreeMap<_, _>>(),
+        last_refusal: refusal,
+    }
+}
+
+/// `GET /v1/peers`
+pub(super) async fn peers(State(api): State<Api>, incoming: Incoming) -> Answer<PeerList> {
+    incoming.finish()?;
+    Ok(Json(PeerList {
+        items: peer_list(&api.handle.fleet(), &api.handle.net()),
+    }))
+}
+
+fn peer_list(fleet: &Fleet, net: &NetStatus) -> Vec<Peer> {
+    fleet
+        .peers
+        .values()
+        .map(|peer| peer_shown(peer, net))
+        .collect()
+}
+
+fn peer_shown(peer: &PeerStatus, net: &NetStatus) -> Peer {
+    let refused = peer.refused_logs.iter().map(|(log, reason)| RefusedLog {
+        log: log.to_string(),
+        reason: reason.clone(),
+    });
+    let heard = peer.last_seen_ms > 0;
+    Peer {
+        device: peer.device.to_string(),
+        name: peer.name.clone(),
+        hub: peer.hub,
+        connected: peer.connected,
+        address: net.addresses.get(&peer.device).cloned(),
+        last_seen: heard.then(|| Timestamp::from_ms(peer.last_seen_ms).to_string()),
+        behind: peer.behind,
+        ahead: peer.ahead,
+        clock_suspect: peer.clock_suspect,
+        refused_logs: refused.collect(),
+    }
+}
+
+/// `GET /v1/network`
+pub(super) async fn network(State(api): State<Api>, incoming: Incoming) -> Answer<Network> {
+    incoming.finish()?;
+    Ok(Json(Network {
+        online: api.handle.fleet().online,
+    }))
+}
+
+/// `PUT /v1/network`
+pub(super) async fn set_network(State(api): State<Api>, incoming: Incoming) -> Answer<Network> {
+    incoming.finish()?;
+    let wanted: Network = incoming.json()?;
+    let done = api.handle.set_online(wanted.online).await;
+    done.map_err(|error| ApiError::of_command(error, Shape::Fields))?;
+    Ok(Json(wanted))
+}
+
+/// `GET /v1/schema`
+pub(super) async fn schema(State(api): State<Api>, incoming: Incoming) -> Answer<SchemaSummary> {
+    incoming.finish()?;
+    Ok(Json(summary(api.handle.schema())))
+}
+
+fn summary(schema: &Schema) -> SchemaSummary {
+    let collection = |collection: &Collection| CollectionSummary {
+        name: collection.name.clone(),
+        label: collection.label.clone(),
+        delete: collection.delete.name().to_owned(),
+        fields: collection.fields.values().map(field_summary).collect(),
+    };
+    SchemaSummary {
+        name: schema.name.clone(),
+        version: schema.version,
+        source: schema.source.clone(),
+        collections: schema.collections.values().map(collection).collect(),
+    }
+}
+
+fn field_summary(field: &Field) -> FieldSummary {
+    let (mut choices, mut element, mut to) = (Vec::new(), None, None);
+    match &field.kind {
+        FieldType::Choice { of } => choices.clone_from(of),
+        FieldType::Ref { to: target } => to = Some(target.clone()),
+        FieldType::Set { of } => {
+            element = Some(of.name().to_owned());
+            if let FieldType::Choice { of } = of.as_ref() {
+                choices.clone_from(of);
+            }
+        }
+        FieldType::Text
+        | FieldType::Integer
+        | FieldType::Number
+        | FieldType::Bool
+        | FieldType::Date
+        | FieldType::DateTime
+        | FieldType::Counter
+        | FieldType::Json => {}
+    }
+    FieldSummary {
+        name: field.name.clone(),
+        kind: field.kind.name().to_owned(),
+        choices,
+        element,
+        to,
+        required: field.required,
+        default: field.default.as_ref().map(|value| value.to_json()),
+        min: field.min,
+        max: field.max,
+        merge: field.merge.name().to_owned(),
+    }
+}
+
+/// `GET /healthz`: the process answers.
+pub(super) async fn health() -> Json<Health> {
+    Json(Health {
+        status: "ok".to_owned(),
+    })
+}
+
+/// `GET /readyz`: the store can be read.
+pub(super) async fn ready(State(api): State<Api>) -> Answer<Health> {
+    api.read(|handle| handle.reader().arrival().map_err(ApiError::of_store))
+        .await?;
+    Ok(health().await)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crdt_schema::ident::{DeviceId, LogId};
+    use serde_json::json;
+
+    use super::*;
+    use crate::engine::batch::Held;
+
+    fn held(rows: &[(u8, u64)]) -> Arc<Held> {
+        Arc::new(
+            rows.iter()
+                .map(|&(log, seq)| (LogId([log; 16]), seq))
+                .collect(),
+        )
+    }
+
+    fn peer(device: u8, hub: bool, rows: &[(u8, u64)]) -> PeerStatus {
+        PeerStatus {
+            device: DeviceId([device; 32]),
+            name: format!("device-{device}"),
+            hub,
+            connected: true,
+            last_seen_ms: 0,
+            held: held(rows),
+            behind: 0,
+            ahead: 0,
+            refused_logs: BTreeMap::new(),
+            clock_suspect: false,
+        }
+    }
+
+    #[test]
+    fn pending_counts_what_no_hub_holds() {
+        let peers = [
+            peer(1, true, &[(1, 5)]),
+            peer(2, true, &[(1, 7), (2, 9)]),
+            peer(3, false, &[(3, 4)]),
+        ];
+        let fleet = Fleet {
+            peers: peers.into_iter().map(|peer| (peer.device, peer)).collect(),
+            held: held(&[(1, 10), (2, 3), (3, 4)]),
+            ..Fleet::default()
+        };
+
+        assert_eq!(pending(&fleet), 3 + 4);
+        assert_eq!(
+            pending(&Fleet {
+                held: held(&[(1, 10)]),
+                ..Fleet::default()
+            }),
+            10
+        );
+    }
+
+    #[test]
+    fn a_peer_never_heard_has_no_time() {
+        let net = NetStatus::default();
+        let known = PeerStatus {
+            last_seen_ms: 1_000,
+            ..peer(1, false, &[])
+        };
+
+        assert_eq!(peer_shown(&peer(1, false, &[]), &net).last_seen, None);
+        assert_eq!(
+            peer_shown(&known, &net).last_seen.as_deref(),
+            Some("1970-01-01T00:00:01Z")
+        );
+    }
+
+    #[test]
+    fn a_schema_is_summed_up_in_its_own_words() {
+        let source = "schema = \"t\"\nversion = 3\n[collections.visit]\ndelete = \"edit-wins\"\n\
+                      [collections.visit.fields]\n\
+                      outcome = { type = \"choice\", of = [\"well\", \"ill\"], default = \"well\" }\n\
+                      tags = { type = \"set\", of = [\"a\"] }\n\
+                      again = { type = \"ref\", to = \"visit\" }";
+
+        let summary = serde_json::to_value(summary(&Schema::parse(source).unwrap())).unwrap();
+
+        assert_eq!(summary["source"], source);
+        let visit = &summary["collections"][0];
+        assert_eq!(visit["delete"], "edit-wins");
+        assert_eq!(
+            visit["fields"],
+            json!([
+                {"name": "outcome", "type": "choice", "choices": ["well", "ill"], "required": false,
+                 "default": "well", "merge": "lww"},
+                {"name": "tags", "type": "set", "choices": ["a"], "element": "choice", "required": false,
+                 "merge": "set"},
+                {"name": "again", "type": "ref", "to": "visit", "required": false, "merge": "lww"},
+            ])
+        );
+    }
+}
