@@ -40,8 +40,8 @@ impl Lan {
             eprintln!("NOT RUN: network namespaces cannot be made here");
             return None;
         }
-        must(&["-n", &switch, "link", "add", "br", "type", "bridge"]);
-        must(&["-n", &switch, "link", "set", "br", "up"]);
+        must(&["-n", &switch, "link", "add", "br0", "type", "bridge"]);
+        must(&["-n", &switch, "link", "set", "br0", "up"]);
         for at in 1..=size {
             let (space, port) = (lan.namespace(at), format!("p{at}"));
             must(&["netns", "add", &space]);
@@ -50,7 +50,7 @@ impl Lan {
                 "-n", &switch, "link", "add", &port, "type", "veth", "peer", "name", "e0", "netns",
                 &space,
             ]);
-            must(&["-n", &switch, "link", "set", &port, "master", "br", "up"]);
+            must(&["-n", &switch, "link", "set", &port, "master", "br0", "up"]);
             must(&[
                 "-n",
                 &space,

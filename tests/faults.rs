@@ -50,11 +50,14 @@ async fn a_port_in_use_is_named() {
         "/ip4/127.0.0.1/tcp/0",
     ]);
 
-    for run in [peers, api] {
+    for (run, remedy) in [
+        (peers, "configure another port"),
+        (api, "give another address"),
+    ] {
         assert!(!run.status.success());
         let said = stderr(&run);
         assert!(
-            said.contains(&port.to_string()) && said.contains("in use"),
+            said.contains(&port.to_string()) && said.contains(remedy),
             "{said}"
         );
     }

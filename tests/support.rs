@@ -5,7 +5,8 @@
 
 #![allow(
     dead_code,
-    reason = "shared by the tests and the benchmarks, which use different parts"
+    unreachable_pub,
+    reason = "shared by the tests and the benchmarks"
 )]
 
 use std::fs::{self, File};

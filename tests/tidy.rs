@@ -60,6 +60,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "fieldmesh::engine",
             "fieldmesh::store",
             "fieldmesh::wire",
+            "check",
+            "device",
+            "disk",
+            "draw",
+            "ledger",
+            "world",
         ],
     ),
 ];
@@ -79,7 +85,13 @@ const IMPURE: &[&str] = &[
 ];
 const PURE: &[&str] = &["crdt-schema/src", "daemon/src/engine", "daemon/src/wire"];
 
+/// Longest file, in lines; tests are lists and may be longer.
 const LINES_MAX: usize = 600;
+const TEST_LINES_MAX: usize = 800;
+
+fn is_test(file: &str) -> bool {
+    file.contains("/tests/") || file.ends_with("tests.rs") || file.starts_with("tests/")
+}
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -141,7 +153,10 @@ fn modules_use_only_what_the_table_allows() {
         .iter()
         .filter(|(folder, _)| !folder.starts_with("crdt-schema"))
     {
-        for (file, text) in sources(folder) {
+        for (file, text) in sources(folder)
+            .into_iter()
+            .filter(|(file, _)| !is_test(file))
+        {
             for path in ours(&text) {
                 if !allowed.iter().any(|allowed| path.starts_with(allowed)) {
                     wrong.push(format!("{file} uses {path}"));
@@ -181,10 +196,12 @@ fn files_are_one_concept_each() {
     for folder in ["crdt-schema", "daemon/src", "simulations/src", "tests"] {
         for (file, text) in sources(folder) {
             let lines = text.lines().count();
-            assert!(
-                lines <= LINES_MAX,
-                "{file} has {lines} lines, more than {LINES_MAX}"
-            );
+            let most = if is_test(&file) {
+                TEST_LINES_MAX
+            } else {
+                LINES_MAX
+            };
+            assert!(lines <= most, "{file} has {lines} lines, more than {most}");
         }
     }
 }
