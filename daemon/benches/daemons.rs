@@ -60,10 +60,12 @@ fn item(number: u64) -> Json {
         text.trim_end().to_owned()
     };
     let (title, notes, tags) = (text(20, 40), text(120, 360), text(10, 25));
+    let kind = ["visit", "delivery", "survey", "repair"][draw(4) as usize];
+    let status = ["open", "assigned", "done", "closed"][draw(4) as usize];
     json!({
-        "kind": ["visit", "delivery", "survey", "repair"][draw(4) as usize],
+        "kind": kind,
         "title": title,
-        "status": ["open", "assigned", "done", "closed"][draw(4) as usize],
+        "status": status,
         "priority": draw(5),
         "assignee": format!("worker-{:04}", draw(300)),
         "lat": (draw(10_000_000) as f64 - 5_000_000.0) / 1e6,

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::edits::{ops, text, write};
 use super::error::{ApiError, Code};
-use super::request::{Incoming, space_name};
+use super::request::{Expect, Incoming, space_name};
 use super::types::{BatchEdit, BatchOp, BatchRecord, BatchRequest, BatchResponse, ProblemItem};
 use super::{Answer, Api, collection};
 use crate::engine::batch::{LocalEdit, WriteMode};
@@ -23,6 +23,10 @@ const ERRORS_MAX: usize = 100;
 /// `POST /v1/batch`
 pub(super) async fn batch(State(api): State<Api>, incoming: Incoming) -> Answer<BatchResponse> {
     incoming.finish()?;
+    if incoming.expect != Expect::default() {
+        let detail = "a batch has no entity tag; give each edit its own `if_match`";
+        return Err(ApiError::new(Code::BadRequest, detail));
+    }
     let request: BatchRequest = incoming.json()?;
     let space = match (
         request.space.as_deref().map(space_name).transpose()?,
@@ -30,7 +34,7 @@ pub(super) async fn batch(State(api): State<Api>, incoming: Incoming) -> Answer<
     ) {
         (Some(body), Some(query)) if body != *query => {
             let detail = format!("the body names the space {body}, the query {query}");
-            return Err(ApiError::new(Code::InvalidParameter, detail));
+            return Err(ApiError::new(Code::BadRequest, detail));
         }
         (Some(space), _) => space,
         (None, _) => incoming.space(),

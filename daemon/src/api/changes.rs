@@ -111,7 +111,7 @@ fn start(since: Option<&str>, last: Arrival) -> Result<Arrival, ApiError> {
         None | Some("now") => return Ok(last),
         Some(text) => text.parse::<Arrival>().map_err(|_| {
             let detail = format!("since={:?} is not `now`, 0 or a cursor", shortened(text));
-            ApiError::new(Code::InvalidParameter, detail)
+            ApiError::new(Code::BadRequest, detail)
         })?,
     };
     if cursor > last {
@@ -339,10 +339,7 @@ mod tests {
         assert_eq!(start(Some("0"), 7).unwrap(), 0);
         assert_eq!(start(Some("7"), 7).unwrap(), 7);
         assert_eq!(start(Some("8"), 7).unwrap_err().code, Code::CursorGone);
-        assert_eq!(
-            start(Some("-1"), 7).unwrap_err().code,
-            Code::InvalidParameter
-        );
+        assert_eq!(start(Some("-1"), 7).unwrap_err().code, Code::BadRequest);
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(super) async fn create(
     incoming.finish()?;
     if incoming.expect.etag.is_some() || incoming.expect.exists {
         let detail = "If-Match cannot hold for a record that is created";
-        return Err(ApiError::new(Code::InvalidHeader, detail));
+        return Err(ApiError::new(Code::BadRequest, detail));
     }
     let known = collection(api.handle.schema(), &name)?;
     let mut fields: Map<String, Value> = incoming.json()?;
@@ -57,7 +57,7 @@ pub(super) async fn put(
     if incoming.expect.exists {
         let detail =
             "PUT takes If-Match with an entity tag only; use PATCH to change what must exist";
-        return Err(ApiError::new(Code::InvalidHeader, detail));
+        return Err(ApiError::new(Code::BadRequest, detail));
     }
     let ops = ops(
         collection(api.handle.schema(), &name)?,
@@ -135,7 +135,7 @@ pub(super) async fn restore(
 fn reason(incoming: &mut Incoming) -> Result<String, ApiError> {
     let reason = incoming.params.one("reason")?.unwrap_or_default();
     incoming.finish()?;
-    text("reason", reason).map_err(|detail| ApiError::new(Code::InvalidParameter, detail))
+    text("reason", reason).map_err(|detail| ApiError::new(Code::BadRequest, detail))
 }
 
 /// Checks the length of a reason or note.

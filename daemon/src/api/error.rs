@@ -18,8 +18,6 @@ use crate::store::StoreError;
 pub(super) enum Code {
     BadRequest,
     InvalidJson,
-    InvalidParameter,
-    InvalidHeader,
     Unauthorized,
     ForeignHost,
     NoSuchRoute,
@@ -60,11 +58,9 @@ const RETRYABLE: bool = true;
 
 impl Code {
     #[cfg(test)]
-    pub(super) const ALL: [Self; 28] = [
+    pub(super) const ALL: [Self; 26] = [
         Self::BadRequest,
         Self::InvalidJson,
-        Self::InvalidParameter,
-        Self::InvalidHeader,
         Self::Unauthorized,
         Self::ForeignHost,
         Self::NoSuchRoute,
@@ -96,13 +92,9 @@ impl Code {
     pub(super) fn row(self) -> Row {
         let (code, status, retryable, title, hint) = match self {
             Self::BadRequest => ("bad_request", 400, FINAL,
-                "the request cannot be read", "correct the request"),
+                "the request cannot be read", "correct or leave out what `detail` names"),
             Self::InvalidJson => ("invalid_json", 400, FINAL,
                 "the body is not the expected JSON", "correct the body at the place named"),
-            Self::InvalidParameter => ("invalid_parameter", 400, FINAL,
-                "a query parameter is not valid", "correct or leave out the parameter"),
-            Self::InvalidHeader => ("invalid_header", 400, FINAL,
-                "a header is not valid", "correct or leave out the header"),
             Self::Unauthorized => ("unauthorized", 401, FINAL,
                 "a token is needed", "send the header `Authorization: Bearer TOKEN` with the device's API token"),
             Self::ForeignHost => ("foreign_host", 403, FINAL,

@@ -4,7 +4,7 @@
 //! It is served on a Unix socket, which its file mode guards, and on loopback TCP, where a token does. A write
 //! is answered once it is durable. Reads go to the store's last committed state, a few at a time, on threads of
 //! their own. Every bound on what a client may ask has a name, and every error is a row of one table
-//! ([`error`]). The API sees a [`Handle`]; it knows nothing of the engine, the network or how records are
+//! (`error`). The API sees a [`Handle`]; it knows nothing of the engine, the network or how records are
 //! stored.
 
 use std::future::Future;
@@ -145,9 +145,9 @@ pub async fn serve(
     });
     let api = Api {
         handle,
-        tcp: tcp.as_ref().map(|(_, bound)| *bound),
         reads: Arc::new(Semaphore::new(READS_MAX)),
         started: Instant::now(),
+        tcp: tcp.as_ref().map(|&(_, bound)| bound),
         stopping: stopping.clone(),
     };
     let routes = routes(api);
@@ -206,10 +206,9 @@ fn routes(api: Api) -> Router {
 #[derive(Clone)]
 struct Api {
     handle: Handle,
-    /// The TCP address that the API is served on.
-    tcp: Option<SocketAddr>,
     reads: Arc<Semaphore>,
     started: Instant,
+    tcp: Option<SocketAddr>,
     stopping: watch::Receiver<bool>,
 }
 

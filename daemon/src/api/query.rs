@@ -312,7 +312,7 @@ fn unknown_field(collection: &Collection, name: &str) -> ApiError {
 }
 
 fn bad(detail: String) -> ApiError {
-    ApiError::new(Code::InvalidParameter, format!("filter: {detail}"))
+    ApiError::new(Code::BadRequest, format!("filter: {detail}"))
 }
 
 #[cfg(test)]

@@ -138,7 +138,7 @@ fn read_cursor(text: &str) -> Result<String, ApiError> {
         .and_then(|bytes| String::from_utf8(bytes).ok());
     id.filter(|id| check_record_id(id).is_ok()).ok_or_else(|| {
         let detail = "the cursor is not one that a list has given";
-        ApiError::new(Code::InvalidParameter, detail)
+        ApiError::new(Code::BadRequest, detail)
     })
 }
 

@@ -166,7 +166,7 @@ impl Incoming {
             None => Ok(()),
             Some((name, _)) => {
                 let detail = format!("there is no parameter {:?} here", shortened(name));
-                Err(ApiError::new(Code::InvalidParameter, detail))
+                Err(ApiError::new(Code::BadRequest, detail))
             }
         }
     }
@@ -181,7 +181,7 @@ impl Expect {
             [tag] => expect.etag = Some(tag.clone()),
             _ => {
                 let detail = "If-Match takes one entity tag here";
-                return Err(ApiError::new(Code::InvalidHeader, detail));
+                return Err(ApiError::new(Code::BadRequest, detail));
             }
         }
         let tags = tags(headers, header::IF_NONE_MATCH)?;
@@ -200,7 +200,7 @@ fn tags(headers: &HeaderMap, name: HeaderName) -> Result<Vec<String>, ApiError> 
     for value in headers.get_all(&name) {
         let text = value.to_str().map_err(|_| {
             ApiError::new(
-                Code::InvalidHeader,
+                Code::BadRequest,
                 format!("{name} is not a list of entity tags"),
             )
         })?;
@@ -231,7 +231,7 @@ fn text_header(
         None => {
             let rule = format!("1 to {bytes_max} bytes of UTF-8 without control characters");
             Err(ApiError::new(
-                Code::InvalidHeader,
+                Code::BadRequest,
                 format!("the header {name} must be {rule}"),
             ))
         }
@@ -254,7 +254,7 @@ fn has_json_type(headers: &HeaderMap) -> bool {
 pub(super) fn space_name(name: &str) -> Result<SpaceName, ApiError> {
     SpaceName::new(name).map_err(|error| {
         let detail = format!("{error}; without one, records are in {DEFAULT_SPACE}");
-        ApiError::new(Code::InvalidParameter, detail)
+        ApiError::new(Code::BadRequest, detail)
     })
 }
 
@@ -265,10 +265,10 @@ pub(super) struct Params(Vec<(String, String)>);
 impl Params {
     fn read(uri: &axum::http::Uri) -> Result<Self, ApiError> {
         let pairs: Query<Vec<(String, String)>> = Query::try_from_uri(uri)
-            .map_err(|error| ApiError::new(Code::InvalidParameter, error.body_text()))?;
+            .map_err(|error| ApiError::new(Code::BadRequest, error.body_text()))?;
         if pairs.0.len() > PARAMS_MAX {
             let detail = format!("more than {PARAMS_MAX} parameters");
-            return Err(ApiError::new(Code::InvalidParameter, detail));
+            return Err(ApiError::new(Code::BadRequest, detail));
         }
         Ok(Self(pairs.0))
     }
@@ -289,7 +289,7 @@ impl Params {
         match values.len() {
             0 | 1 => Ok(values.pop()),
             _ => Err(ApiError::new(
-                Code::InvalidParameter,
+                Code::BadRequest,
                 format!("{name} is given twice"),
             )),
         }
@@ -315,7 +315,7 @@ impl Params {
                 .collect();
             let value = shortened(&value.unwrap_or_default());
             let detail = format!("{name}={value:?} is not one of {}", known.join(", "));
-            ApiError::new(Code::InvalidParameter, detail)
+            ApiError::new(Code::BadRequest, detail)
         })
     }
 
@@ -332,7 +332,7 @@ impl Params {
                     "limit={:?} is not a number from 1 to {max}",
                     shortened(&text)
                 );
-                ApiError::new(Code::InvalidParameter, detail)
+                ApiError::new(Code::BadRequest, detail)
             })
     }
 }

@@ -89,8 +89,8 @@ fn network_status(fleet: &Fleet, net: &NetStatus, api: Option<SocketAddr>) -> Ne
         reason: reason.clone(),
     });
     NetworkStatus {
-        listening: net.listening.clone(),
         api: api.map(|address| address.to_string()),
+        listening: net.listening.clone(),
         bytes_in: net.bytes_in,
         bytes_out: net.bytes_out,
         mdns_error: net.mdns_error.clone(),
