@@ -1,98 +1,328 @@
-//! From a run of entries that a peer sent to one that the store may write.
+//! What comes in: DATA is verified against what is held, staged, and handed to the store as one batch.
 //!
-//! The order is cheap first: header, position, chain, signature, and only then the entries are decoded. A
-//! verdict depends on signed data and on what this device holds, never on its clock.
+//! A run is judged by its own log and its dependencies alone: where the log stands, whether the chain over
+//! the new entries bears the author's signature, whether the entries are well formed, and whether what
+//! they depend on is here. What fails is refused log by log; other logs and other sessions go on. Entries
+//! that are held or staged already are skipped, so duplicates are harmless.
+//!
+//! Schemas and rights are not judged here.
+
+use std::collections::BTreeMap;
 
 use crdt_schema::hlc::Timestamp;
-use crdt_schema::ident::{Dot, OrganisationId, SpaceName};
+use crdt_schema::ident::{Dot, LogId};
 use crdt_schema::op::ChangeSet;
 
-use super::batch::{LogHeader, Run, VerifiedRun};
-use super::logs::Logs;
-use crate::wire::chain::{chain_next, verify_point};
-use crate::wire::changeset::decode_change_set;
+use super::Engine;
+use super::batch::{Batch, BatchId, LogHeader, Run, SessionId, VerifiedRun};
+use super::effect::{CloseReason, Effect};
+use super::frontier::{End, Frontier};
+use super::input::Now;
+use super::limits::{LOGS_MAX, PEER_SAVE_MS, SEQ_MAX, STAGED_BYTES_MAX, STORE_RETRY_MS};
+use super::pump::run_bytes;
+use super::session::protocol;
+use crate::wire::limits::ENTRY_BYTES_MAX;
+use crate::wire::{WireError, chain, changeset};
 
-/// What came of looking at a run.
-#[derive(Debug)]
-pub(super) enum Verdict {
-    /// All of it is held or staged already.
-    Known,
-    /// The part that is new, verified.
-    New(VerifiedRun),
-    /// This log cannot be continued from this peer, and why.
-    Refused(&'static str),
+/// Why a log is not exchanged in a session.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refusal {
+    /// Both sides have the same number of entries, and other ones; or the signature fails on our chain.
+    #[error("fork or damaged history")]
+    Forked,
+    /// The log is known with another beginning.
+    #[error("its beginning differs from the one known here")]
+    OtherHeader,
+    /// The run begins after what is held.
+    #[error("entries before {from} are missing")]
+    Gap {
+        /// Where the run begins.
+        from: u64,
+    },
+    /// This incarnation writes the log, and the peer has more of it.
+    #[error("it claims entries that this device has not written")]
+    OwnLog,
+    /// Its author signed an entry that no honest author writes.
+    #[error("its author signed a malformed entry: {0}")]
+    Malformed(WireError),
+    /// Its author signed an entry that is older than the one before.
+    #[error("its author signed entries out of order")]
+    TimeWentBack,
+    /// An entry depends on one that is not here, such as one of a refused log.
+    #[error("it depends on {0}, which is missing")]
+    MissingDependency(Dot),
+    /// There are too many logs.
+    #[error("more than {LOGS_MAX} logs")]
+    TooManyLogs,
+    /// The peer does not take it.
+    #[error("the peer refuses it: fork or damaged history")]
+    ByPeer,
 }
 
-pub(super) fn verify(organisation: &OrganisationId, logs: &Logs, run: Run) -> Verdict {
-    let (end, chain) = logs.end(&run.header);
-    if logs
-        .get(run.header.log)
-        .is_some_and(|log| log.header != run.header)
-    {
-        return Verdict::Refused("it begins differently here");
+impl Refusal {
+    /// Whether the log itself is at fault, as far as this side can tell.
+    pub(super) fn is_fault(&self) -> bool {
+        match self {
+            Self::Forked
+            | Self::OtherHeader
+            | Self::Gap { .. }
+            | Self::OwnLog
+            | Self::Malformed(_)
+            | Self::TimeWentBack => true,
+            Self::MissingDependency(_) | Self::TooManyLogs | Self::ByPeer => false,
+        }
     }
-    if run.last() <= end {
-        return Verdict::Known;
+}
+
+/// The batches that the store has been given and has not answered for.
+#[derive(Debug, Default)]
+pub(super) struct Staging {
+    last_batch: BatchId,
+    /// The session and the bytes of each batch.
+    in_flight: BTreeMap<BatchId, (SessionId, usize)>,
+    /// Set after a batch has failed: when sessions may begin again.
+    retry_ms: Option<u64>,
+}
+
+impl Staging {
+    fn begin(&mut self, session: SessionId, bytes: usize) -> BatchId {
+        self.last_batch += 1;
+        self.in_flight.insert(self.last_batch, (session, bytes));
+        self.last_batch
     }
-    if run.from > end + 1 {
-        return Verdict::Refused("entries before it are missing");
+
+    /// Strikes out a batch that has an outcome.
+    pub(super) fn settle(&mut self, batch: BatchId) -> Option<(SessionId, usize)> {
+        self.in_flight.remove(&batch)
     }
-    let last = run.last();
-    let known = (end + 1 - run.from) as usize;
-    let Run {
-        header,
-        entries,
-        signature,
-        ..
-    } = run;
-    let entries: Vec<Vec<u8>> = entries.into_iter().skip(known).collect();
-    let chain = entries
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.in_flight.is_empty()
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.retry_ms.is_some()
+    }
+
+    pub(super) fn fail(&mut self, mono_ms: u64) {
+        self.retry_ms = Some(mono_ms + STORE_RETRY_MS);
+    }
+
+    /// Whether sessions may begin, after a failure that is long enough ago.
+    pub(super) fn accepts(&mut self, mono_ms: u64) -> bool {
+        if self.is_empty() && self.retry_ms.is_some_and(|retry| retry <= mono_ms) {
+            self.retry_ms = None;
+        }
+        self.retry_ms.is_none()
+    }
+}
+
+impl Engine {
+    pub(super) fn on_data(
+        &mut self,
+        now: Now,
+        id: SessionId,
+        runs: Vec<Run>,
+    ) -> Result<(), CloseReason> {
+        let bytes: usize = runs.iter().map(run_bytes).sum();
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return Ok(());
+        };
+        if session.staged_bytes + bytes > STAGED_BYTES_MAX {
+            return Err(protocol("DATA beyond the window"));
+        }
+        if !runs.iter().all(is_in_bounds) {
+            return Err(protocol("DATA with a sequence number out of bounds"));
+        }
+        session
+            .save_due_ms
+            .get_or_insert(now.mono_ms + PEER_SAVE_MS);
+
+        let mut fresh = Vec::new();
+        let mut repeated = Vec::new();
+        for run in runs {
+            let (log, last) = (run.header.log, run.last());
+            if self
+                .sessions
+                .get(&id)
+                .is_none_or(|session| session.refused.contains_key(&log))
+            {
+                continue;
+            }
+            match self.judge(run) {
+                Ok(None) => repeated.push(log),
+                Ok(Some(verified)) => {
+                    self.stage(now, &verified);
+                    fresh.push(verified);
+                }
+                Err(refusal) => {
+                    self.refuse(id, log, refusal);
+                    continue;
+                }
+            }
+            self.note_shown(id, log, last);
+        }
+        self.commit_runs(id, fresh);
+        self.answer(id, &repeated);
+        self.put_off_wants(now);
+        self.pump(id);
+        self.sessions
+            .get(&id)
+            .map_or(Ok(()), |session| session.check_faults())
+    }
+
+    /// The part of a run that continues its log, or `None` if all of it is held or staged already.
+    fn judge(&self, run: Run) -> Result<Option<VerifiedRun>, Refusal> {
+        let header = &run.header;
+        let is_own = self
+            .own_logs
+            .get(&header.space)
+            .is_some_and(|own| own.log == header.log);
+        let is_written = self.writing.values().any(|log| *log == header.log);
+        if (is_own || is_written) && run.last() > self.frontier.durable_seq(&header.log) {
+            return Err(Refusal::OwnLog);
+        }
+        verify(&self.frontier, run)
+    }
+
+    fn stage(&mut self, now: Now, verified: &VerifiedRun) {
+        self.frontier.stage(verified);
+        let mut trusted = true;
+        for set in &verified.sets {
+            trusted = self.hlc.observe(set.hlc, now.unix_ms);
+        }
+        self.peers
+            .set_clock_suspect(&verified.run.header.device, !trusted);
+    }
+
+    /// A peer sends only what it holds durably.
+    fn note_shown(&mut self, id: SessionId, log: LogId, last: u64) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            self.peers.their_log_moved(&session.device, log, last);
+            session.pump.acknowledge(log, last);
+        }
+    }
+
+    fn commit_runs(&mut self, id: SessionId, runs: Vec<VerifiedRun>) {
+        if runs.is_empty() {
+            return;
+        }
+        let bytes = runs.iter().map(|verified| run_bytes(&verified.run)).sum();
+        let batch = self.staging.begin(id, bytes);
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.staged_bytes += bytes;
+        }
+        self.effects
+            .push_back(Effect::Commit(Batch::Remote { batch, runs }));
+    }
+
+    /// Acknowledges at once what no commit will acknowledge, so that the sender's window opens. What is
+    /// staged by way of another session is acknowledged when it is durable.
+    fn answer(&mut self, id: SessionId, repeated: &[LogId]) {
+        let Some(session) = self.sessions.get(&id) else {
+            return;
+        };
+        let rows = repeated
+            .iter()
+            .map(|log| (*log, self.frontier.durable_seq(log)));
+        let news: BTreeMap<_, _> = rows
+            .filter(|(log, durable)| *durable > session.told_seq(log))
+            .collect();
+        self.tell_held(id, &news.into_iter().collect::<Vec<_>>());
+    }
+}
+
+/// Whether every sequence number of a run is one that a log may have.
+fn is_in_bounds(run: &Run) -> bool {
+    let count = run.entries.len() as u64;
+    count > 0
+        && run.from > 0
+        && run
+            .from
+            .checked_add(count)
+            .is_some_and(|end| end <= SEQ_MAX)
+}
+
+/// Judges a run by what is held and staged.
+fn verify(frontier: &Frontier, mut run: Run) -> Result<Option<VerifiedRun>, Refusal> {
+    match frontier.get(&run.header.log) {
+        Some(known) if known.header != run.header => return Err(Refusal::OtherHeader),
+        None if frontier.len() >= LOGS_MAX => return Err(Refusal::TooManyLogs),
+        Some(_) | None => {}
+    }
+    let end = frontier.end_of(&run.header);
+    if run.last() <= end.seq {
+        return Ok(None);
+    }
+    if run.from > end.seq + 1 {
+        return Err(Refusal::Gap { from: run.from });
+    }
+    let skipped = end.seq + 1 - run.from;
+    run.entries.drain(..skipped as usize);
+    run.from += skipped;
+
+    let value = run
+        .entries
         .iter()
-        .fold(chain, |chain, entry| chain_next(&chain, entry));
-    if !verify_point(organisation, &header, last, &chain, &signature) {
-        return Verdict::Refused(
-            "fork or damaged history: its signature does not fit what is held here",
-        );
+        .fold(end.chain, |value, entry| chain::chain_next(&value, entry));
+    let organisation = frontier.organisation();
+    if !chain::verify_point(
+        organisation,
+        &run.header,
+        run.last(),
+        &value,
+        &run.signature,
+    ) {
+        return Err(Refusal::Forked);
     }
-    let run = Run {
-        header,
-        from: end + 1,
-        entries,
-        signature,
-    };
-    match decode(logs, &run) {
-        Ok(sets) => Verdict::New(VerifiedRun { run, sets, chain }),
-        Err(why) => Verdict::Refused(why),
+    let sets = decode(&run, end)?;
+    for set in &sets {
+        check_deps(frontier, &run.header, set)?;
     }
+    Ok(Some(VerifiedRun {
+        run,
+        sets,
+        chain: value,
+    }))
 }
 
-/// Decodes entries whose author has signed them. What is wrong here is the author's fault, not the peer's.
-fn decode(logs: &Logs, run: &Run) -> Result<Vec<ChangeSet>, &'static str> {
+/// Decodes the entries of a run whose signature holds: what is wrong now is the author's fault.
+fn decode(run: &Run, end: End) -> Result<Vec<ChangeSet>, Refusal> {
     let mut sets = Vec::with_capacity(run.entries.len());
-    let mut last = Timestamp::default();
+    let mut last = end.hlc;
     for entry in &run.entries {
-        let set = decode_change_set(entry)
-            .map_err(|_| "its author wrote an entry that cannot be read")?;
-        if set.hlc <= last {
-            return Err("its author's clock does not grow");
+        if entry.len() > ENTRY_BYTES_MAX {
+            return Err(Refusal::Malformed(WireError::TooLarge {
+                what: "entry",
+                found: entry.len() as u64,
+                limit: ENTRY_BYTES_MAX as u64,
+            }));
+        }
+        let set = changeset::decode_change_set(entry).map_err(Refusal::Malformed)?;
+        // An end whose time is not known compares as 0.
+        if set.hlc <= last && last > Timestamp::default() {
+            return Err(Refusal::TimeWentBack);
         }
         last = set.hlc;
-        for dep in set.edits.iter().flat_map(|edit| &edit.deps) {
-            check_dependency(logs, &run.header, *dep)?;
-        }
         sets.push(set);
     }
     Ok(sets)
 }
 
-fn check_dependency(logs: &Logs, header: &LogHeader, dep: Dot) -> Result<(), &'static str> {
-    if dep.log == header.log {
-        return Err("its author names itself as a dependency");
+/// Whether everything that an entry depends on is here, in the same space and in other logs.
+fn check_deps(frontier: &Frontier, header: &LogHeader, set: &ChangeSet) -> Result<(), Refusal> {
+    for dep in set.edits.iter().flat_map(|edit| &edit.deps) {
+        if dep.log == header.log {
+            return Err(Refusal::Malformed(WireError::Malformed(
+                "dependency on its own log",
+            )));
+        }
+        let is_here = |log: &super::frontier::Log| {
+            log.header.space == header.space && dep.seq <= log.staged.seq
+        };
+        if !frontier.get(&dep.log).is_some_and(is_here) {
+            return Err(Refusal::MissingDependency(*dep));
+        }
     }
-    let same_space = |space: &SpaceName| *space == header.space;
-    match logs.get(dep.log) {
-        Some(log) if !same_space(&log.header.space) => Err("it depends on another space"),
-        Some(log) if log.end().0 >= dep.seq => Ok(()),
-        _ => Err("it depends on entries that are missing here"),
-    }
+    Ok(())
 }

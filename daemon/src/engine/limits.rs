@@ -1,33 +1,55 @@
-//! Every bound and period of the engine, with its unit in its name.
+//! Every bound and delay of the engine, with its unit in its name.
+//!
+//! Limits of single frames and messages are in [`crate::wire::limits`].
 
-/// How long a peer may take from the opened stream to the end of its FRONT: generous, because the worst links
-/// carry 2 kB a second and may have thousands of rows to carry.
-pub const OPENING_MS: u64 = 60_000;
+/// How long a peer may take between two steps of the opening: HELLO, each FRONT, FRONT END.
+pub(super) const HANDSHAKE_MS: u64 = 30_000;
 
-/// How many entry bytes may be on their way to a peer unacknowledged. Covers a fast link's delay; on a slow
-/// one it bounds what is sent again after a cut to what the stream's own buffers held.
-pub const WINDOW_BYTES: usize = 1 << 20;
+/// How many entry bytes may be on their way to a peer: keeps a slow link busy, and bounds what a
+/// receiver must stage.
+pub(super) const WINDOW_BYTES: usize = 1 << 20;
 
-/// How many of a peer's entry bytes may wait for the store: four times what an honest peer may send.
-pub const STAGED_BYTES_MAX: usize = 4 * WINDOW_BYTES;
+/// How many entry bytes of one session may wait for the store. An honest sender's window, even with the
+/// last message overshooting, is far below it.
+pub(super) const STAGED_BYTES_MAX: usize = 4 << 20;
 
-/// How long to wait for announced entries to come from their author before asking the announcer.
-pub const WANT_MS: u64 = 300;
+/// How many entry bytes one DATA message gathers from several runs. A quarter of what a frame may
+/// decompress to, and half of what it may weigh even if nothing in it can be compressed.
+pub(super) const MESSAGE_BYTES_MAX: usize = 512 << 10;
 
-/// Spread of that wait, so that several devices do not ask at once.
-pub const WANT_JITTER_MS: u64 = 200;
+/// What a run weighs besides its entries: header and signature.
+pub(super) const RUN_OVERHEAD_BYTES: usize = 128;
 
-/// How long that wait may be prolonged while entries keep arriving from others.
-pub const WANT_MS_MAX: u64 = 3_000;
+/// Most logs that are held, that a peer may claim to hold, or that a session may refuse.
+pub(super) const LOGS_MAX: usize = 65_536;
 
-/// How long after a failed write no session is accepted.
-pub const STORE_PAUSE_MS: u64 = 5_000;
+/// Greatest sequence number. Sums over all logs stay far from overflow.
+pub(super) const SEQ_MAX: u64 = 1 << 40;
 
-/// How long what is known of a peer may stay unsaved: a crash forgets at most that much of who holds what.
-pub const PEER_SAVE_MS: u64 = 30_000;
+/// How many damaged or forked logs a peer may offer in one session: a few are a fault somewhere in the
+/// fleet, more are an attack.
+pub(super) const FAULTS_MAX: usize = 64;
 
-/// How many logs may be refused in one session before the peer itself is refused.
-pub const REFUSED_LOGS_MAX: usize = 64;
+/// Most peers that are remembered.
+pub(super) const PEERS_MAX: usize = 4096;
 
-/// How many logs a peer may claim to hold: bounds memory against a peer that makes them up.
-pub const HELD_LOGS_MAX: usize = 65_536;
+/// Most refused logs that are shown for a peer.
+pub(super) const REFUSED_SHOWN_MAX: usize = 64;
+
+/// How long a peer's announcement waits for the entries to come from whoever wrote them.
+pub(super) const WANT_DELAY_MS: u64 = 300;
+
+/// Spread of [`WANT_DELAY_MS`], so that not all peers ask at once.
+pub(super) const WANT_JITTER_MS: u64 = 100;
+
+/// How long arriving entries may put off the asking.
+pub(super) const WANT_DELAY_MAX_MS: u64 = 3_000;
+
+/// How long news of what a peer holds may stay unwritten.
+pub(super) const PEER_SAVE_MS: u64 = 30_000;
+
+/// How long sessions are refused after the store could not write.
+pub(super) const STORE_RETRY_MS: u64 = 5_000;
+
+/// How often a talking peer's last-seen time is renewed.
+pub(super) const SEEN_MS: u64 = 1_000;

@@ -1,288 +1,202 @@
-//! Entries on their way: out to peers that lack them, in from peers that have them, and what is said about
-//! both.
+//! What goes out: entries in this store's arrival order, as fast as the peer makes them durable.
+//!
+//! The pump keeps one position in the arrival order and runs until it has reached a target: the end at the
+//! opening, at each own commit, and when the peer asks. Entries arrive causes first, and the pump leaves out
+//! only what the peer holds, so whatever prefix arrives is causally closed. Between targets, entries from
+//! other peers are announced (see [`super::announce`]) and not sent.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crdt_schema::ident::{DeviceId, LogId};
-use rand_chacha::rand_core::RngCore;
+use crdt_schema::ident::LogId;
 
-use super::batch::{Batch, Fetched, FrontierRow, Held, Run, SessionId};
+use super::Engine;
+use super::batch::{Arrival, Fetched, Held, Run, SessionId};
 use super::effect::{CloseReason, Effect};
-use super::ingest::{Verdict, verify};
-use super::input::Now;
-use super::limits::{STAGED_BYTES_MAX, WANT_JITTER_MS, WANT_MS, WANT_MS_MAX, WINDOW_BYTES};
-use super::session::Phase;
-use super::{Engine, Staged};
-use crate::wire::limits::{ACK_ROWS_MAX, DATA_BYTES_MAX, DATA_BYTES_TARGET};
+use super::limits::{MESSAGE_BYTES_MAX, RUN_OVERHEAD_BYTES, SEQ_MAX, WINDOW_BYTES};
+use crate::wire::limits::DATA_BYTES_TARGET;
 use crate::wire::message::Message;
 
-impl Engine {
-    /// Asks the store for the next entries of a session, if it may have them.
-    pub(super) fn pump(&mut self, session: SessionId) {
-        let Some(open) = self.sessions.get_mut(&session) else {
+/// The outgoing side of one session.
+#[derive(Debug, Default)]
+pub(super) struct Pump {
+    /// Every arrival up to here has been sent or is held by the peer.
+    cursor: Arrival,
+    /// Where to stop.
+    target: Arrival,
+    is_fetching: bool,
+    /// What the peer holds or has been sent. Refused logs stand at their greatest possible end.
+    known: Arc<Held>,
+    /// The last entry and the bytes of each run that was sent and is not acknowledged, oldest first.
+    unacked: BTreeMap<LogId, VecDeque<(u64, usize)>>,
+    unacked_bytes: usize,
+    /// What the store has written and not yet reported, read by a fetch that overtook the report.
+    early: Option<Fetched>,
+}
+
+impl Pump {
+    pub(super) fn begin(&mut self, cursor: Arrival, held: &Held, refused: &[LogId]) {
+        let mut known = held.clone();
+        known.extend(refused.iter().map(|log| (*log, SEQ_MAX)));
+        self.known = Arc::new(known);
+        self.cursor = cursor;
+    }
+
+    /// Notes that the peer holds a log as far as `seq`.
+    pub(super) fn acknowledge(&mut self, log: LogId, seq: u64) {
+        self.note_known(log, seq);
+        let Some(runs) = self.unacked.get_mut(&log) else {
             return;
         };
-        let pump = &mut open.pump;
-        let may = matches!(open.phase, Phase::Live) && pump.running && !pump.fetching;
-        if !may || pump.in_flight_bytes >= WINDOW_BYTES {
+        while let Some((last, bytes)) = runs.front().copied() {
+            if last > seq {
+                return;
+            }
+            runs.pop_front();
+            self.unacked_bytes -= bytes;
+        }
+        self.unacked.remove(&log);
+    }
+
+    /// Whether entries of the log were sent and are not acknowledged.
+    pub(super) fn awaits(&self, log: &LogId) -> bool {
+        self.unacked.contains_key(log)
+    }
+
+    /// Sends no more of a log, and awaits no acknowledgement of it.
+    pub(super) fn give_up(&mut self, log: LogId) {
+        self.acknowledge(log, SEQ_MAX);
+    }
+
+    fn note_known(&mut self, log: LogId, seq: u64) {
+        if self.known.get(&log).is_none_or(|known| *known < seq) {
+            Arc::make_mut(&mut self.known).insert(log, seq);
+        }
+    }
+
+    fn note_sent(&mut self, log: LogId, last: u64, bytes: usize) {
+        self.note_known(log, last);
+        self.unacked
+            .entry(log)
+            .or_default()
+            .push_back((last, bytes));
+        self.unacked_bytes += bytes;
+    }
+
+    fn lacks(&self, run: &Run) -> bool {
+        !run.entries.is_empty()
+            && self
+                .known
+                .get(&run.header.log)
+                .is_none_or(|known| *known < run.last())
+    }
+}
+
+impl Engine {
+    /// Lets a session's pump run to the present end of the arrival order.
+    pub(super) fn push(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.pump.target = self.arrival;
+        }
+    }
+
+    /// Asks the store for what comes next, unless enough is on its way.
+    pub(super) fn pump(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let is_live = session.is_live();
+        let pump = &mut session.pump;
+        let has_room = pump.unacked_bytes < WINDOW_BYTES;
+        if !is_live || pump.is_fetching || !has_room || pump.cursor >= pump.target {
             return;
         }
-        pump.fetching = true;
+        pump.is_fetching = true;
         self.effects.push_back(Effect::Fetch {
-            session,
+            session: id,
             after: pump.cursor,
-            known: pump.sent.clone(),
+            known: Arc::clone(&pump.known),
             bytes_max: DATA_BYTES_TARGET,
         });
     }
 
-    pub(super) fn pump_all(&mut self) {
-        let sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
-        for session in sessions {
-            self.pump(session);
+    pub(super) fn on_fetched(&mut self, id: SessionId, result: Result<Fetched, String>) {
+        if !self.sessions.contains_key(&id) {
+            return;
+        }
+        match result {
+            Ok(fetched) => self.take_fetched(id, fetched),
+            Err(why) => self.close(id, &CloseReason::Store(why)),
         }
     }
 
-    pub(super) fn on_fetched(&mut self, session: SessionId, result: Result<Fetched, String>) {
-        let Some(open) = self.sessions.get_mut(&session) else {
+    /// Takes up what was fetched too early, now that the store has reported more.
+    pub(super) fn resume(&mut self, id: SessionId) {
+        let session = self.sessions.get_mut(&id);
+        if let Some(fetched) = session.and_then(|session| session.pump.early.take()) {
+            self.take_fetched(id, fetched);
+        }
+    }
+
+    fn take_fetched(&mut self, id: SessionId, fetched: Fetched) {
+        let is_early = self.is_early(&fetched);
+        let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        open.pump.fetching = false;
-        let fetched = match result {
-            Ok(fetched) => fetched,
-            Err(why) => return self.close(session, CloseReason::Store(why)),
-        };
-        open.pump.cursor = fetched.arrival.max(open.pump.cursor);
+        let pump = &mut session.pump;
+        if is_early {
+            pump.early = Some(fetched);
+            return;
+        }
+        pump.is_fetching = false;
+        if fetched.arrival <= pump.cursor && !fetched.end {
+            let why = "a read made no progress".to_owned();
+            return self.close(id, &CloseReason::Store(why));
+        }
+        pump.cursor = fetched.arrival.max(pump.cursor);
         if fetched.end {
-            open.pump.running = std::mem::take(&mut open.pump.again);
+            pump.target = pump.target.min(pump.cursor);
         }
-        let sent = open.pump.sent.clone();
-        // The peer may have acknowledged some of it while the store was being read.
-        let lacks = |run: &Run| {
-            sent.get(&run.header.log)
-                .is_none_or(|&seq| seq < run.last())
-        };
-        for runs in into_frames(fetched.runs.into_iter().filter(lacks).collect()) {
-            self.send_data(session, runs);
-        }
-        self.pump(session);
+        self.send_runs(id, fetched.runs);
+        self.pump(id);
     }
 
-    fn send_data(&mut self, session: SessionId, runs: Vec<Run>) {
-        let ends = runs
-            .iter()
-            .map(|run| (run.header.log, run.last()))
-            .collect();
-        let bytes = runs.iter().map(entry_bytes).sum();
-        if let Some(open) = self.sessions.get_mut(&session) {
-            open.pump.sending(ends, bytes);
-        }
-        self.send(session, &Message::Data(runs));
+    /// Whether entries were read whose commit has not been reported: replies and publications go first.
+    /// With nothing left to be reported, what can be read is durable.
+    fn is_early(&self, fetched: &Fetched) -> bool {
+        let is_ahead = |run: &Run| run.last() > self.frontier.durable_seq(&run.header.log);
+        let is_awaited = !self.writing.is_empty() || !self.staging.is_empty();
+        is_awaited && fetched.runs.iter().any(is_ahead)
     }
 
-    /// Says what is newly durable here: to the peer that sent it, this acknowledges; to the others it is news.
-    /// Own entries need no words where they are about to be pushed.
-    pub(super) fn announce(&mut self, rows: &[FrontierRow]) {
-        let own = rows.iter().any(|row| self.is_own(row.header.log));
-        let news: Vec<(LogId, u64)> = rows
-            .iter()
-            .filter(|row| !self.is_own(row.header.log))
-            .map(|row| (row.header.log, row.seq))
-            .collect();
-        let accepted: Vec<SessionId> = self
-            .sessions
-            .iter()
-            .filter(|(_, open)| open.is_accepted())
-            .map(|(&id, _)| id)
-            .collect();
-        for session in accepted {
-            if own && let Some(open) = self.sessions.get_mut(&session) {
-                open.pump.run();
-            }
-            for rows in news.chunks(ACK_ROWS_MAX) {
-                self.send(session, &Message::Ack(rows.to_vec()));
-            }
-        }
-    }
-
-    pub(super) fn on_ack(&mut self, now: Now, session: SessionId, rows: &[(LogId, u64)]) {
-        let Some(device) = self.sessions.get(&session).map(|open| open.device) else {
+    fn send_runs(&mut self, id: SessionId, runs: Vec<Run>) {
+        let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        for &(log, seq) in rows {
-            if !self.note_held(now, session, device, log, seq) {
-                return;
-            }
-        }
-        self.fleet_changed = true;
-        let held = self.held_by(device);
-        if let Some(open) = self.sessions.get_mut(&session) {
-            open.pump.acknowledged(&held);
-        }
-        let announced: Held = rows.iter().copied().collect();
-        self.expect_announced(now, session, &announced);
-        self.pump(session);
-    }
-
-    fn held_by(&self, device: DeviceId) -> Arc<Held> {
-        self.peers
-            .get(device)
-            .map(|peer| peer.held.clone())
-            .unwrap_or_default()
-    }
-
-    /// Sets the time for asking after entries that a peer has and we lack: their author may be sending them.
-    pub(super) fn expect_announced(&mut self, now: Now, session: SessionId, announced: &Held) {
-        let jitter = self.rng.next_u64() % WANT_JITTER_MS;
-        let Some(open) = self.sessions.get_mut(&session) else {
-            return;
-        };
-        let lacking = |(log, &seq): (&LogId, &u64)| {
-            !open.refused.contains(log) && self.logs.end_seq(*log) < seq
-        };
-        if open.want_at.is_none() && announced.iter().any(lacking) {
-            open.want_at = Some(now.mono_ms + WANT_MS + jitter);
-            open.want_latest = now.mono_ms + WANT_MS_MAX;
-        }
-    }
-
-    /// Asks the peers that announced what has not come from anybody else.
-    pub(super) fn ask_for_missing(&mut self, now: Now) {
-        let due: Vec<SessionId> = self
-            .sessions
-            .iter()
-            .filter(|(_, open)| open.want_at.is_some_and(|at| at <= now.mono_ms))
-            .map(|(&id, _)| id)
-            .collect();
-        for session in due {
-            let Some(open) = self.sessions.get_mut(&session) else {
-                continue;
-            };
-            open.want_at = None;
-            let held = self
-                .peers
-                .get(open.device)
-                .map(|peer| peer.held.clone())
-                .unwrap_or_default();
-            let missing = held
-                .iter()
-                .any(|(log, &seq)| !open.refused.contains(log) && self.logs.end_seq(*log) < seq);
-            if !missing {
-                continue;
-            }
-            if now.mono_ms < self.last_data + WANT_MS && now.mono_ms < open.want_latest {
-                open.want_at = Some((self.last_data + WANT_MS).min(open.want_latest));
-            } else {
-                self.send(session, &Message::Want);
-            }
-        }
-    }
-
-    pub(super) fn on_want(&mut self, session: SessionId) {
-        if let Some(open) = self.sessions.get_mut(&session) {
-            open.pump.run();
-        }
-        self.pump(session);
-    }
-
-    pub(super) fn on_data(&mut self, now: Now, session: SessionId, runs: Vec<Run>) {
-        self.last_data = now.mono_ms;
-        let mut known = Vec::new();
-        let mut verified = Vec::new();
+        let mut message = Vec::new();
+        let mut message_bytes = 0;
         for run in runs {
-            let (log, last) = (run.header.log, run.last());
-            let Some(open) = self.sessions.get(&session) else {
-                return;
-            };
-            let device = open.device;
-            if open.refused.contains(&log) {
+            if !session.pump.lacks(&run) {
                 continue;
             }
-            // Who sends an entry holds it durably.
-            if !self.note_held(now, session, device, log, last) {
-                return;
+            let bytes = run_bytes(&run);
+            if message_bytes + bytes > MESSAGE_BYTES_MAX && !message.is_empty() {
+                let full = Message::Data(std::mem::take(&mut message));
+                session.send(&full, &mut self.effects);
+                message_bytes = 0;
             }
-            match verify(&self.config.organisation, &self.logs, run) {
-                Verdict::Known => known.push((log, last)),
-                Verdict::New(new) => {
-                    self.logs.stage(&new.run.header, last, new.chain);
-                    self.watch_clock(now, &new);
-                    verified.push(new);
-                }
-                Verdict::Refused(why) => {
-                    if !self.refuse_log(session, log, why) {
-                        break;
-                    }
-                }
-            }
+            session.pump.note_sent(run.header.log, run.last(), bytes);
+            session.note_told(run.header.log, run.last());
+            message_bytes += bytes;
+            message.push(run);
         }
-        self.fleet_changed = true;
-        self.stage(session, verified);
-        self.acknowledge_known(session, known);
-    }
-
-    fn stage(&mut self, session: SessionId, runs: Vec<super::batch::VerifiedRun>) {
-        if runs.is_empty() {
-            return;
-        }
-        let bytes = runs.iter().map(|new| entry_bytes(&new.run)).sum();
-        let batch = self.next_batch;
-        self.next_batch += 1;
-        self.staged.insert(batch, Staged { session, bytes });
-        self.effects
-            .push_back(Effect::Commit(Batch::Remote { batch, runs }));
-        let Some(open) = self.sessions.get_mut(&session) else {
-            return;
-        };
-        open.staged_bytes += bytes;
-        if open.staged_bytes > STAGED_BYTES_MAX {
-            let what = "it sends faster than it is acknowledged".to_owned();
-            self.close(session, CloseReason::Protocol(what));
-        }
-    }
-
-    /// Frees the sender's window for what was already durable here. What is only staged is acknowledged when it
-    /// is committed.
-    fn acknowledge_known(&mut self, session: SessionId, known: Vec<(LogId, u64)>) {
-        let durable: Vec<(LogId, u64)> = known
-            .into_iter()
-            .filter(|(log, seq)| self.logs.durable_seq(*log) >= *seq)
-            .collect();
-        for rows in durable.chunks(ACK_ROWS_MAX) {
-            self.send(session, &Message::Ack(rows.to_vec()));
-        }
-    }
-
-    /// Follows the authors' clocks, and notes whose is suspect.
-    fn watch_clock(&mut self, now: Now, new: &super::batch::VerifiedRun) {
-        let Some(latest) = new.sets.iter().map(|set| set.hlc).max() else {
-            return;
-        };
-        let followed = self.clock.observe(latest, now.unix_ms);
-        if let Some(peer) = self.peers.get_mut(new.run.header.device) {
-            peer.clock_suspect = !followed;
+        if !message.is_empty() {
+            session.send(&Message::Data(message), &mut self.effects);
         }
     }
 }
 
-fn entry_bytes(run: &Run) -> usize {
-    run.entries.iter().map(Vec::len).sum()
-}
-
-/// Groups runs so that no DATA frame comes near its limit.
-fn into_frames(runs: Vec<Run>) -> Vec<Vec<Run>> {
-    let mut frames: Vec<Vec<Run>> = Vec::new();
-    let mut bytes = 0;
-    for run in runs {
-        let size = entry_bytes(&run);
-        match frames.last_mut() {
-            Some(frame) if bytes + size <= DATA_BYTES_MAX / 2 => frame.push(run),
-            _ => {
-                frames.push(vec![run]);
-                bytes = 0;
-            }
-        }
-        bytes += size;
-    }
-    frames
+/// What a run weighs in a window.
+pub(super) fn run_bytes(run: &Run) -> usize {
+    run.entries.iter().map(Vec::len).sum::<usize>() + RUN_OVERHEAD_BYTES
 }

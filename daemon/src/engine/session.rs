@@ -1,126 +1,345 @@
-//! One session with one peer: its phase, its compression streams, and what is on its way in both directions.
+//! One session with one peer: what is remembered of it, how its frames are routed, how it ends.
+//!
+//! A session is *greeting* until the peer's HELLO has been accepted, *opening* until the peer has told its
+//! whole frontier, then *live*. A message that does not belong to the phase ends the session. A device has
+//! at most one session; a newer one takes over.
+//!
+//! What a session has *told* its peer (by FRONT, ACK or DATA) and what the peer is known to *hold* mirror
+//! each other: each side's record of what it said is the other side's record of what it heard. So an ACK
+//! row that says nothing new can mean something else: that what was sent above it is refused.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt;
 use std::sync::Arc;
 
 use crdt_schema::ident::{DeviceId, LogId, SpaceName};
 
-use super::batch::{Arrival, Held};
-use crate::wire::message::{FrameDecoder, FrameEncoder, SpaceRoot};
+use super::Engine;
+use super::batch::{Arrival, Batch, Held, SessionId};
+use super::effect::{CloseReason, Effect};
+use super::ingest::Refusal;
+use super::input::Now;
+use super::limits::{FAULTS_MAX, HANDSHAKE_MS, LOGS_MAX};
+use super::pump::Pump;
+use super::timers::Want;
+use crate::wire::message::{FrameDecoder, FrameEncoder, Message};
 
-/// How far the opening has come.
+/// How far the conversation has come.
 #[derive(Debug)]
 pub(super) enum Phase {
-    /// Our HELLO is out; the peer's is awaited.
-    Greeting {
-        /// What our HELLO said, by space: the peer compares its roots with these.
-        said: BTreeMap<SpaceName, SpaceRoot>,
-        /// What we held then.
-        held: Arc<Held>,
+    /// Our HELLO is sent, the peer's has not been accepted.
+    Greeting(Greeting),
+    /// The peer is telling its frontier.
+    Opening {
+        /// What it has told so far, spaces with equal roots included.
+        held: Held,
+        /// Where to start sending: everything in our arrival order up to here is held by both.
+        cursor: Arrival,
     },
-    /// Both have proved themselves; the peer's frontier is arriving.
-    Opening,
-    /// The peer's frontier is complete: entries flow.
+    /// Entries flow.
     Live,
 }
 
-/// What is being sent to the peer.
-#[derive(Debug, Default)]
-pub(super) struct Pump {
-    /// Every arrival up to here has been sent, or was held by the peer.
-    pub(super) cursor: Arrival,
-    /// What the peer holds or has been sent in this session.
-    pub(super) sent: Arc<Held>,
-    /// Whether entries after the cursor are to be sent.
-    pub(super) running: bool,
-    /// Whether to go on once more after the fetch in flight: something was committed meanwhile.
-    pub(super) again: bool,
-    pub(super) fetching: bool,
-    /// DATA frames that the peer has not acknowledged: how far it must hold which logs, and their bytes.
-    pub(super) in_flight: VecDeque<(Vec<(LogId, u64)>, usize)>,
-    pub(super) in_flight_bytes: usize,
+/// What our HELLO said. Both sides compare the two HELLOs as they were sent, so they agree on which spaces
+/// differ even if one of them commits meanwhile.
+#[derive(Debug)]
+pub(super) struct Greeting {
+    /// The root of each space by its tag.
+    pub(super) roots: BTreeMap<[u8; 8], [u8; 16]>,
+    /// Whether every space was named.
+    pub(super) is_whole: bool,
+    /// What we held.
+    pub(super) held: Arc<Held>,
+    /// Our last arrival.
+    pub(super) arrival: Arrival,
 }
 
-impl Pump {
-    /// Sends everything up to the store's end, as it is when the last fetch begins.
-    pub(super) fn run(&mut self) {
-        self.running = true;
-        self.again = self.fetching;
-    }
-
-    /// The peer holds a log up to here, or will when what was sent has arrived.
-    pub(super) fn holds(&mut self, log: LogId, seq: u64) {
-        if self.sent.get(&log).is_none_or(|&sent| sent < seq) {
-            Arc::make_mut(&mut self.sent).insert(log, seq);
-        }
-    }
-
-    /// Takes note of a DATA frame that is going out.
-    pub(super) fn sending(&mut self, ends: Vec<(LogId, u64)>, bytes: usize) {
-        for &(log, seq) in &ends {
-            self.holds(log, seq);
-        }
-        self.in_flight_bytes += bytes;
-        self.in_flight.push_back((ends, bytes));
-    }
-
-    /// Sends nothing of a log, and waits for no acknowledgement of it.
-    pub(super) fn leave_out(&mut self, log: LogId) {
-        // Counted as sent, so that it is not.
-        Arc::make_mut(&mut self.sent).insert(log, u64::MAX);
-        for (ends, _) in &mut self.in_flight {
-            ends.retain(|(sent, _)| *sent != log);
-        }
-    }
-
-    /// Frees the window of every frame that the peer now holds.
-    pub(super) fn acknowledged(&mut self, held: &Held) {
-        let holds = |(log, seq): &(LogId, u64)| held.get(log).is_some_and(|end| end >= seq);
-        while let Some((ends, bytes)) = self.in_flight.front() {
-            if !ends.iter().all(holds) {
-                return;
-            }
-            self.in_flight_bytes -= bytes;
-            self.in_flight.pop_front();
-        }
-    }
-}
-
-/// A session.
+/// One session.
+#[derive(Debug)]
 pub(super) struct Session {
+    pub(super) id: SessionId,
     pub(super) device: DeviceId,
     pub(super) phase: Phase,
-    pub(super) encoder: FrameEncoder,
-    pub(super) decoder: FrameDecoder,
+    encoder: FrameEncoder,
+    decoder: FrameDecoder,
+    /// When the opening must have got on.
+    pub(super) deadline_ms: u64,
+    /// What this side has told.
+    pub(super) told: Held,
+    /// The logs that are not exchanged in this session.
+    pub(super) refused: BTreeMap<LogId, Refusal>,
+    /// How many of `refused` are damaged or forked, rather than depending on such.
+    faults: usize,
+    /// The spaces in which the peer showed more of our own log than we hold.
+    pub(super) retired: BTreeSet<SpaceName>,
     pub(super) pump: Pump,
-    /// Spaces that the peer has sent FRONT rows of.
-    pub(super) fronted: BTreeSet<SpaceName>,
-    /// Logs that are not exchanged in this session.
-    pub(super) refused: BTreeSet<LogId>,
-    /// Bytes of this peer's entries that the store has not yet confirmed.
+    /// Entry bytes of this session that wait for the store.
     pub(super) staged_bytes: usize,
-    /// When to give up on the opening (monotonic milliseconds).
-    pub(super) opening_deadline: u64,
-    /// When to ask for what was announced and has not come.
-    pub(super) want_at: Option<u64>,
-    /// When to ask even though entries keep arriving from others.
-    pub(super) want_latest: u64,
-}
-
-impl fmt::Debug for Session {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session")
-            .field("device", &self.device)
-            .field("phase", &self.phase)
-            .field("pump", &self.pump)
-            .finish_non_exhaustive()
-    }
+    /// Set while something announced is awaited.
+    pub(super) want: Option<Want>,
+    /// When the peer's row is to be written; set while it is newer than the store's.
+    pub(super) save_due_ms: Option<u64>,
 }
 
 impl Session {
-    /// Whether the peer has proved that it belongs.
-    pub(super) fn is_accepted(&self) -> bool {
-        !matches!(self.phase, Phase::Greeting { .. })
+    fn new(id: SessionId, device: DeviceId, greeting: Greeting, now: Now) -> Self {
+        Self {
+            id,
+            device,
+            phase: Phase::Greeting(greeting),
+            encoder: FrameEncoder::new(),
+            decoder: FrameDecoder::new(),
+            deadline_ms: now.mono_ms + HANDSHAKE_MS,
+            told: Held::new(),
+            refused: BTreeMap::new(),
+            faults: 0,
+            retired: BTreeSet::new(),
+            pump: Pump::default(),
+            staged_bytes: 0,
+            want: None,
+            save_due_ms: None,
+        }
     }
+
+    pub(super) fn is_live(&self) -> bool {
+        matches!(self.phase, Phase::Live)
+    }
+
+    /// Whether the peer has proved to be a member.
+    pub(super) fn is_introduced(&self) -> bool {
+        !matches!(self.phase, Phase::Greeting(_))
+    }
+
+    pub(super) fn send(&mut self, message: &Message, effects: &mut VecDeque<Effect>) {
+        let frame = self.encoder.encode(message);
+        effects.push_back(Effect::Send {
+            session: self.id,
+            frame,
+        });
+    }
+
+    /// Notes that the peer has been told that we hold a log as far as `seq`.
+    pub(super) fn note_told(&mut self, log: LogId, seq: u64) {
+        let told = self.told.entry(log).or_default();
+        *told = seq.max(*told);
+    }
+
+    pub(super) fn told_seq(&self, log: &LogId) -> u64 {
+        self.told.get(log).copied().unwrap_or(0)
+    }
+
+    /// Whether the peer offered more damaged or refused logs than any honest one would.
+    pub(super) fn check_faults(&self) -> Result<(), CloseReason> {
+        if self.faults > FAULTS_MAX || self.refused.len() > LOGS_MAX {
+            return Err(protocol("too many damaged or forked logs"));
+        }
+        Ok(())
+    }
+}
+
+/// The peer broke the protocol, and how.
+pub(super) fn protocol(what: impl Into<String>) -> CloseReason {
+    CloseReason::Protocol(what.into())
+}
+
+/// Text from a peer, made safe for terminals and logs.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
+}
+
+impl Engine {
+    pub(super) fn on_opened(&mut self, now: Now, id: SessionId, device: DeviceId) {
+        let (hello, greeting) = self.greet(&device);
+        let mut session = Session::new(id, device, greeting, now);
+        if let Err(reason) = self.admit(now, &device) {
+            self.end(session, &reason);
+            return;
+        }
+        let older = self
+            .sessions
+            .values()
+            .find(|session| session.device == device);
+        if let Some(older) = older.map(|session| session.id) {
+            self.close(older, &CloseReason::Replaced);
+        }
+        session.send(&Message::Hello(hello), &mut self.effects);
+        self.sessions.insert(id, session);
+    }
+
+    /// Whether a session may begin now.
+    fn admit(&mut self, now: Now, device: &DeviceId) -> Result<(), CloseReason> {
+        if !self.peers.is_online() {
+            return Err(CloseReason::Offline);
+        }
+        if *device == self.config.device {
+            return Err(protocol("own device"));
+        }
+        if !self.staging.accepts(now.mono_ms) {
+            return Err(CloseReason::Store(
+                "recovering from a failed write".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_frame(&mut self, now: Now, id: SessionId, bytes: &[u8]) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let outcome = match session.decoder.decode(bytes) {
+            Ok(message) => self.on_message(now, id, message),
+            Err(error) => Err(protocol(error.to_string())),
+        };
+        if let Err(reason) = outcome {
+            self.close(id, &reason);
+        }
+    }
+
+    fn on_message(&mut self, now: Now, id: SessionId, message: Message) -> Result<(), CloseReason> {
+        let Some(session) = self.sessions.get(&id) else {
+            return Ok(());
+        };
+        self.peers.heard(&session.device, now.unix_ms);
+        match (&session.phase, message) {
+            (_, Message::Bye { code, text }) => {
+                let device = session.device;
+                let text = printable(&text);
+                if let Some(code) = CloseReason::refusal_code(&code) {
+                    self.peers
+                        .count(device, code, format!("it refused this device: {text}"));
+                }
+                Err(CloseReason::Peer(text))
+            }
+            (Phase::Greeting(_), Message::Hello(hello)) => self.on_hello(now, id, &hello),
+            (Phase::Opening { .. }, Message::Name(name)) => {
+                self.peers.set_name(&session.device, printable(&name));
+                Ok(())
+            }
+            (Phase::Opening { .. }, Message::Front { space, rows }) => {
+                self.on_front(now, id, &space, &rows)
+            }
+            (Phase::Opening { .. }, Message::FrontEnd) => self.on_front_end(now, id),
+            (Phase::Live, Message::Data(runs)) => self.on_data(now, id, runs),
+            (Phase::Live, Message::Ack(rows)) => self.on_ack(now, id, rows),
+            (Phase::Live, Message::Want) => {
+                self.push(id);
+                self.pump(id);
+                Ok(())
+            }
+            (phase, message) => Err(protocol(out_of_place(phase, &message))),
+        }
+    }
+
+    /// Stops exchanging a log with a peer, and tells the peer so. The session goes on.
+    pub(super) fn refuse(&mut self, id: SessionId, log: LogId, refusal: Refusal) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        if session.refused.contains_key(&log) {
+            return;
+        }
+        let device = session.device;
+        tracing::warn!(peer = %device.short(), %log, %refusal, "a log is refused");
+        session.faults += usize::from(refusal.is_fault());
+        session.pump.give_up(log);
+        if !matches!(refusal, Refusal::ByPeer) {
+            let told = session.told_seq(&log);
+            session.send(&Message::Ack(vec![(log, told)]), &mut self.effects);
+        }
+        self.peers.show_refused(&device, log, refusal.to_string());
+        session.refused.insert(log, refusal);
+    }
+
+    pub(super) fn on_closed(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.remove(&id) {
+            self.part(&session);
+        }
+    }
+
+    pub(super) fn close(&mut self, id: SessionId, reason: &CloseReason) {
+        if let Some(session) = self.sessions.remove(&id) {
+            self.end(session, reason);
+        }
+    }
+
+    pub(super) fn close_all(&mut self, reason: &CloseReason) {
+        while let Some((_, session)) = self.sessions.pop_first() {
+            self.end(session, reason);
+        }
+    }
+
+    /// Says goodbye, unless the peer has already, and ends a session that is no longer in the table.
+    fn end(&mut self, mut session: Session, reason: &CloseReason) {
+        tracing::debug!(session = session.id, peer = %session.device.short(), %reason, "session ends");
+        if !matches!(reason, CloseReason::Peer(_)) {
+            let bye = Message::Bye {
+                code: reason.code().to_owned(),
+                text: farewell(reason),
+            };
+            session.send(&bye, &mut self.effects);
+        }
+        self.effects.push_back(Effect::Close {
+            session: session.id,
+            reason: reason.clone(),
+        });
+        if is_trouble(reason) {
+            self.peers
+                .count(session.device, reason.code(), reason.to_string());
+        }
+        self.part(&session);
+    }
+
+    fn part(&mut self, session: &Session) {
+        if session.is_introduced() {
+            self.peers.disconnect(&session.device);
+            self.save_peer(&session.device);
+        }
+    }
+
+    pub(super) fn save_peer(&mut self, device: &DeviceId) {
+        if let Some(row) = self.peers.row(device) {
+            self.effects.push_back(Effect::Commit(Batch::Peer(row)));
+        }
+    }
+}
+
+/// Whether people should hear of it. What a peer said is counted when it says it.
+fn is_trouble(reason: &CloseReason) -> bool {
+    !matches!(
+        reason,
+        CloseReason::Replaced | CloseReason::Offline | CloseReason::Peer(_)
+    )
+}
+
+/// The words for the peer. What the store said stays here: it may name paths.
+fn farewell(reason: &CloseReason) -> String {
+    match reason {
+        CloseReason::Store(_) => "store unavailable".to_owned(),
+        CloseReason::Version { .. }
+        | CloseReason::OtherOrganisation
+        | CloseReason::WrongSecret
+        | CloseReason::Protocol(_)
+        | CloseReason::Timeout
+        | CloseReason::Replaced
+        | CloseReason::Offline
+        | CloseReason::Peer(_) => reason.to_string(),
+    }
+}
+
+fn out_of_place(phase: &Phase, message: &Message) -> String {
+    let message = match message {
+        Message::Hello(_) => "HELLO",
+        Message::Name(_) => "NAME",
+        Message::Front { .. } => "FRONT",
+        Message::FrontEnd => "FRONT END",
+        Message::Data(_) => "DATA",
+        Message::Ack(_) => "ACK",
+        Message::Want => "WANT",
+        Message::Bye { .. } => "BYE",
+    };
+    let phase = match phase {
+        Phase::Greeting(_) => "before HELLO",
+        Phase::Opening { .. } => "during the opening",
+        Phase::Live => "after the opening",
+    };
+    format!("{message} {phase}")
 }

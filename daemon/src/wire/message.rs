@@ -76,14 +76,6 @@ pub enum Message {
     Ack(Vec<(LogId, u64)>),
     /// The sender lacks something that was announced: send what I lack.
     Want,
-    /// The sender takes no entries of this log in this session: nothing of it needs sending, and what is on
-    /// its way will not be acknowledged.
-    Refuse {
-        /// The log.
-        log: LogId,
-        /// Why, for people.
-        why: String,
-    },
     /// The sender ends the session, and why.
     Bye {
         /// A stable code, see [`crate::engine::effect::CloseReason::code`].
@@ -101,7 +93,6 @@ pub(super) const DATA_TAG: u8 = 5;
 const ACK_TAG: u8 = 6;
 const WANT_TAG: u8 = 7;
 const BYE_TAG: u8 = 8;
-const REFUSE_TAG: u8 = 9;
 
 /// The frame of any message but DATA, whose body depends on what was sent before: of that, the tag only.
 pub(super) fn write_plain(message: &Message) -> Vec<u8> {
@@ -133,11 +124,6 @@ pub(super) fn write_plain(message: &Message) -> Vec<u8> {
             }
         }
         Message::Want => writer.byte(WANT_TAG),
-        Message::Refuse { log, why } => {
-            writer.byte(REFUSE_TAG);
-            writer.raw(&log.0);
-            writer.text(cut(why, BYE_BYTES_MAX));
-        }
         Message::Bye { code, text } => {
             writer.byte(BYE_TAG);
             writer.text(cut(code, BYE_BYTES_MAX));
@@ -179,10 +165,6 @@ pub(super) fn read_plain(tag: u8, body: &[u8]) -> Result<Message, WireError> {
         FRONT_END_TAG => Message::FrontEnd,
         ACK_TAG => read_ack(&mut reader)?,
         WANT_TAG => Message::Want,
-        REFUSE_TAG => Message::Refuse {
-            log: LogId(reader.array("refused log")?),
-            why: reader.text("reason of refusal", BYE_BYTES_MAX)?.to_owned(),
-        },
         BYE_TAG => Message::Bye {
             code: reader.text("code of bye", BYE_BYTES_MAX)?.to_owned(),
             text: reader.text("text of bye", BYE_BYTES_MAX)?.to_owned(),

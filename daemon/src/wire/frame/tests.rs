@@ -92,10 +92,6 @@ fn every_message_comes_back_as_it_was_sent() {
         Message::Data(vec![run(1, 3, &[b"one"])]),
         Message::Ack(vec![(LogId([4; 16]), u64::MAX), (LogId([1; 16]), 1)]),
         Message::Want,
-        Message::Refuse {
-            log: LogId([5; 16]),
-            why: "fork".to_owned(),
-        },
         Message::Bye {
             code: "timeout".to_owned(),
             text: "peer did not answer".to_owned(),

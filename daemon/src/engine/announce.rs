@@ -1,0 +1,126 @@
+//! How news spread: what a device has made durable it acknowledges to the sender and announces to all
+//! others in one message, and a device that misses something announced asks for it.
+//!
+//! Whoever wrote an entry pushes it to every open session, so an announcement mostly names what is already
+//! on its way; the asking waits a little, and longer while entries arrive. Our own entries are not
+//! announced: they are sent.
+
+use crdt_schema::ident::LogId;
+
+use super::Engine;
+use super::batch::SessionId;
+use super::effect::CloseReason;
+use super::ingest::Refusal;
+use super::input::Now;
+use super::limits::{PEER_SAVE_MS, SEQ_MAX};
+use super::session::{Session, protocol};
+use crate::wire::limits::ACK_ROWS_MAX;
+use crate::wire::message::Message;
+
+impl Engine {
+    /// Tells a peer how far we hold these logs, as far as it has not been told.
+    pub(super) fn announce(&mut self, id: SessionId, logs: &[LogId]) {
+        let Some(session) = self
+            .sessions
+            .get(&id)
+            .filter(|session| session.is_introduced())
+        else {
+            return;
+        };
+        let rows: Vec<(LogId, u64)> = logs
+            .iter()
+            .filter(|log| !self.is_own(log) && !session.refused.contains_key(log))
+            .map(|log| (*log, self.frontier.durable_seq(log)))
+            .filter(|(log, seq)| *seq > session.told_seq(log))
+            .collect();
+        self.tell_held(id, &rows);
+    }
+
+    /// Sends ACK rows that each raise what the peer has been told.
+    pub(super) fn tell_held(&mut self, id: SessionId, rows: &[(LogId, u64)]) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        for rows in rows.chunks(ACK_ROWS_MAX) {
+            session.told.extend(rows.iter().copied());
+            session.send(&Message::Ack(rows.to_vec()), &mut self.effects);
+        }
+    }
+
+    pub(super) fn on_ack(
+        &mut self,
+        now: Now,
+        id: SessionId,
+        rows: Vec<(LogId, u64)>,
+    ) -> Result<(), CloseReason> {
+        let mut misses = false;
+        for (log, seq) in rows {
+            misses |= self.on_ack_row(now, id, log, seq)?;
+        }
+        if misses {
+            self.await_news(now, id);
+        }
+        self.pump(id);
+        Ok(())
+    }
+
+    /// Returns whether the peer holds something that is neither here nor on its way into the store.
+    fn on_ack_row(
+        &mut self,
+        now: Now,
+        id: SessionId,
+        log: LogId,
+        seq: u64,
+    ) -> Result<bool, CloseReason> {
+        if seq > SEQ_MAX {
+            return Err(protocol("ACK with a sequence number out of bounds"));
+        }
+        if self.is_own(&log) && seq > self.frontier.durable_seq(&log) {
+            self.retire(id, &log)?;
+        }
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return Ok(false);
+        };
+        if seq <= self.peers.held_seq(&session.device, &log) {
+            // A row that says nothing new says that what was sent above it is not taken.
+            session.pump.acknowledge(log, seq);
+            if session.pump.awaits(&log) {
+                self.refuse(id, log, Refusal::ByPeer);
+            }
+            return Ok(false);
+        }
+        if !self.peers.their_log_moved(&session.device, log, seq) {
+            return Err(protocol("ACK names more logs than may be"));
+        }
+        session
+            .save_due_ms
+            .get_or_insert(now.mono_ms + PEER_SAVE_MS);
+        session.pump.acknowledge(log, seq);
+        Ok(seq > self.frontier.staged_seq(&log) && !session.refused.contains_key(&log))
+    }
+
+    /// Whether the peer holds anything that is neither here nor on its way into the store.
+    pub(super) fn misses_any(&self, session: &Session) -> bool {
+        let held = self.peers.held(&session.device);
+        held.into_iter()
+            .flat_map(|held| held.iter())
+            .any(|(log, seq)| {
+                *seq > self.frontier.staged_seq(log) && !session.refused.contains_key(log)
+            })
+    }
+
+    /// Asks a peer for what it announced, if that has not come.
+    pub(super) fn ask(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get(&id) else {
+            return;
+        };
+        let misses = self.misses_any(session);
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        session.want = None;
+        if misses {
+            session.send(&Message::Want, &mut self.effects);
+        }
+    }
+}

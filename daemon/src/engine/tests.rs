@@ -1,0 +1,9 @@
+//! Tests of the engine over the real store and the real wire format: devices joined in one thread, and
+//! peers played by the test, whose every message is the test's own.
+
+mod damage;
+mod opening;
+mod puppet;
+mod spreading;
+mod store_faults;
+mod world;

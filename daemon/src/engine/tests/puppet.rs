@@ -1,0 +1,234 @@
+//! A peer that the test plays: it can say anything, at any time.
+
+use crdt_schema::hlc::Timestamp;
+use crdt_schema::ident::{DeviceId, Dot, LogId, SpaceName};
+use crdt_schema::op::{ChangeSet, Edit};
+use ed25519_dalek::SigningKey;
+
+use super::world::{Node, ORGANISATION, SECRET, START, device, key, set_name};
+use crate::engine::batch::{LogHeader, Run, SessionId};
+use crate::engine::effect::CloseReason;
+use crate::engine::input::{Input, Now};
+use crate::wire::chain::{chain_next, chain_start, organisation_tag, sign_point};
+use crate::wire::changeset::encode_change_set;
+use crate::wire::message::{
+    FrameDecoder, FrameEncoder, FrontRow, Hello, Message, PROTOCOL_VERSION,
+};
+
+pub(super) struct Puppet {
+    pub(super) session: SessionId,
+    pub(super) device: DeviceId,
+    encoder: FrameEncoder,
+    decoder: FrameDecoder,
+}
+
+impl Puppet {
+    /// Opens a session as device `number`, and says nothing.
+    pub(super) fn arrive(node: &mut Node, number: u8, session: SessionId) -> Self {
+        let device = device(number);
+        node.handle(START, Input::SessionOpened { session, device });
+        Self {
+            session,
+            device,
+            encoder: FrameEncoder::new(),
+            decoder: FrameDecoder::new(),
+        }
+    }
+
+    /// Opens a session with device 1 and gets to where entries flow, showing nothing.
+    pub(super) fn meet(node: &mut Node, number: u8, session: SessionId) -> Self {
+        Self::meet_with(node, number, session, Vec::new())
+    }
+
+    /// The same, showing a frontier of the default space.
+    pub(super) fn meet_with(
+        node: &mut Node,
+        number: u8,
+        session: SessionId,
+        rows: Vec<FrontRow>,
+    ) -> Self {
+        let mut puppet = Self::arrive(node, number, session);
+        puppet.say(node, &Message::Hello(puppet.hello()));
+        if !rows.is_empty() {
+            puppet.say(
+                node,
+                &Message::Front {
+                    space: SpaceName::default(),
+                    rows,
+                },
+            );
+        }
+        puppet.say(node, &Message::FrontEnd);
+        puppet
+    }
+
+    /// The HELLO of a member without entries, for device 1.
+    pub(super) fn hello(&self) -> Hello {
+        Hello {
+            version: PROTOCOL_VERSION,
+            organisation_tag: organisation_tag(&ORGANISATION),
+            proof: SECRET.proof(&ORGANISATION, &self.device, &device(1)),
+            hub: false,
+            schema_version: 1,
+            spaces: Vec::new(),
+        }
+    }
+
+    pub(super) fn say(&mut self, node: &mut Node, message: &Message) {
+        self.say_at(node, START, message);
+    }
+
+    pub(super) fn say_at(&mut self, node: &mut Node, now: Now, message: &Message) {
+        let bytes = self.encoder.encode(message);
+        node.handle(
+            now,
+            Input::Frame {
+                session: self.session,
+                bytes,
+            },
+        );
+    }
+
+    /// What the device has said to this peer since it was last asked.
+    pub(super) fn hear(&mut self, node: &mut Node) -> Vec<Message> {
+        let (mine, others): (Vec<_>, Vec<_>) = node
+            .outbox
+            .drain(..)
+            .partition(|(session, _)| *session == self.session);
+        node.outbox.extend(others);
+        let decode = |(_, frame): &(_, Vec<u8>)| self.decoder.decode(frame).expect("a frame");
+        mine.iter().map(decode).collect()
+    }
+
+    /// The ACK rows among what the device has said.
+    pub(super) fn hear_acks(&mut self, node: &mut Node) -> Vec<(LogId, u64)> {
+        let acks = self
+            .hear(node)
+            .into_iter()
+            .filter_map(|message| match message {
+                Message::Ack(rows) => Some(rows),
+                _ => None,
+            });
+        acks.flatten().collect()
+    }
+
+    pub(super) fn assert_open(&self, node: &Node) {
+        assert_eq!(node.end_of(self.session), None);
+    }
+
+    /// Asserts that the device has ended the session as a breach of the protocol.
+    pub(super) fn assert_breach(&self, node: &Node, what: &str) {
+        match node.end_of(self.session) {
+            Some(CloseReason::Protocol(found)) if found.contains(what) => {}
+            other => panic!("expected a breach about {what:?}, found {other:?}"),
+        }
+    }
+}
+
+/// Somebody who writes a log.
+#[derive(Clone)]
+pub(super) struct Author {
+    key: SigningKey,
+    pub(super) header: LogHeader,
+    pub(super) seq: u64,
+    chain: [u8; 32],
+    /// When the next entry is written.
+    pub(super) clock_ms: u64,
+}
+
+impl Author {
+    /// Device `number`, beginning its log `log`.
+    pub(super) fn new(number: u8, log: u8) -> Self {
+        let header = LogHeader {
+            log: LogId([log; 16]),
+            space: SpaceName::default(),
+            device: device(number),
+            name: format!("tablet {number}"),
+        };
+        Self::begin(key(number), header)
+    }
+
+    pub(super) fn begin(key: SigningKey, header: LogHeader) -> Self {
+        let chain = chain_start(&ORGANISATION, &header);
+        Self {
+            key,
+            header,
+            seq: 0,
+            chain,
+            clock_ms: START.unix_ms,
+        }
+    }
+
+    pub(super) fn log(&self) -> LogId {
+        self.header.log
+    }
+
+    /// Writes entries, one to a record.
+    pub(super) fn run(&mut self, count: usize) -> Run {
+        let entries = (0..count)
+            .map(|_| self.entry(Vec::new(), "some name"))
+            .collect();
+        self.sign(entries)
+    }
+
+    /// Writes one entry that depends on others.
+    pub(super) fn run_after(&mut self, deps: Vec<Dot>) -> Run {
+        let entry = self.entry(deps, "some name");
+        self.sign(vec![entry])
+    }
+
+    /// Writes one entry of about so many bytes.
+    pub(super) fn run_of_bytes(&mut self, bytes: usize) -> Run {
+        let entry = self.entry(Vec::new(), &"x".repeat(bytes));
+        self.sign(vec![entry])
+    }
+
+    fn entry(&mut self, deps: Vec<Dot>, name: &str) -> Vec<u8> {
+        self.clock_ms += 1;
+        let edit = Edit {
+            collection: "patient".to_owned(),
+            id: format!("{}-{}", hex::encode(&self.header.log.0[..2]), self.clock_ms),
+            deps,
+            ops: vec![set_name(name)],
+        };
+        encode_change_set(&ChangeSet {
+            hlc: Timestamp::from_ms(self.clock_ms),
+            schema_version: 1,
+            person: String::new(),
+            edits: vec![edit],
+        })
+    }
+
+    /// Appends and signs whatever is given.
+    pub(super) fn sign(&mut self, entries: Vec<Vec<u8>>) -> Run {
+        let from = self.seq + 1;
+        self.seq += entries.len() as u64;
+        for entry in &entries {
+            self.chain = chain_next(&self.chain, entry);
+        }
+        let signature = sign_point(
+            &self.key,
+            &ORGANISATION,
+            &self.header,
+            self.seq,
+            &self.chain,
+        );
+        Run {
+            header: self.header.clone(),
+            from,
+            entries,
+            signature,
+        }
+    }
+
+    /// How this log stands in a FRONT.
+    pub(super) fn front_row(&self) -> FrontRow {
+        let mut chain_tag = [0; 8];
+        chain_tag.copy_from_slice(&self.chain[..8]);
+        FrontRow {
+            log: self.log(),
+            seq: self.seq,
+            chain_tag,
+        }
+    }
+}

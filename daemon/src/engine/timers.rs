@@ -1,0 +1,96 @@
+//! What happens because time has passed. All times are of the caller's monotonic clock.
+
+use rand_chacha::rand_core::RngCore;
+
+use super::Engine;
+use super::batch::SessionId;
+use super::effect::CloseReason;
+use super::input::Now;
+use super::limits::{WANT_DELAY_MAX_MS, WANT_DELAY_MS, WANT_JITTER_MS};
+use super::session::Session;
+
+/// An announced entry is awaited.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Want {
+    /// When to ask for it.
+    due_ms: u64,
+    /// How far arriving entries may put that off.
+    latest_ms: u64,
+}
+
+impl Engine {
+    /// When to hand in [`super::input::Input::Timeout`], on the clock of [`Now::mono_ms`].
+    pub fn poll_timeout(&self) -> Option<u64> {
+        self.sessions.values().filter_map(next_due).min()
+    }
+
+    pub(super) fn on_timeout(&mut self, now: Now) {
+        let is_due = |session: &&Session| next_due(session).is_some_and(|due| due <= now.mono_ms);
+        let due: Vec<SessionId> = self
+            .sessions
+            .values()
+            .filter(is_due)
+            .map(|s| s.id)
+            .collect();
+        for id in due {
+            self.on_session_timeout(now, id);
+        }
+    }
+
+    fn on_session_timeout(&mut self, now: Now, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        if !session.is_live() && session.deadline_ms <= now.mono_ms {
+            return self.close(id, &CloseReason::Timeout);
+        }
+        if session.save_due_ms.is_some_and(|due| due <= now.mono_ms) {
+            session.save_due_ms = None;
+            let device = session.device;
+            self.save_peer(&device);
+        }
+        let want = self.sessions.get(&id).and_then(|session| session.want);
+        if want.is_some_and(|want| want.due_ms <= now.mono_ms) {
+            self.ask(id);
+            // The answer may hold what the others announced as well.
+            self.put_off_wants(now);
+        }
+    }
+
+    /// Begins to wait for what a peer has announced.
+    pub(super) fn await_news(&mut self, now: Now, id: SessionId) {
+        let due_ms = now.mono_ms + self.want_delay_ms();
+        let want = Want {
+            due_ms,
+            latest_ms: now.mono_ms + WANT_DELAY_MAX_MS,
+        };
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.want.get_or_insert(want);
+        }
+    }
+
+    /// Entries are arriving: what was announced may be among them.
+    pub(super) fn put_off_wants(&mut self, now: Now) {
+        let due_ms = now.mono_ms + self.want_delay_ms();
+        for want in self
+            .sessions
+            .values_mut()
+            .filter_map(|session| session.want.as_mut())
+        {
+            want.due_ms = due_ms.min(want.latest_ms);
+        }
+    }
+
+    fn want_delay_ms(&mut self) -> u64 {
+        WANT_DELAY_MS + self.rng.next_u64() % WANT_JITTER_MS
+    }
+}
+
+fn next_due(session: &Session) -> Option<u64> {
+    let handshake = (!session.is_live()).then_some(session.deadline_ms);
+    let want = session.want.map(|want| want.due_ms);
+    [handshake, want, session.save_due_ms]
+        .into_iter()
+        .flatten()
+        .min()
+}
