@@ -215,7 +215,7 @@ async fn a_full_disk_refuses_writes_keeps_serving_and_recovers_when_there_is_roo
     for (path, bytes) in files {
         fs::write(path, bytes).expect("there is room at first");
     }
-    // Keys and secrets are for their owner only, and a daemon insists on it.
+    // Keys and secrets are for their owner only.
     for name in ["device.key", "join.secret", "api.token"] {
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
         fs::set_permissions(dir.join(name), mode).expect("the mode is set");

@@ -5,12 +5,8 @@ use std::path::{Path, PathBuf};
 
 /// Which of our own modules each module may use. A new edge is a change of this table.
 const MAY_USE: &[(&str, &[&str])] = &[
-    ("crdt-schema/src", &[]),
     ("daemon/src/engine", &["crdt_schema", "engine", "wire"]),
-    (
-        "daemon/src/wire",
-        &["crdt_schema", "engine::batch", "engine::effect", "wire"],
-    ),
+    ("daemon/src/wire", &["crdt_schema", "engine::batch", "wire"]),
     (
         "daemon/src/store",
         &["crdt_schema", "engine::batch", "wire", "store"],
@@ -53,6 +49,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("daemon/src/config.rs", &["crdt_schema", "wire::limits"]),
+    (
+        "daemon/src/config",
+        &["crdt_schema", "config", "wire::limits"],
+    ),
     (
         "simulations/src",
         &[
@@ -119,7 +119,9 @@ fn sources(folder: &str) -> Vec<(String, String)> {
 
 /// The part of a file before its tests, which may use what they like.
 fn without_tests(text: &str) -> &str {
-    text.split("#[cfg(test)]").next().unwrap_or(text)
+    text.split("#[cfg(test)]\nmod tests {")
+        .next()
+        .unwrap_or(text)
 }
 
 /// Our own modules that a file names, as `module::item`.
@@ -149,10 +151,7 @@ fn ours(text: &str) -> Vec<String> {
 #[test]
 fn modules_use_only_what_the_table_allows() {
     let mut wrong = Vec::new();
-    for (folder, allowed) in MAY_USE
-        .iter()
-        .filter(|(folder, _)| !folder.starts_with("crdt-schema"))
-    {
+    for (folder, allowed) in MAY_USE {
         for (file, text) in sources(folder)
             .into_iter()
             .filter(|(file, _)| !is_test(file))
@@ -192,7 +191,7 @@ fn pure_modules_reach_for_nothing_impure() {
 }
 
 #[test]
-fn files_are_one_concept_each() {
+fn no_file_is_too_long() {
     for folder in ["crdt-schema", "daemon/src", "simulations/src", "tests"] {
         for (file, text) in sources(folder) {
             let lines = text.lines().count();

@@ -15,7 +15,7 @@ pub struct Candidate {
     pub dot: Dot,
     /// When, by its author's hybrid clock.
     pub hlc: Timestamp,
-    /// The reviewer's note, if this write answered a review.
+    /// The reviewer's note, if this write answered a review; of a delete or restore, its reason.
     pub answer: Option<String>,
 }
 
@@ -28,7 +28,7 @@ pub struct Resolution {
     pub policy: String,
     /// The value as JSON, or `null` if nobody has set it.
     pub value: serde_json::Value,
-    /// The write that won, or for sums and sets the latest write; `None` if nobody has written.
+    /// The write that won; `None` for sums and sets, and if nobody has written.
     pub winner: Option<Candidate>,
     /// The other candidates, best first. For a counter: each log's running sum.
     pub others: Vec<Candidate>,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crdt_schema::ident::{RecordKey, SpaceName};
+use crdt_schema::ident::SpaceName;
 use crdt_schema::resolution::RecordView;
 use fieldmesh::store::{ListQuery, Reader};
 
@@ -67,7 +67,7 @@ pub fn convergence(devices: &[Device]) -> Result<(), String> {
 /// No lost acknowledged write: every change set that was answered with success is on every device.
 pub fn nothing_lost(devices: &[Device], ledger: &Ledger) -> Result<(), String> {
     for (number, device) in devices.iter().enumerate() {
-        for dot in ledger.saved.keys() {
+        for dot in &ledger.saved {
             if device
                 .fleet()
                 .held
@@ -134,13 +134,4 @@ pub fn reviews(devices: &[Device]) -> Result<usize, String> {
         count = listed.len();
     }
     Ok(count)
-}
-
-/// The key of a simulated record.
-pub fn record(id: &str) -> RecordKey {
-    RecordKey {
-        space: SpaceName::default(),
-        collection: COLLECTION.to_owned(),
-        id: id.to_owned(),
-    }
 }

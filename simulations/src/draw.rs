@@ -31,11 +31,6 @@ impl Draw {
         word.copy_from_slice(&bytes[..8]);
         range.start + u64::from_le_bytes(word) % (range.end - range.start)
     }
-
-    /// True in `percent` of 100 draws.
-    pub fn chance(&self, concern: &str, number: u64, percent: u64) -> bool {
-        self.number(concern, number, 0..100) < percent
-    }
 }
 
 #[cfg(test)]

@@ -144,7 +144,7 @@ pub fn run(options: &Options) -> Result<Outcome, String> {
     let mut world = World::new(options)?;
     let faults_end = world.plan(options);
     while world.now < faults_end && world.step()? {}
-    world.heal()?;
+    world.heal();
     let healed_at = world.now;
     while !world.settled() {
         if world.now > healed_at + SETTLE_MS || !world.step()? {
@@ -352,12 +352,12 @@ impl World {
     }
 
     fn answered(&mut self, request: u64, result: fieldmesh::engine::input::LocalResult) {
-        let Some((device, added)) = self.pending.remove(&request) else {
+        let Some((_, added)) = self.pending.remove(&request) else {
             return;
         };
         match result {
             Ok(outcome) => {
-                self.ledger.saved.insert(outcome.dot, device);
+                self.ledger.saved.insert(outcome.dot);
                 if let Some((id, delta)) = added {
                     *self.ledger.added.entry(id).or_default() += delta;
                 }
@@ -477,7 +477,7 @@ impl World {
     }
 
     /// Ends the faults: every link is up from here on.
-    fn heal(&mut self) -> Result<(), String> {
+    fn heal(&mut self) {
         self.queue
             .retain(|_, event| !matches!(event, Event::Toggle { .. } | Event::Kill { .. }));
         for link in 0..self.links.len() {
@@ -485,7 +485,6 @@ impl World {
                 self.bring_up(link);
             }
         }
-        Ok(())
     }
 
     /// Whether nothing is on its way and every device holds the same.

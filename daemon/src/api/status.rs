@@ -16,7 +16,7 @@ use super::types::{
 };
 use super::{Answer, Api};
 use crate::engine::fleet::{Fleet, PeerStatus};
-use crate::node::handle::NetStatus;
+use crate::node::handle::NetReport;
 use crate::store::Counts;
 
 /// `GET /v1/status`
@@ -74,7 +74,7 @@ fn store_status(counts: Counts) -> StoreStatus {
     }
 }
 
-fn network_status(fleet: &Fleet, net: &NetStatus, api: Option<SocketAddr>) -> NetworkStatus {
+fn network_status(fleet: &Fleet, net: &NetReport, api: Option<SocketAddr>) -> NetworkStatus {
     let refusals = fleet
         .refusals
         .iter()
@@ -107,7 +107,7 @@ pub(super) async fn peers(State(api): State<Api>, incoming: Incoming) -> Answer<
     }))
 }
 
-fn peer_list(fleet: &Fleet, net: &NetStatus) -> Vec<Peer> {
+fn peer_list(fleet: &Fleet, net: &NetReport) -> Vec<Peer> {
     fleet
         .peers
         .values()
@@ -115,7 +115,7 @@ fn peer_list(fleet: &Fleet, net: &NetStatus) -> Vec<Peer> {
         .collect()
 }
 
-fn peer_shown(peer: &PeerStatus, net: &NetStatus) -> Peer {
+fn peer_shown(peer: &PeerStatus, net: &NetReport) -> Peer {
     let refused = peer.refused_logs.iter().map(|(log, reason)| RefusedLog {
         log: log.to_string(),
         reason: reason.clone(),
@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn a_peer_never_heard_has_no_time() {
-        let net = NetStatus::default();
+        let net = NetReport::default();
         let known = PeerStatus {
             last_seen_ms: 1_000,
             ..peer(1, false, &[])

@@ -42,6 +42,8 @@ pub struct FrontierRow {
     pub seq: u64,
     /// The chain value at `seq`.
     pub chain: [u8; 32],
+    /// The time of the entry at `seq`: the next one's is later.
+    pub hlc: Timestamp,
 }
 
 /// Consecutive entries of one log that end at a point its device has signed.

@@ -18,7 +18,7 @@ use crate::wire::chain;
 pub(super) struct End {
     pub(super) seq: u64,
     pub(super) chain: [u8; 32],
-    /// The time of the entry at `seq`; 0 if it is not known.
+    /// The time of the entry at `seq`; 0 before the first.
     pub(super) hlc: Timestamp,
 }
 
@@ -109,15 +109,10 @@ impl Frontier {
         if row.seq <= log.durable.seq {
             return;
         }
-        let hlc = if row.seq == log.staged.seq {
-            log.staged.hlc
-        } else {
-            Timestamp::default()
-        };
         log.durable = End {
             seq: row.seq,
             chain: row.chain,
-            hlc,
+            hlc: row.hlc,
         };
         if log.staged.seq <= row.seq {
             log.staged = log.durable;

@@ -9,7 +9,6 @@
 
 use std::collections::BTreeMap;
 
-use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{Dot, LogId};
 use crdt_schema::op::ChangeSet;
 
@@ -21,7 +20,6 @@ use super::input::Now;
 use super::limits::{LOGS_MAX, PEER_SAVE_MS, SEQ_MAX, STAGED_BYTES_MAX, STORE_RETRY_MS};
 use super::pump::run_bytes;
 use super::session::protocol;
-use crate::wire::limits::ENTRY_BYTES_MAX;
 use crate::wire::{WireError, chain, changeset};
 
 /// Why a log is not exchanged in a session.
@@ -291,16 +289,8 @@ fn decode(run: &Run, end: End) -> Result<Vec<ChangeSet>, Refusal> {
     let mut sets = Vec::with_capacity(run.entries.len());
     let mut last = end.hlc;
     for entry in &run.entries {
-        if entry.len() > ENTRY_BYTES_MAX {
-            return Err(Refusal::Malformed(WireError::TooLarge {
-                what: "entry",
-                found: entry.len() as u64,
-                limit: ENTRY_BYTES_MAX as u64,
-            }));
-        }
         let set = changeset::decode_change_set(entry).map_err(Refusal::Malformed)?;
-        // An end whose time is not known compares as 0.
-        if set.hlc <= last && last > Timestamp::default() {
+        if set.hlc <= last {
             return Err(Refusal::TimeWentBack);
         }
         last = set.hlc;

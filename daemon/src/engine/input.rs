@@ -72,5 +72,5 @@ pub enum Input {
     },
 }
 
-/// Why a local write got no further than the engine.
+/// The outcome of a local write.
 pub type LocalResult = Result<super::batch::CommitOutcome, Rejection>;

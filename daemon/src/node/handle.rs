@@ -1,6 +1,5 @@
 //! The API's way in: bounded commands to the node's loop, and reads that bypass it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crdt_schema::ident::{DeviceId, OrganisationId, SpaceName};
@@ -9,6 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::engine::batch::{Arrival, CommitOutcome, Idempotency, LocalEdit, Rejection};
 use crate::engine::fleet::Fleet;
+pub use crate::net::NetReport;
 use crate::store::Reader;
 
 /// Fixed facts about this node.
@@ -26,21 +26,6 @@ pub struct NodeFacts {
     pub peer_id: String,
     /// When it started, in milliseconds since 1970.
     pub started_ms: u64,
-}
-
-/// What the network side last reported.
-#[derive(Clone, Debug, Default)]
-pub struct NetStatus {
-    /// The addresses listened on.
-    pub listening: Vec<String>,
-    /// The address each peer is connected through.
-    pub addresses: BTreeMap<DeviceId, String>,
-    /// Bytes of session frames received and sent since the start.
-    pub bytes_in: u64,
-    /// See `bytes_in`.
-    pub bytes_out: u64,
-    /// Why discovery on the local network does not work, if it does not.
-    pub mdns_error: Option<String>,
 }
 
 /// A local write, before it is numbered.
@@ -87,7 +72,7 @@ pub struct Handle {
     pub(super) facts: Arc<NodeFacts>,
     pub(super) schema: Arc<Schema>,
     pub(super) fleet: watch::Receiver<Arc<Fleet>>,
-    pub(super) net: watch::Receiver<Arc<NetStatus>>,
+    pub(super) net: watch::Receiver<Arc<NetReport>>,
     pub(super) arrival: watch::Receiver<Arrival>,
 }
 
@@ -99,7 +84,7 @@ impl Handle {
         Ok(outcome.await.map_err(|_| CommandError::Stopping)??)
     }
 
-    /// Takes the device off the network, or back on it. Returns when every session has ended.
+    /// Takes the device off the network, or back on it. Returns when every session has been told to end.
     pub async fn set_online(&self, online: bool) -> Result<(), CommandError> {
         let (reply, done) = oneshot::channel();
         self.send(Command::Network(online, reply))?;
@@ -136,7 +121,7 @@ impl Handle {
     }
 
     /// What the network side last reported.
-    pub fn net(&self) -> Arc<NetStatus> {
+    pub fn net(&self) -> Arc<NetReport> {
         self.net.borrow().clone()
     }
 

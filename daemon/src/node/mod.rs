@@ -1,8 +1,8 @@
 //! The node: the one loop that joins the engine, the store, the network and the clock.
 //!
-//! The engine decides, everything else carries out. The loop's order within a turn is fixed: finished
-//! commits first (they free waiting clients), then fetches, then local commands, then the network, so
-//! local work goes before remote work. After every input the engine's effects are drained to the last one
+//! The engine decides, everything else carries out. The loop's order within a turn is fixed: the order to
+//! stop, the watchdog and due timers, then finished commits (they free waiting clients), then fetches, then
+//! local commands, then the network, so local work goes before remote work. After every input the engine's effects are drained to the last one
 //! before the next input is taken.
 //!
 //! The loop never blocks: the store writes on a thread of its own ([`writer`]), reads for peers run on
@@ -28,7 +28,7 @@ use crate::store::{Store, StoreError, StoreOptions};
 use crate::wire::chain::JoinSecret;
 
 use clock::Clock;
-use handle::{Handle, NetStatus, NodeFacts};
+use handle::{Handle, NetReport, NodeFacts};
 use runtime::Runtime;
 use witness::Witness;
 use writer::Writer;
@@ -115,12 +115,15 @@ pub async fn start(config: &Config) -> Result<Node, NodeError> {
     };
     let mut engine = Engine::new(engine_config, opening, random("seeding the engine")?);
     let clock = Clock::start();
-    let (writer, reports) = Writer::start(store, witness);
+    let (writer, reports) = Writer::start(store, witness).map_err(|source| NodeError::System {
+        what: "starting the store's writer thread".to_owned(),
+        source,
+    })?;
     let (command_sender, commands) = mpsc::channel(COMMANDS_MAX);
     let fleet = watch::channel(engine.fleet().unwrap_or_default());
-    let net_status = watch::channel(Arc::new(NetStatus {
+    let net_status = watch::channel(Arc::new(NetReport {
         listening,
-        ..NetStatus::default()
+        ..NetReport::default()
     }));
     let arrivals = watch::channel(arrival);
     let handle = Handle {

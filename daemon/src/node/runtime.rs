@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{self, Instant, MissedTickBehavior};
 
 use super::clock::Clock;
-use super::handle::{Command, NetStatus, Write};
+use super::handle::{Command, NetReport, Write};
 use super::writer::Writer;
 use crate::engine::Engine;
 use crate::engine::batch::{
@@ -39,7 +39,7 @@ pub(super) struct Parts {
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) net: Net,
     pub(super) fleet: watch::Sender<Arc<Fleet>>,
-    pub(super) net_status: watch::Sender<Arc<NetStatus>>,
+    pub(super) net_status: watch::Sender<Arc<NetReport>>,
     pub(super) arrivals: watch::Sender<Arrival>,
 }
 
@@ -166,13 +166,7 @@ impl Runtime {
             NetEvent::Closed { session } => self.feed(Input::SessionClosed { session }).await,
             NetEvent::Listening(address) => tracing::info!(%address, "listening"),
             NetEvent::Status(report) => {
-                self.parts.net_status.send_replace(Arc::new(NetStatus {
-                    listening: report.listening,
-                    addresses: report.addresses,
-                    bytes_in: report.bytes_in,
-                    bytes_out: report.bytes_out,
-                    mdns_error: report.mdns_error,
-                }));
+                self.parts.net_status.send_replace(Arc::new(report));
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The store's writer thread: what queued while one transaction was being written is the next one.
 
+use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
@@ -26,14 +27,16 @@ pub(super) struct Writer {
 impl Writer {
     /// Starts the thread. Reports come in the order of the batches; the channel closes when the thread has
     /// ended.
-    pub(super) fn start(store: Store, witness: Witness) -> (Self, mpsc::Receiver<CommitReport>) {
+    pub(super) fn start(
+        store: Store,
+        witness: Witness,
+    ) -> io::Result<(Self, mpsc::Receiver<CommitReport>)> {
         let (batches, queue) = channel();
         let (reports, reports_out) = mpsc::channel(REPORTS_MAX);
         let thread = thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || write(store, &witness, &queue, &reports))
-            .expect("invariant: a thread can be started while the process starts");
-        (Self { batches, thread }, reports_out)
+            .spawn(move || write(store, &witness, &queue, &reports))?;
+        Ok((Self { batches, thread }, reports_out))
     }
 
     /// Queues a batch. Returns `false` if the thread has ended.
@@ -50,6 +53,11 @@ impl Writer {
     }
 }
 
+fn note(store: &Store, witness: &Witness) -> Result<(), String> {
+    let identity = store.identity().map_err(|error| error.to_string())?;
+    witness.record(identity).map_err(|error| error.to_string())
+}
+
 fn write(
     mut store: Store,
     witness: &Witness,
@@ -61,7 +69,7 @@ fn write(
         group.extend(queue.try_iter().take(GROUP_MAX - 1));
         let report = store.commit(group);
         // The store is the truth; a witness that cannot be written only costs a new log after a restart.
-        if let Err(error) = store.identity().map(|identity| witness.record(identity)) {
+        if let Err(error) = note(&store, witness) {
             tracing::warn!(%error, "cannot write the witness file");
         }
         if reports.blocking_send(report).is_err() {

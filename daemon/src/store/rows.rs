@@ -74,6 +74,7 @@ impl LogRow {
             header: self.header.clone(),
             seq: self.seq,
             chain: self.chain,
+            hlc: self.hlc,
         }
     }
 }

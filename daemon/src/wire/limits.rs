@@ -45,5 +45,5 @@ pub const NAME_BYTES_MAX: usize = 128;
 /// sides forget all of them when one more comes.
 pub const HEADERS_MAX: usize = 16_384;
 
-/// Longest code or text in BYE in bytes. Longer ones are cut by their sender.
+/// Longest code or text in BYE, in bytes. Longer ones are cut by their sender.
 pub const BYE_BYTES_MAX: usize = 512;

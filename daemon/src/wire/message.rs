@@ -19,7 +19,7 @@ pub const PROTOCOL_VERSION: u32 = 1;
 pub struct Hello {
     /// [`PROTOCOL_VERSION`].
     pub version: u32,
-    /// Names the organisation without telling strangers which: a keyed hash of its id.
+    /// Names the organisation without telling strangers which: a hash of its random id, not keyed by the secret.
     pub organisation_tag: [u8; 8],
     /// Proof that the sender knows the join secret, bound to both devices' keys.
     pub proof: [u8; 32],
@@ -72,7 +72,7 @@ pub enum Message {
     /// Entries. Compressed in one stream for the session's direction.
     Data(Vec<Run>),
     /// What the sender now holds durably of these logs: acknowledges DATA, and announces news to peers
-    /// that did not send it.
+    /// that did not send it. A row that says nothing new refuses what was sent above it.
     Ack(Vec<(LogId, u64)>),
     /// The sender lacks something that was announced: send what I lack.
     Want,

@@ -274,7 +274,6 @@ pub(super) fn import(dir: &Path, collection: &str, file: &Path, id: &str) -> Res
 }
 
 fn run(mut command: Command, what: &str) -> Result<Json, Failure> {
-    // The user's own settings are about the user's own daemon.
     let output = command
         .output()
         .map_err(|error| Failure::io(what, &error))?;
@@ -303,7 +302,7 @@ fn program() -> Result<Command, Failure> {
     Ok(command)
 }
 
-/// The folder's name and a note, so that a person who finds it knows what it is.
+/// Makes the folder that the devices live in, under a name that says whose it is.
 pub(super) fn make_root() -> Result<PathBuf, Failure> {
     let mut random = [0; 4];
     getrandom::fill(&mut random).map_err(|error| Failure::new(Exit::Failed, error))?;
