@@ -68,12 +68,23 @@ impl FromRequest<Api> for Incoming {
         let key = text_header(headers, IDEMPOTENCY_HEADER, KEY_BYTES_MAX)?;
         let expect = Expect::read(headers)?;
         let has_json_type = has_json_type(headers);
+        // What the request expects of the record is part of it, and so is who sends it.
+        let condition = |name| headers.get(name).map(|value| value.as_bytes().to_vec());
+        let if_match = condition(header::IF_MATCH).unwrap_or_default();
+        let if_none_match = condition(header::IF_NONE_MATCH).unwrap_or_default();
         let body = match method {
             Method::GET | Method::HEAD => Bytes::new(),
             _ => read_body(request, api).await?,
         };
         let target = uri.path_and_query().map_or("/", |target| target.as_str());
-        let fingerprint = fingerprint(&[method.as_str().as_bytes(), target.as_bytes(), &body]);
+        let fingerprint = fingerprint(&[
+            method.as_str().as_bytes(),
+            target.as_bytes(),
+            &body,
+            person.as_bytes(),
+            &if_match,
+            &if_none_match,
+        ]);
         Ok(Self {
             params,
             space,

@@ -81,6 +81,10 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(&id) else {
             return Ok(false);
         };
+        if session.refused.contains_key(&log) {
+            session.pump.acknowledge(log, seq);
+            return Ok(false);
+        }
         if seq <= self.peers.held_seq(&session.device, &log) {
             // A row that says nothing new says that what was sent above it is not taken.
             session.pump.acknowledge(log, seq);
@@ -96,7 +100,7 @@ impl Engine {
             .save_due_ms
             .get_or_insert(now.mono_ms + PEER_SAVE_MS);
         session.pump.acknowledge(log, seq);
-        Ok(seq > self.frontier.staged_seq(&log) && !session.refused.contains_key(&log))
+        Ok(seq > self.frontier.staged_seq(&log))
     }
 
     /// Whether the peer holds anything that is neither here nor on its way into the store.

@@ -23,7 +23,7 @@ pub type Held = BTreeMap<LogId, u64>;
 /// How a log begins: hashed into its chain, so it cannot change later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogHeader {
-    /// The log.
+    /// The log; its id is made of the other fields, see [`crate::wire::chain::log_id`].
     pub log: LogId,
     /// The one space whose records it edits.
     pub space: SpaceName,

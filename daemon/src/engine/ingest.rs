@@ -17,17 +17,29 @@ use super::batch::{Batch, BatchId, LogHeader, Run, SessionId, VerifiedRun};
 use super::effect::{CloseReason, Effect};
 use super::frontier::{End, Frontier};
 use super::input::Now;
-use super::limits::{LOGS_MAX, PEER_SAVE_MS, SEQ_MAX, STAGED_BYTES_MAX, STORE_RETRY_MS};
+use super::limits::{
+    LOGS_MAX, PEER_SAVE_MS, SEQ_MAX, STAGED_BYTES_MAX, STAGED_TOTAL_BYTES_MAX, STORE_RETRY_MS,
+};
 use super::pump::run_bytes;
 use super::session::protocol;
+use crate::wire::limits::{ENTRY_BYTES_MAX, POINT_BYTES_TARGET};
 use crate::wire::{WireError, chain, changeset};
 
 /// Why a log is not exchanged in a session.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
-    /// Both sides have the same number of entries, and other ones; or the signature fails on our chain.
-    #[error("fork or damaged history")]
+    /// Both sides have the same number of entries, and other ones.
+    #[error("fork: the same positions hold other entries there")]
     Forked,
+    /// The signature does not fit the chain over what is held here.
+    #[error("fork or damaged history")]
+    BadSignature,
+    /// The log's id is not one that its device could have given it.
+    #[error("its id does not belong to the device that signs it")]
+    NotItsOwn,
+    /// The run is longer than an honest author leaves between two signatures.
+    #[error("{0} bytes without a signature")]
+    TooLong(usize),
     /// The log is known with another beginning.
     #[error("its beginning differs from the one known here")]
     OtherHeader,
@@ -61,13 +73,35 @@ impl Refusal {
     /// Whether the log itself is at fault, as far as this side can tell.
     pub(super) fn is_fault(&self) -> bool {
         match self {
-            Self::Forked
+            Self::BadSignature
+            | Self::NotItsOwn
+            | Self::TooLong(_)
             | Self::OtherHeader
             | Self::Gap { .. }
             | Self::OwnLog
             | Self::Malformed(_)
             | Self::TimeWentBack => true,
-            Self::MissingDependency(_) | Self::TooManyLogs | Self::ByPeer => false,
+            // A fork between two logs that are both signed is their author's doing, not this peer's, and
+            // there can be no more of them than logs are held here.
+            Self::Forked | Self::MissingDependency(_) | Self::TooManyLogs | Self::ByPeer => false,
+        }
+    }
+
+    /// Whether the peer's log is another one under the same name: what it holds says nothing of ours.
+    pub(super) fn is_other_history(&self) -> bool {
+        match self {
+            Self::Forked
+            | Self::BadSignature
+            | Self::OtherHeader
+            | Self::NotItsOwn
+            | Self::ByPeer => true,
+            Self::TooLong(_)
+            | Self::Gap { .. }
+            | Self::OwnLog
+            | Self::Malformed(_)
+            | Self::TimeWentBack
+            | Self::MissingDependency(_)
+            | Self::TooManyLogs => false,
         }
     }
 }
@@ -96,6 +130,11 @@ impl Staging {
 
     pub(super) fn is_empty(&self) -> bool {
         self.in_flight.is_empty()
+    }
+
+    /// The bytes of all batches.
+    fn bytes(&self) -> usize {
+        self.in_flight.values().map(|(_, bytes)| bytes).sum()
     }
 
     pub(super) fn has_failed(&self) -> bool {
@@ -129,6 +168,11 @@ impl Engine {
         if session.staged_bytes + bytes > STAGED_BYTES_MAX {
             return Err(protocol("DATA beyond the window"));
         }
+        if self.staging.bytes() > STAGED_TOTAL_BYTES_MAX {
+            return Err(CloseReason::Store(
+                "too much waits to be written".to_owned(),
+            ));
+        }
         if !runs.iter().all(is_in_bounds) {
             return Err(protocol("DATA with a sequence number out of bounds"));
         }
@@ -145,6 +189,7 @@ impl Engine {
                 .get(&id)
                 .is_none_or(|session| session.refused.contains_key(&log))
             {
+                self.repeat_refusal(id, log);
                 continue;
             }
             match self.judge(run) {
@@ -155,6 +200,14 @@ impl Engine {
                 }
                 Err(refusal) => {
                     self.refuse(id, log, refusal);
+                    // No more of the frame is looked at; what was good in it is kept.
+                    if self
+                        .sessions
+                        .get(&id)
+                        .is_some_and(|session| session.check_faults().is_err())
+                    {
+                        break;
+                    }
                     continue;
                 }
             }
@@ -248,6 +301,13 @@ fn verify(frontier: &Frontier, mut run: Run) -> Result<Option<VerifiedRun>, Refu
         None if frontier.len() >= LOGS_MAX => return Err(Refusal::TooManyLogs),
         Some(_) | None => {}
     }
+    if !chain::is_genuine(&run.header) {
+        return Err(Refusal::NotItsOwn);
+    }
+    let bytes = run.entries.iter().map(Vec::len).sum();
+    if bytes > ENTRY_BYTES_MAX + POINT_BYTES_TARGET {
+        return Err(Refusal::TooLong(bytes));
+    }
     let end = frontier.end_of(&run.header);
     if run.last() <= end.seq {
         return Ok(None);
@@ -271,7 +331,7 @@ fn verify(frontier: &Frontier, mut run: Run) -> Result<Option<VerifiedRun>, Refu
         &value,
         &run.signature,
     ) {
-        return Err(Refusal::Forked);
+        return Err(Refusal::BadSignature);
     }
     let sets = decode(&run, end)?;
     for set in &sets {

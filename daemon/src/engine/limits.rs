@@ -13,6 +13,12 @@ pub(super) const WINDOW_BYTES: usize = 1 << 20;
 /// last message overshooting, is far below it.
 pub(super) const STAGED_BYTES_MAX: usize = 4 << 20;
 
+/// How many entry bytes of all sessions, ended ones included, may wait for the store.
+pub(super) const STAGED_TOTAL_BYTES_MAX: usize = 64 << 20;
+
+/// Largest frame of a peer that has not proved to be a member.
+pub(super) const STRANGER_FRAME_BYTES_MAX: usize = 16 << 10;
+
 /// How many entry bytes one DATA message gathers from several runs. A quarter of what a frame may
 /// decompress to, and half of what it may weigh even if nothing in it can be compressed.
 pub(super) const MESSAGE_BYTES_MAX: usize = 512 << 10;

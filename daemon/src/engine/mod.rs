@@ -25,7 +25,7 @@ use crdt_schema::ident::{DeviceId, LogId, OrganisationId, SpaceName};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
-use crate::wire::chain::JoinSecret;
+use crate::wire::chain::{self, JoinSecret};
 
 use self::batch::{
     Arrival, Batch, CommitReport, LocalCommit, LogHeader, Opening, RemoteOutcome, RequestId,
@@ -161,13 +161,14 @@ impl Engine {
         if let Some(header) = self.own_logs.get(space) {
             return header.clone();
         }
-        let mut id = [0; 16];
-        self.rng.fill_bytes(&mut id);
+        let mut nonce = [0; 8];
+        self.rng.fill_bytes(&mut nonce);
+        let (device, name) = (self.config.device, self.config.name.clone());
         let header = LogHeader {
-            log: LogId(id),
+            log: chain::log_id(nonce, space, &device, &name),
             space: space.clone(),
-            device: self.config.device,
-            name: self.config.name.clone(),
+            device,
+            name,
         };
         self.own_logs.insert(space.clone(), header.clone());
         header

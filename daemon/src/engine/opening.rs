@@ -237,10 +237,12 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(&id) else {
             return Ok(());
         };
-        let Phase::Opening { held, cursor } = std::mem::replace(&mut session.phase, Phase::Live)
+        let Phase::Opening { mut held, cursor } =
+            std::mem::replace(&mut session.phase, Phase::Live)
         else {
             return Ok(());
         };
+        held.retain(|log, _| !session.refused.contains_key(log));
         let refused: Vec<LogId> = session.refused.keys().copied().collect();
         session.pump.begin(cursor, &held, &refused);
         session.save_due_ms = Some(now.mono_ms + PEER_SAVE_MS);

@@ -121,6 +121,18 @@ impl Peers {
         }
     }
 
+    /// Forgets that a peer holds a log: it holds another one under the same name.
+    pub(super) fn forget_log(&mut self, device: &DeviceId, log: &LogId) {
+        if self.held_seq(device, log) == 0 {
+            return;
+        }
+        let fleet = self.edit();
+        if let Some(peer) = fleet.peers.get_mut(device) {
+            Arc::make_mut(&mut peer.held).remove(log);
+            (peer.behind, peer.ahead) = compare(&peer.held, &fleet.held);
+        }
+    }
+
     /// Whether another peer may be remembered.
     pub(super) fn has_room_for(&self, device: &DeviceId) -> bool {
         self.fleet.peers.contains_key(device) || self.fleet.peers.len() < PEERS_MAX

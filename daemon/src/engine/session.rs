@@ -18,10 +18,10 @@ use super::batch::{Arrival, Batch, Held, SessionId};
 use super::effect::{CloseReason, Effect};
 use super::ingest::Refusal;
 use super::input::Now;
-use super::limits::{FAULTS_MAX, HANDSHAKE_MS, LOGS_MAX};
+use super::limits::{FAULTS_MAX, HANDSHAKE_MS, LOGS_MAX, STRANGER_FRAME_BYTES_MAX};
 use super::pump::Pump;
 use super::timers::Want;
-use crate::wire::message::{FrameDecoder, FrameEncoder, Message};
+use crate::wire::message::{FrameDecoder, FrameEncoder, Message, is_data};
 
 /// How far the conversation has come.
 #[derive(Debug)]
@@ -185,6 +185,12 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
+        let is_stranger = !session.is_introduced();
+        if is_stranger && (bytes.len() > STRANGER_FRAME_BYTES_MAX || is_data(bytes)) {
+            // Nothing of a stranger's is decompressed or kept.
+            self.close(id, &protocol("a large frame or DATA before HELLO"));
+            return;
+        }
         let outcome = match session.decoder.decode(bytes) {
             Ok(message) => self.on_message(now, id, message),
             Err(error) => Err(protocol(error.to_string())),
@@ -246,7 +252,29 @@ impl Engine {
             session.send(&Message::Ack(vec![(log, told)]), &mut self.effects);
         }
         self.peers.show_refused(&device, log, refusal.to_string());
+        let is_other_history = refusal.is_other_history();
         session.refused.insert(log, refusal);
+        if is_other_history {
+            self.peers.forget_log(&device, &log);
+            self.leave_forked_log(&log);
+        }
+    }
+
+    /// Tells the peer again that a log is refused: it may have missed what the first refusal meant.
+    pub(super) fn repeat_refusal(&mut self, id: SessionId, log: LogId) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            let told = session.told_seq(&log);
+            session.send(&Message::Ack(vec![(log, told)]), &mut self.effects);
+        }
+    }
+
+    /// Begins a new log where others hold another history of the one that this device writes: what is
+    /// written from here on reaches everybody.
+    fn leave_forked_log(&mut self, log: &LogId) {
+        if self.is_own(log) {
+            tracing::warn!(%log, "others hold another history of this device's log; beginning a new one");
+            self.own_logs.retain(|_, own| own.log != *log);
+        }
     }
 
     pub(super) fn on_closed(&mut self, id: SessionId) {

@@ -16,10 +16,13 @@ use super::{discovery, gate, stream};
 pub(super) const DIALS_MAX: usize = 8;
 
 /// Most connections that may be in their handshake with us at once.
-const PENDING_INBOUND_MAX: u32 = 8;
+const PENDING_INBOUND_MAX: u32 = 32;
 
-/// Most connections at once.
-const ESTABLISHED_MAX: u32 = 64;
+/// Most connections at once: a hub's whole fleet, at about 0.1 MB each.
+const ESTABLISHED_MAX: u32 = 256;
+
+/// Most connections at once that others began. Strangers cannot use up what this device's own dials need.
+const ESTABLISHED_INCOMING_MAX: u32 = 192;
 
 /// Most connections to one peer: the old one, the new one, and one that is closing.
 const ESTABLISHED_PER_PEER_MAX: u32 = 3;
@@ -53,6 +56,7 @@ impl Behaviour {
             .with_max_pending_incoming(Some(PENDING_INBOUND_MAX))
             .with_max_pending_outgoing(Some(DIALS_MAX as u32))
             .with_max_established(Some(ESTABLISHED_MAX))
+            .with_max_established_incoming(Some(ESTABLISHED_INCOMING_MAX))
             .with_max_established_per_peer(Some(ESTABLISHED_PER_PEER_MAX));
         let ping = ping::Config::new()
             .with_interval(ping_interval(metered))

@@ -21,8 +21,9 @@ use super::NetEvent;
 use super::frame::{self, Meter};
 use crate::wire::limits::FRAME_BYTES_MAX;
 
-/// Most frames that may wait to be sent on one session.
-const QUEUED_FRAMES_MAX: usize = 256;
+/// Most frames that may wait to be sent on one session: far more than a slow link's announcements in the
+/// minutes that a full window takes to pass. Their bytes are bounded more tightly.
+const QUEUED_FRAMES_MAX: usize = 16 << 10;
 
 /// Most bytes that may wait to be sent on one session.
 const QUEUED_BYTES_MAX: usize = 8 << 20;

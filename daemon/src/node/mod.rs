@@ -89,7 +89,7 @@ pub async fn start(config: &Config) -> Result<Node, NodeError> {
     };
     let path = config.dir.join("store.redb");
     let mut store = tokio::task::block_in_place(|| Store::open_file(&path, options))?;
-    let witness = reconcile_witness(&mut store, &config.dir)?;
+    let witness = reconcile_witness(&mut store, &config.dir, &path)?;
     let opening = store.opening()?;
     let arrival = opening.arrival;
     let reader = store.reader();
@@ -174,8 +174,11 @@ fn random<const N: usize>(what: &str) -> Result<[u8; N], NodeError> {
 
 /// Compares the store with the witness beside it. A store that went back in time, or that was copied from
 /// elsewhere, gets new logs: writing on in the old ones would give two histories the same positions.
-fn reconcile_witness(store: &mut Store, dir: &Path) -> Result<Witness, NodeError> {
-    let witness = Witness::at(dir.join("witness"));
+fn reconcile_witness(store: &mut Store, dir: &Path, file: &Path) -> Result<Witness, NodeError> {
+    let witness = Witness::of(dir, file).map_err(|source| NodeError::System {
+        what: format!("reading {}", file.display()),
+        source,
+    })?;
     let identity = store.identity()?;
     if let Some(doubt) = witness.doubt(identity) {
         tracing::warn!(

@@ -1,13 +1,14 @@
 //! A witness outside the store: tells that the store went back in time or came from elsewhere.
 //!
-//! It names the store, how many transactions it had committed, and the machine. A restored or copied store
-//! disagrees with it, or comes without one. The witness is written after each commit and not flushed to the
+//! It names the store, how many transactions it had committed, the store file's inode, and the machine. A
+//! restored or copied store disagrees with it, or comes without one; when the whole directory was restored,
+//! the file is another one. The witness is written after each commit and not flushed to the
 //! disk: after a power cut it may lag behind the store, which is no reason for doubt; it can only be ahead
 //! of a store that lost commits.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::store::StoreIdentity;
@@ -16,15 +17,20 @@ use crate::store::StoreIdentity;
 #[derive(Debug)]
 pub(super) struct Witness {
     path: PathBuf,
+    /// The store file's inode: another file is a copy.
+    inode: u64,
     machine: String,
 }
 
 impl Witness {
-    pub(super) fn at(path: PathBuf) -> Self {
-        Self {
-            path,
+    /// The witness in `dir` of the store file `store`, which exists.
+    pub(super) fn of(dir: &Path, store: &Path) -> io::Result<Self> {
+        let inode = fs::metadata(store)?.ino();
+        Ok(Self {
+            path: dir.join("witness"),
+            inode,
             machine: machine(),
-        }
+        })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -40,9 +46,12 @@ impl Witness {
             return Some("there is no witness beside the store");
         };
         let mut words = text.split_whitespace();
-        let (id, commits, machine) = (words.next(), words.next(), words.next());
+        let (id, commits, inode, machine) =
+            (words.next(), words.next(), words.next(), words.next());
         if id != Some(hex::encode(store.store).as_str()) {
             Some("the witness is of another store")
+        } else if inode.and_then(|text| text.parse().ok()) != Some(self.inode) {
+            Some("the store file is another one than was last written")
         } else if machine != Some(self.machine.as_str()) {
             Some("the store was last written on another machine")
         } else if commits
@@ -67,11 +76,11 @@ impl Witness {
     }
 
     fn text(&self, store: StoreIdentity) -> String {
+        let Self { inode, machine, .. } = self;
         format!(
-            "{} {:020} {}\n",
+            "{} {:020} {inode:020} {machine}\n",
             hex::encode(store.store),
-            store.commits,
-            self.machine
+            store.commits
         )
     }
 }
@@ -100,7 +109,9 @@ mod tests {
     #[test]
     fn a_store_that_goes_on_is_trusted_and_one_that_went_back_is_not() {
         let dir = tempfile::tempdir().unwrap();
-        let witness = Witness::at(dir.path().join("witness"));
+        let file = dir.path().join("store.redb");
+        fs::write(&file, "x").unwrap();
+        let witness = Witness::of(dir.path(), &file).unwrap();
         assert_eq!(witness.doubt(identity(1, 0)), None);
         assert!(witness.doubt(identity(1, 3)).is_some());
 
@@ -111,10 +122,23 @@ mod tests {
         assert_eq!(witness.doubt(identity(1, 13)), None);
         assert!(witness.doubt(identity(1, 11)).is_some());
         assert!(witness.doubt(identity(2, 12)).is_some());
-        let elsewhere = Witness {
-            machine: "0123456789abcdef".to_owned(),
-            path: witness.path.clone(),
-        };
+    }
+
+    #[test]
+    fn a_copied_store_is_not_trusted_even_with_its_witness() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, copy) = (dir.path().join("store.redb"), dir.path().join("copy.redb"));
+        fs::write(&file, "x").unwrap();
+        fs::copy(&file, &copy).unwrap();
+        Witness::of(dir.path(), &file)
+            .unwrap()
+            .record(identity(1, 12))
+            .unwrap();
+
+        let copied = Witness::of(dir.path(), &copy).unwrap();
+        assert!(copied.doubt(identity(1, 12)).is_some());
+        let mut elsewhere = Witness::of(dir.path(), &file).unwrap();
+        elsewhere.machine = "0123456789abcdef".to_owned();
         assert!(elsewhere.doubt(identity(1, 12)).is_some());
     }
 }

@@ -16,6 +16,7 @@ use super::codec::Writer;
 use crate::engine::batch::LogHeader;
 
 const LOG_PURPOSE: &str = "fieldmesh log v1";
+const LOG_ID_PURPOSE: &str = "fieldmesh log id v1";
 const ENTRY_PURPOSE: &str = "fieldmesh entry v1";
 const POINT_PURPOSE: &str = "fieldmesh point v1";
 const PROOF_PURPOSE: &str = "fieldmesh proof v1";
@@ -82,6 +83,30 @@ fn point(organisation: &OrganisationId, header: &LogHeader, seq: u64, chain: &[u
     fields.raw(&seq.to_le_bytes());
     fields.raw(chain);
     fields.into_bytes()
+}
+
+/// The id of a log that `device` begins in `space`: eight random bytes, which make it new in every
+/// incarnation of a store, and eight of a digest, which make it nobody else's. Without the digest a member
+/// could begin a log under another's id and so keep the true one out.
+pub fn log_id(nonce: [u8; 8], space: &SpaceName, device: &DeviceId, name: &str) -> LogId {
+    let mut fields = Writer::new();
+    fields.raw(&nonce);
+    fields.text(space.as_str());
+    fields.raw(&device.0);
+    fields.text(name);
+    let mut hasher = Hasher::new_derive_key(LOG_ID_PURPOSE);
+    hasher.update(&fields.into_bytes());
+    let digest: [u8; 8] = start_of(&hasher.finalize());
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&nonce);
+    id[8..].copy_from_slice(&digest);
+    LogId(id)
+}
+
+/// Whether a log's id is the one that its device gave it.
+pub fn is_genuine(header: &LogHeader) -> bool {
+    let nonce = std::array::from_fn(|index| header.log.0[index]);
+    header.log == log_id(nonce, &header.space, &header.device, &header.name)
 }
 
 /// Names the organisation in HELLO. Not keyed by the secret, so that a device with a mistyped secret can be

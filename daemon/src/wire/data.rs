@@ -78,9 +78,14 @@ impl RunReader {
         if from == 0 || count == 0 || from.checked_add(count as u64).is_none() {
             return Err(WireError::Malformed("run: sequence numbers"));
         }
-        let entries = (0..count)
-            .map(|_| reader.bytes("entry", ENTRY_BYTES_MAX).map(<[u8]>::to_vec))
-            .collect::<Result<_, _>>()?;
+        let mut entries = Vec::new();
+        for _ in 0..count {
+            let entry = reader.bytes("entry", ENTRY_BYTES_MAX)?;
+            if entry.is_empty() {
+                return Err(WireError::Malformed("run: an empty entry"));
+            }
+            entries.push(entry.to_vec());
+        }
         Ok(Run {
             header,
             from,

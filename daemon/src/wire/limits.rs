@@ -17,8 +17,8 @@ pub const DATA_BYTES_TARGET: usize = 128 << 10;
 /// How many entry bytes may lie between two signed points of a log, so that a run always fits a frame.
 pub const POINT_BYTES_TARGET: usize = 64 << 10;
 
-/// Most rows in one FRONT message.
-pub const FRONT_ROWS_MAX: usize = 4096;
+/// Most rows in one FRONT message: 13 kB or so, a few seconds on the slowest link.
+pub const FRONT_ROWS_MAX: usize = 512;
 
 /// Most rows in one ACK message.
 pub const ACK_ROWS_MAX: usize = 4096;

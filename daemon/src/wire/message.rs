@@ -94,6 +94,11 @@ const ACK_TAG: u8 = 6;
 const WANT_TAG: u8 = 7;
 const BYE_TAG: u8 = 8;
 
+/// Whether a frame is DATA: what it holds would have to be decompressed.
+pub fn is_data(frame: &[u8]) -> bool {
+    frame.first() == Some(&DATA_TAG)
+}
+
 /// The frame of any message but DATA, whose body depends on what was sent before: of that, the tag only.
 pub(super) fn write_plain(message: &Message) -> Vec<u8> {
     let mut writer = Writer::new();

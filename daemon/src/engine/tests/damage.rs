@@ -7,6 +7,7 @@ use super::world::{Node, START, World, device, key, options, set_name};
 use crate::engine::batch::{LogHeader, Run};
 use crate::engine::limits::{FAULTS_MAX, LOGS_MAX, SEQ_MAX};
 use crate::store::Store;
+use crate::wire::chain::log_id;
 use crate::wire::limits::FRONT_ROWS_MAX;
 use crate::wire::message::{FrontRow, Message};
 
@@ -37,12 +38,18 @@ fn a_fork_is_seen_in_the_opening_and_other_logs_go_on() {
     let mut good = Author::new(2, 2);
 
     let mut puppet = Puppet::meet_with(&mut node, 2, 1, vec![branch.front_row()]);
-    assert_eq!(refusal(&node, 2, branch.log()), "fork or damaged history");
+    assert_eq!(
+        refusal(&node, 2, branch.log()),
+        "fork: the same positions hold other entries there"
+    );
     let rest = branch.run(1);
     puppet.say(&mut node, &Message::Data(vec![rest, good.run(3)]));
 
     puppet.assert_open(&node);
-    assert_eq!(refusal(&node, 2, branch.log()), "fork or damaged history");
+    assert_eq!(
+        refusal(&node, 2, branch.log()),
+        "fork: the same positions hold other entries there"
+    );
     assert_eq!(node.held()[&branch.log()], 5);
     assert_eq!(node.held()[&good.log()], 3);
     assert!(
@@ -159,7 +166,7 @@ fn two_devices_with_branches_of_one_log_exchange_everything_else() {
     let (a, b) = world.meet(0, 1);
     world.pass(20_000);
 
-    let log = LogId([5; 16]);
+    let log = Author::new(5, 5).log();
     let (mut one, mut two) = (world.nodes[0].held(), world.nodes[1].held());
     assert_eq!((one.remove(&log), two.remove(&log)), (Some(4), Some(6)));
     assert_eq!(one, two);
@@ -213,9 +220,10 @@ fn what_an_author_should_not_have_signed_is_refused() {
 #[test]
 fn dependencies_across_spaces_are_refused() {
     let (mut node, author) = node_with_log();
+    let space = SpaceName::new("elsewhere").expect("a space");
     let header = LogHeader {
-        log: LogId([6; 16]),
-        space: SpaceName::new("elsewhere").expect("a space"),
+        log: log_id([6; 8], &space, &author.header.device, &author.header.name),
+        space,
         ..author.header.clone()
     };
     let mut other = Author::begin(key(5), header);
@@ -421,4 +429,48 @@ fn entries_in_our_own_log_that_we_have_not_written_are_refused() {
 
     assert!(refusal(&node, 2, header.log).contains("has not written"));
     assert_eq!(node.entries(), 1);
+}
+
+#[test]
+fn a_log_begun_under_anothers_id_is_not_taken_and_the_true_one_still_is() {
+    let mut node = Node::new(1);
+    let mut author = Author::new(5, 5);
+    let stolen = LogHeader {
+        device: device(2),
+        space: SpaceName::new("elsewhere").expect("a space"),
+        ..author.header.clone()
+    };
+    let mut thief = Puppet::meet(&mut node, 2, 1);
+    thief.say(
+        &mut node,
+        &Message::Data(vec![Author::begin(key(2), stolen).run(1)]),
+    );
+    assert!(refusal(&node, 2, author.log()).contains("does not belong"));
+
+    let mut honest = Puppet::meet(&mut node, 3, 2);
+    honest.say(&mut node, &Message::Data(vec![author.run(2)]));
+
+    assert_eq!(node.held()[&author.log()], 2);
+}
+
+#[test]
+fn a_device_leaves_its_log_where_others_hold_another_history_of_it() {
+    let mut node = Node::new(1);
+    node.write(START, "p1", vec![set_name("Achieng")]);
+    node.commit(START);
+    let own = *node.held().keys().next().expect("a log");
+    let mut puppet = Puppet::meet(&mut node, 2, 1);
+
+    // The peer takes nothing of it: what it holds under this name was written before a restore.
+    puppet.say(&mut node, &Message::Ack(vec![(own, 0)]));
+    node.write(START, "p2", vec![set_name("Baraka")]);
+    node.commit(START);
+
+    assert!(refusal(&node, 2, own).contains("peer refuses"));
+    assert_eq!(node.held().len(), 2, "the second write went to a new log");
+    assert_eq!(node.held()[&own], 1);
+    assert!(
+        !node.fleet.peers[&device(2)].held.contains_key(&own),
+        "it does not count as a copy"
+    );
 }

@@ -9,7 +9,7 @@ use super::world::{Node, ORGANISATION, SECRET, START, device, key, set_name};
 use crate::engine::batch::{LogHeader, Run, SessionId};
 use crate::engine::effect::CloseReason;
 use crate::engine::input::{Input, Now};
-use crate::wire::chain::{chain_next, chain_start, organisation_tag, sign_point};
+use crate::wire::chain::{chain_next, chain_start, log_id, organisation_tag, sign_point};
 use crate::wire::changeset::encode_change_set;
 use crate::wire::message::{
     FrameDecoder, FrameEncoder, FrontRow, Hello, Message, PROTOCOL_VERSION,
@@ -139,11 +139,17 @@ pub(super) struct Author {
 impl Author {
     /// Device `number`, beginning its log `log`.
     pub(super) fn new(number: u8, log: u8) -> Self {
+        let (space, device, name) = (
+            SpaceName::default(),
+            device(number),
+            format!("tablet {number}"),
+        );
+        let log = log_id([log; 8], &space, &device, &name);
         let header = LogHeader {
-            log: LogId([log; 16]),
-            space: SpaceName::default(),
-            device: device(number),
-            name: format!("tablet {number}"),
+            log,
+            space,
+            device,
+            name,
         };
         Self::begin(key(number), header)
     }
