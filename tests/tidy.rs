@@ -104,12 +104,16 @@ fn sources(folder: &str) -> Vec<(String, String)> {
         if path.is_dir() {
             open.extend(
                 fs::read_dir(&path)
-                    .unwrap()
-                    .map(|entry| entry.unwrap().path()),
+                    .expect("a readable folder")
+                    .map(|entry| entry.expect("a readable folder").path()),
             );
         } else if path.extension().is_some_and(|ending| ending == "rs") {
-            let name = path.strip_prefix(root()).unwrap().display().to_string();
-            found.push((name, fs::read_to_string(&path).unwrap()));
+            let name = path
+                .strip_prefix(root())
+                .expect("a path below the root")
+                .display()
+                .to_string();
+            found.push((name, fs::read_to_string(&path).expect("a readable file")));
         }
     }
     assert!(!found.is_empty(), "{folder} has no source");

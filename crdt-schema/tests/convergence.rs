@@ -231,7 +231,7 @@ struct Shown {
 }
 
 /// The events that touch something and that no other such event had seen.
-fn standing<'a>(seen: &'a History, touches: impl Fn(&Op) -> bool) -> Vec<(Dot, &'a Event)> {
+fn standing(seen: &History, touches: impl Fn(&Op) -> bool) -> Vec<(Dot, &Event)> {
     let touching: Vec<(Dot, &Event)> = seen
         .iter()
         .filter(|(_, event)| touches(&event.edit.ops[0]))

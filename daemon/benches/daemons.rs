@@ -59,7 +59,7 @@ fn item(number: u64) -> Json {
         }
         text.trim_end().to_owned()
     };
-    let (title, notes, tags) = (text(20, 40), text(120, 360), text(10, 25));
+    let (title, notes, tags) = (text(20, 40), text(170, 410), text(10, 25));
     let kind = ["visit", "delivery", "survey", "repair"][draw(4) as usize];
     let status = ["open", "assigned", "done", "closed"][draw(4) as usize];
     json!({

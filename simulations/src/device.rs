@@ -57,7 +57,7 @@ impl Device {
         new_store_id.copy_from_slice(&draw.bytes("store id", seed_number)[..16]);
         let options = StoreOptions {
             organisation: ORGANISATION,
-            signer: key.clone(),
+            signer: key,
             schema: Arc::new(schema),
             cache_bytes: 4 << 20,
             new_store_id,

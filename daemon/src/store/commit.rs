@@ -3,14 +3,15 @@
 //! Each batch is refused or written as a whole, in order; a refused one leaves nothing behind and
 //! the others go on. If the transaction itself fails, every outcome says so.
 //!
-//! Remote entries have been verified by the engine; here they are only asked to continue their
-//! logs. An entry that a document cannot take is kept in its log all the same, because the log is
+//! Remote entries have been verified by the engine, but against what it expected to be written by
+//! now. If a transaction before this one failed, that is more than there is, so here they are asked
+//! again to continue their logs and to come after their causes. An entry that a document cannot take is kept in its log all the same, because the log is
 //! the truth and replicas must not differ in it.
 
-use std::collections::{BTreeMap, BTreeSet, btree_map};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crdt_schema::hlc::Timestamp;
-use crdt_schema::ident::{Dot, LogId, OrganisationId, RecordKey};
+use crdt_schema::ident::{Dot, LogId, OrganisationId, RecordKey, SpaceName};
 use crdt_schema::op::Edit;
 use crdt_schema::schema::Schema;
 use ed25519_dalek::SigningKey;
@@ -109,7 +110,6 @@ struct Joined<'txn> {
     held_rows: BTreeMap<LogId, FrontierRow>,
     /// Records whose stored document does not read back.
     damaged: BTreeSet<RecordKey>,
-    unapplied: u64,
     has_writes: bool,
 }
 
@@ -123,7 +123,6 @@ impl<'txn> Joined<'txn> {
             report: CommitReport::default(),
             held_rows: BTreeMap::new(),
             damaged: BTreeSet::new(),
-            unapplied: 0,
             has_writes: false,
         })
     }
@@ -161,11 +160,7 @@ impl<'txn> Joined<'txn> {
         // Everything is checked before anything is written.
         let mut ends = BTreeMap::new();
         for run in runs {
-            let end = match ends.entry(run.run.header.log) {
-                btree_map::Entry::Occupied(end) => end.into_mut(),
-                btree_map::Entry::Vacant(vacant) => vacant.insert(self.end_of(&run.run.header)?),
-            };
-            if let Err(why) = follow(end, run) {
+            if let Err(why) = self.admit(&mut ends, run)? {
                 return Ok(Err(StoreFault::Failed(why)));
             }
         }
@@ -173,9 +168,51 @@ impl<'txn> Joined<'txn> {
             self.append_run(run)?;
         }
         // A peer that repeats itself is told where the log ends even if nothing of it was new.
-        let held = ends.into_iter().filter(|(_, end)| end.seq > 0);
-        self.held_rows.extend(held);
+        self.held_rows.extend(ends);
         Ok(Ok(()))
+    }
+
+    /// Moves the end of the run's log among `ends` to the end of the run, or says in words why the
+    /// run cannot be written.
+    fn admit(
+        &mut self,
+        ends: &mut BTreeMap<LogId, FrontierRow>,
+        verified: &VerifiedRun,
+    ) -> Result<Result<(), String>, Trouble> {
+        let header = &verified.run.header;
+        let mut end = match ends.get(&header.log) {
+            Some(end) => end.clone(),
+            None => self.end_of(header)?,
+        };
+        let held = held_of_run(end.seq, &verified.run);
+        if let Err(why) = follow(&mut end, verified) {
+            return Ok(Err(why));
+        }
+        let edits = verified.sets.iter().skip(held).flat_map(|set| &set.edits);
+        for dep in edits.flat_map(|edit| &edit.deps) {
+            if !self.holds(ends, &header.space, dep)? {
+                let log = header.log;
+                let why = format!("an entry of log {log} has a cause that is missing, {dep}");
+                return Ok(Err(why));
+            }
+        }
+        ends.insert(header.log, end);
+        Ok(Ok(()))
+    }
+
+    /// Whether the entry `dot` of a log of `space` is held, if logs reach to `ends` where these
+    /// differ from what has been written.
+    fn holds(
+        &mut self,
+        ends: &BTreeMap<LogId, FrontierRow>,
+        space: &SpaceName,
+        dot: &Dot,
+    ) -> Result<bool, Trouble> {
+        if let Some(end) = ends.get(&dot.log) {
+            return Ok(end.header.space == *space && dot.seq <= end.seq);
+        }
+        let row = self.logs.find(dot.log)?;
+        Ok(row.is_some_and(|row| row.header.space == *space && dot.seq <= row.seq))
     }
 
     fn end_of(&mut self, header: &LogHeader) -> Result<FrontierRow, Trouble> {
@@ -197,6 +234,11 @@ impl<'txn> Joined<'txn> {
         let entries = fresh().map(|(entry, set)| (entry.as_slice(), set.hlc));
         self.logs
             .append_signed(&run.header, entries, &run.signature)?;
+        if run.last() > held {
+            // Only this store writes its own logs. If a peer has more of one, this store is older
+            // than what it once sent, and the engine has begun another.
+            self.logs.disown(&run.header)?;
+        }
         let first = run.from.max(held + 1);
         for (seq, (_, set)) in (first..).zip(fresh()) {
             for edit in &set.edits {
@@ -223,7 +265,6 @@ impl<'txn> Joined<'txn> {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
                 tracing::error!(%key, %dot, %error, "an entry was kept but not applied");
-                self.unapplied += 1;
                 Ok(())
             }
             Err(Trouble::Damaged(why)) => {
@@ -270,7 +311,7 @@ impl<'txn> Joined<'txn> {
         if !has_writes {
             return Ok(Ending::Abort(report));
         }
-        meta::count_commit(tx, self.unapplied)?;
+        meta::count_commit(tx)?;
         Ok(Ending::Commit(report))
     }
 }

@@ -81,8 +81,10 @@ fn replay(
                 };
                 if keys.contains(&key) {
                     let doc = docs.entry(key).or_default();
-                    doc.apply(dot, set.hlc, edit)
-                        .map_err(|error| damaged(&error.to_string()))?;
+                    // What could not be applied when it came is no damage of the log.
+                    if let Err(error) = doc.apply(dot, set.hlc, edit) {
+                        tracing::error!(%dot, %error, "an entry was kept but not applied");
+                    }
                 }
             }
         }

@@ -166,6 +166,16 @@ impl<'txn> LogWriter<'txn> {
         Ok(())
     }
 
+    /// Forgets that the log is our own, if it is the one that is written in its space.
+    pub(super) fn disown(&mut self, header: &LogHeader) -> Result<(), Trouble> {
+        let space = header.space.as_str();
+        let own = self.own.get(space)?.map(|log| log.value());
+        if own == Some(header.log.0) {
+            self.own.remove(space)?;
+        }
+        Ok(())
+    }
+
     /// Appends an entry of our own, to be signed before anything of another log follows.
     pub(super) fn append_own(
         &mut self,

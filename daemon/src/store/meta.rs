@@ -15,7 +15,6 @@ const ORGANISATION: &str = "organisation";
 const STORE: &str = "store";
 const COMMITS: &str = "commits";
 const SCHEMA: &str = "schema";
-const UNAPPLIED: &str = "unapplied";
 
 /// Marks an empty database as a store.
 pub(super) fn create(
@@ -48,18 +47,11 @@ pub(super) fn identity(tx: &ReadTransaction) -> Result<StoreIdentity, Trouble> {
     })
 }
 
-/// Counts a transaction, and the edits in it that were kept but not applied.
-pub(super) fn count_commit(tx: &WriteTransaction, unapplied: u64) -> Result<(), Trouble> {
+/// Counts a transaction.
+pub(super) fn count_commit(tx: &WriteTransaction) -> Result<(), Trouble> {
     let mut meta = tx.open_table(META)?;
     let commits = u64::from_le_bytes(read(&meta, COMMITS)?) + 1;
     meta.insert(COMMITS, commits.to_le_bytes().as_slice())?;
-    if unapplied > 0 {
-        let before = read(&meta, UNAPPLIED).map_or(0, u64::from_le_bytes);
-        meta.insert(
-            UNAPPLIED,
-            before.saturating_add(unapplied).to_le_bytes().as_slice(),
-        )?;
-    }
     Ok(())
 }
 

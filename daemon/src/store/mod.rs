@@ -213,6 +213,7 @@ impl Store {
     pub fn reader(&self) -> Reader {
         Reader {
             handle: Arc::clone(&self.handle),
+            schema: Arc::clone(&self.options.schema),
         }
     }
 
@@ -232,7 +233,7 @@ impl Store {
     pub fn begin_incarnation(&mut self) -> Result<(), StoreError> {
         let result = self.handle.write(|tx| {
             tx.open_table(tables::OWN_LOGS)?.retain(|_, _| false)?;
-            meta::count_commit(tx, 0)?;
+            meta::count_commit(tx)?;
             Ok(Ending::Commit(()))
         });
         result.map_err(|trouble| self.handle.explain(trouble))
@@ -343,4 +344,6 @@ pub struct Counts {
 #[derive(Clone, Debug)]
 pub struct Reader {
     handle: Arc<Handle>,
+    /// Shows the records whose view rows are damaged.
+    schema: Arc<Schema>,
 }

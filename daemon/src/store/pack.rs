@@ -52,12 +52,6 @@ pub(super) struct Packer {
     compressor: Option<Compressor<'static>>,
 }
 
-impl std::fmt::Debug for Packer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Packer").finish_non_exhaustive()
-    }
-}
-
 impl Packer {
     pub(super) fn new() -> Self {
         // Without memory for a compressor rows are stored plain.

@@ -1,13 +1,15 @@
 //! Reads of records and reviews, each on a snapshot of the last committed state.
 //!
-//! Records are read from their view rows; a document is loaded only where its history is asked for.
-//! Rows that do not read back end as [`StoreError::Damaged`] naming the record.
+//! Records are read from their view rows; a document is loaded only where its history is asked for,
+//! or where the view row does not read back. If the document does not either, the read ends as
+//! [`StoreError::Damaged`] naming the record.
 
 use std::ops::Bound;
 
 use crdt_schema::document::Document;
 use crdt_schema::ident::{RecordKey, SpaceName};
 use crdt_schema::resolution::{Life, RecordView, Review};
+use crdt_schema::schema::Schema;
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata};
 
 use crate::engine::batch::Arrival;
@@ -33,7 +35,10 @@ impl Reader {
             let Some(row) = views.get(number)? else {
                 return Ok(None);
             };
-            let (key, view) = read_view(number, row.value(), || key.to_string())?;
+            let (key, view) = match read_view(number, row.value()) {
+                Ok(read) => read,
+                Err(why) => derive_view(tx, &self.schema, key.clone(), number, &why)?,
+            };
             Ok(Some(stored(key, view)))
         })
     }
@@ -48,7 +53,7 @@ impl Reader {
         query: &ListQuery,
         keep: &dyn Fn(&RecordView) -> bool,
     ) -> Result<Page, StoreError> {
-        self.handle.read(|tx| list(tx, query, keep))
+        self.handle.read(|tx| list(tx, &self.schema, query, keep))
     }
 
     /// The record's document, which knows its history.
@@ -116,6 +121,7 @@ impl Reader {
 
 fn list(
     tx: &ReadTransaction,
+    schema: &Schema,
     query: &ListQuery,
     keep: &dyn Fn(&RecordView) -> bool,
 ) -> Result<Page, Trouble> {
@@ -132,11 +138,20 @@ fn list(
     );
     for row in index.range::<&[u8]>(range)? {
         let (index_key, number) = row?;
-        let Some(row) = views.get(number.value())? else {
+        let number = number.value();
+        let Some(row) = views.get(number)? else {
             continue;
         };
-        let name = || String::from_utf8_lossy(index_key.value()).replace('\0', "/");
-        let (key, view) = read_view(number.value(), row.value(), name)?;
+        let (key, view) = match read_view(number, row.value()) {
+            Ok(read) => read,
+            Err(why) => {
+                let key = tables::parse_record_key(index_key.value()).ok_or_else(|| {
+                    let name = String::from_utf8_lossy(index_key.value());
+                    Trouble::Damaged(format!("record {name:?}: its key is malformed"))
+                })?;
+                derive_view(tx, schema, key, number, &why)?
+            }
+        };
         if (view.life == Life::Deleted && !query.deleted) || !keep(&view) {
             continue;
         }
@@ -169,17 +184,30 @@ fn number_of(tx: &ReadTransaction, key: &RecordKey) -> Result<Option<u64>, Troub
     Ok(number.map(|number| number.value()))
 }
 
-fn read_view(
-    number: u64,
-    row: &[u8],
-    name: impl Fn() -> String,
-) -> Result<(RecordKey, RecordView), Trouble> {
-    let damaged = |why: &str| Trouble::Damaged(format!("record {}: its view: {why}", name()));
-    let content = Unpacker::default()
-        .unpack(Place::View(number), row)
-        .map_err(damaged)?;
+/// Reads a view row, or says in words why it does not read back.
+fn read_view(number: u64, row: &[u8]) -> Result<(RecordKey, RecordView), String> {
+    let content = Unpacker::default().unpack(Place::View(number), row)?;
     let row = ViewRow::decode(&content).and_then(ViewRow::into_view);
-    row.map_err(|error| damaged(&error.to_string()))
+    row.map_err(|error| error.to_string())
+}
+
+/// Derives from the document the view that does not read back, for the reason `why`. The next write
+/// of the record repairs its row.
+fn derive_view(
+    tx: &ReadTransaction,
+    schema: &Schema,
+    key: RecordKey,
+    number: u64,
+    why: &str,
+) -> Result<(RecordKey, RecordView), Trouble> {
+    tracing::error!(%key, why, "a damaged view is derived from its document");
+    let collection = schema
+        .collection(&key.collection)
+        .ok_or_else(|| Trouble::Damaged(format!("record {key}: its view: {why}")))?;
+    let docs = tx.open_table(tables::DOCS)?;
+    let doc = load_document(&docs, &mut Unpacker::default(), &key, number)?;
+    let view = doc.view(collection, &key.id);
+    Ok((key, view))
 }
 
 fn read_review(

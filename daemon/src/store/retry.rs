@@ -1,7 +1,8 @@
 //! Idempotency: what came of the requests that their clients may repeat.
 //!
-//! Rows are kept for [`RETRY_MS_MAX`] by the clock of the writes themselves. Keys are stored as
-//! digests, so their length does not matter.
+//! A clock may jump by years, back or forth, between a request and its repetition. So rows have an
+//! order of their own, and only those beyond the newest [`RETRIES_KEPT`] are judged by their age.
+//! Keys are stored as digests, so their length does not matter.
 
 use redb::{ReadableTable, Table, WriteTransaction};
 
@@ -11,7 +12,10 @@ use super::rows::RetryRow;
 use super::tables;
 use super::trouble::Trouble;
 
-/// How long a request may be repeated: one day.
+/// How many of the newest requests may be repeated whatever the clock says.
+const RETRIES_KEPT: u64 = 10_000;
+
+/// How long an older request may be repeated: one day.
 const RETRY_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 
 /// Most rows that one write forgets, so that none pays for a busy day long past.
@@ -31,27 +35,31 @@ pub(super) enum Retry {
 /// The idempotency rows in one write transaction.
 pub(super) struct RetryWriter<'txn> {
     rows: Table<'txn, [u8; 32], &'static [u8]>,
-    times: Table<'txn, (u64, [u8; 32]), ()>,
+    order: Table<'txn, (u64, [u8; 32]), ()>,
 }
 
 impl<'txn> RetryWriter<'txn> {
     pub(super) fn new(tx: &'txn WriteTransaction) -> Result<Self, Trouble> {
         Ok(Self {
             rows: tx.open_table(tables::RETRIES)?,
-            times: tx.open_table(tables::RETRY_TIMES)?,
+            order: tx.open_table(tables::RETRY_ORDER)?,
         })
     }
 
     pub(super) fn find(&self, request: &Idempotency, unix_ms: u64) -> Result<Retry, Trouble> {
-        match self.row(&digest(&request.key))? {
-            Some(row) if is_stale(row.unix_ms, unix_ms) => Ok(Retry::Unknown),
-            Some(row) if row.fingerprint != request.fingerprint => Ok(Retry::Other),
-            Some(row) => Ok(Retry::Succeeded(CommitOutcome {
-                replayed: true,
-                ..row.outcome
-            })),
-            None => Ok(Retry::Unknown),
+        let Some(row) = self.row(&digest(&request.key))? else {
+            return Ok(Retry::Unknown);
+        };
+        if is_stale(&row, self.newest()?, unix_ms) {
+            return Ok(Retry::Unknown);
         }
+        if row.fingerprint != request.fingerprint {
+            return Ok(Retry::Other);
+        }
+        Ok(Retry::Succeeded(CommitOutcome {
+            replayed: true,
+            ..row.outcome
+        }))
     }
 
     pub(super) fn remember(
@@ -62,30 +70,41 @@ impl<'txn> RetryWriter<'txn> {
     ) -> Result<(), Trouble> {
         let key = digest(&request.key);
         if let Some(stale) = self.row(&key)? {
-            self.times.remove((stale.unix_ms, key))?;
+            self.order.remove((stale.order, key))?;
         }
         let row = RetryRow {
             fingerprint: request.fingerprint,
+            order: self.newest()?.saturating_add(1),
             unix_ms,
             outcome: outcome.clone(),
         };
         self.rows.insert(key, row.encode().as_slice())?;
-        self.times.insert((unix_ms, key), ())?;
-        self.forget(unix_ms)
+        self.order.insert((row.order, key), ())?;
+        self.forget(row.order, unix_ms)
     }
 
-    fn forget(&mut self, unix_ms: u64) -> Result<(), Trouble> {
+    fn forget(&mut self, newest: u64, unix_ms: u64) -> Result<(), Trouble> {
         for _ in 0..FORGOTTEN_MAX {
-            let oldest = self.times.first()?.map(|(key, _)| key.value());
-            match oldest {
-                Some((written_ms, key)) if is_stale(written_ms, unix_ms) => {
-                    self.times.remove((written_ms, key))?;
+            let oldest = self.order.first()?.map(|(oldest, _)| oldest.value());
+            let Some((order, key)) = oldest.filter(|(order, _)| is_beyond(*order, newest)) else {
+                break;
+            };
+            match self.row(&key)? {
+                // A row that could not be read has been replaced since.
+                Some(row) if row.order != order => {}
+                Some(row) if !is_stale(&row, newest, unix_ms) => break,
+                Some(_) | None => {
                     self.rows.remove(key)?;
                 }
-                _ => break,
             }
+            self.order.remove((order, key))?;
         }
         Ok(())
+    }
+
+    /// The position of the newest row; 0 if there is none.
+    fn newest(&self) -> Result<u64, Trouble> {
+        Ok(self.order.last()?.map_or(0, |(newest, _)| newest.value().0))
     }
 
     /// A row that cannot be read counts as forgotten: it promises nothing that could be kept.
@@ -101,6 +120,80 @@ fn digest(key: &str) -> [u8; 32] {
     *blake3::hash(key.as_bytes()).as_bytes()
 }
 
-fn is_stale(written_ms: u64, unix_ms: u64) -> bool {
-    written_ms.saturating_add(RETRY_MS_MAX) < unix_ms
+/// Whether a row is older than the newest ones, which are kept whatever the clock says.
+fn is_beyond(order: u64, newest: u64) -> bool {
+    newest.saturating_sub(order) >= RETRIES_KEPT
+}
+
+fn is_stale(row: &RetryRow, newest: u64, unix_ms: u64) -> bool {
+    // A row from the future counts as old too: the clock was wrong, and would keep it for years.
+    is_beyond(row.order, newest) && row.unix_ms.abs_diff(unix_ms) > RETRY_MS_MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use crdt_schema::hlc::Timestamp;
+    use crdt_schema::ident::{Dot, LogId};
+    use redb::ReadableTableMetadata;
+
+    use super::*;
+
+    const NOW: u64 = 1_790_000_000_000;
+
+    fn request(key: &str) -> Idempotency {
+        let fingerprint = [7; 32];
+        let key = key.to_owned();
+        Idempotency { key, fingerprint }
+    }
+
+    fn with_retries(test: impl FnOnce(&mut RetryWriter<'_>) -> Result<(), Trouble>) {
+        let backend = redb::backends::InMemoryBackend::new();
+        let database = redb::Builder::new().create_with_backend(backend);
+        let tx = database
+            .expect("it opens")
+            .begin_write()
+            .expect("a transaction");
+        let mut retries = RetryWriter::new(&tx).expect("the tables");
+        test(&mut retries).expect("the rows are read and written");
+    }
+
+    fn outcome() -> CommitOutcome {
+        CommitOutcome {
+            dot: Dot::new(LogId([1; 16]), 1),
+            hlc: Timestamp::from_ms(NOW),
+            records: Vec::new(),
+            replayed: false,
+        }
+    }
+
+    #[test]
+    fn requests_are_forgotten_when_they_are_both_old_and_many_requests_ago() {
+        let next_day = NOW + RETRY_MS_MAX + 1;
+        with_retries(|retries| {
+            retries.remember(&request("a"), NOW, &outcome())?;
+            retries.remember(&request("future"), 2 * NOW, &outcome())?;
+            let is_known = |retries: &RetryWriter<'_>, key: &str, unix_ms| {
+                Ok::<_, Trouble>(retries.find(&request(key), unix_ms)? != Retry::Unknown)
+            };
+            for n in 0..RETRIES_KEPT - 2 {
+                retries.remember(&request(&n.to_string()), next_day, &outcome())?;
+            }
+            assert!(is_known(retries, "a", next_day)?, "among the newest");
+
+            retries.remember(&request("one more"), NOW, &outcome())?;
+            assert!(is_known(retries, "a", NOW)?, "not a day old");
+            assert!(!is_known(retries, "a", next_day)?);
+            assert_eq!(retries.rows.len()?, RETRIES_KEPT + 1);
+
+            retries.remember(&request("and another"), next_day, &outcome())?;
+            assert!(!is_known(retries, "future", next_day)?);
+            assert_eq!(retries.rows.len()?, RETRIES_KEPT);
+            assert_eq!(retries.order.len()?, RETRIES_KEPT);
+
+            retries.remember(&request("a"), next_day, &outcome())?;
+            assert!(is_known(retries, "a", 0)?, "the key is used again");
+            assert_eq!(retries.rows.len()?, retries.order.len()?);
+            Ok(())
+        });
+    }
 }

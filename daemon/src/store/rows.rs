@@ -192,6 +192,8 @@ pub(super) fn decode_peer(device: DeviceId, bytes: &[u8]) -> Result<PeerRow, Wir
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct RetryRow {
     pub(super) fingerprint: [u8; 32],
+    /// Its position among all such rows ever written.
+    pub(super) order: u64,
     pub(super) unix_ms: u64,
     pub(super) outcome: CommitOutcome,
 }
@@ -200,6 +202,7 @@ impl RetryRow {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Writer::new();
         out.raw(&self.fingerprint);
+        out.varint(self.order);
         out.varint(self.unix_ms);
         // Plain data with text keys always has a JSON form.
         out.bytes(&serde_json::to_vec(&self.outcome).unwrap_or_default());
@@ -209,12 +212,14 @@ impl RetryRow {
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         let mut row = Reader::new(bytes);
         let fingerprint = row.array("fingerprint")?;
+        let order = row.varint("order")?;
         let unix_ms = row.varint("time")?;
         let outcome = serde_json::from_slice(row.bytes("outcome", LENGTH_MAX)?)
             .map_err(|_| WireError::Malformed("outcome"))?;
         row.finish("retry row")?;
         Ok(Self {
             fingerprint,
+            order,
             unix_ms,
             outcome,
         })

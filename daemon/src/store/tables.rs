@@ -40,9 +40,10 @@ pub(super) const PEERS: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::
 pub(super) const OWN_LOGS: TableDefinition<'_, &str, [u8; 16]> = TableDefinition::new("own_logs");
 /// Digest of an idempotency key → the request and its outcome.
 pub(super) const RETRIES: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("retries");
-/// (when, digest of an idempotency key), to forget the oldest first.
-pub(super) const RETRY_TIMES: TableDefinition<'_, (u64, [u8; 32]), ()> =
-    TableDefinition::new("retry_times");
+/// (position among all such rows ever written, digest of an idempotency key), to forget the oldest
+/// first.
+pub(super) const RETRY_ORDER: TableDefinition<'_, (u64, [u8; 32]), ()> =
+    TableDefinition::new("retry_order");
 
 /// Makes every table, so that readers find them.
 pub(super) fn create_all(tx: &WriteTransaction) -> Result<(), Trouble> {
@@ -60,7 +61,7 @@ pub(super) fn create_all(tx: &WriteTransaction) -> Result<(), Trouble> {
     tx.open_table(PEERS)?;
     tx.open_table(OWN_LOGS)?;
     tx.open_table(RETRIES)?;
-    tx.open_table(RETRY_TIMES)?;
+    tx.open_table(RETRY_ORDER)?;
     Ok(())
 }
 

@@ -106,29 +106,47 @@ fn damage(disk: &Disk, table: redb::TableDefinition<'static, u64, &'static [u8]>
 }
 
 #[test]
-fn a_damaged_view_is_named_and_the_next_write_repairs_it() {
+fn a_damaged_view_is_derived_from_its_document_and_the_next_write_repairs_it() {
+    let disk = Disk::default();
+    let mut device = Device::on(&disk, 1);
+    let edits = vec![upsert("1", name("A")), upsert("2", name("B"))];
+    device.write(edits).expect("a write");
+    let before = device.shown();
+    drop(device);
+    damage(&disk, tables::VIEWS);
+    let mut device = Device::on(&disk, 1);
+
+    assert_eq!(device.shown(), before);
+    assert_eq!(device.field("1", "name"), "A");
+    device.clock_ms += 10_000;
+    device
+        .write(vec![upsert("1", vec![set("name", "C")])])
+        .expect("a write");
+    drop(device);
+    damage(&disk, tables::DOCS);
+    let device = Device::on(&disk, 1);
+    assert_eq!(device.field("1", "name"), "C", "the view is whole again");
+    assert_eq!(device.reader().counts().expect("counts").records[0].2, 2);
+}
+
+#[test]
+fn a_record_whose_view_and_document_are_damaged_is_named() {
     let disk = Disk::default();
     let mut device = Device::on(&disk, 1);
     device.write(vec![upsert("1", name("A"))]).expect("a write");
     drop(device);
     damage(&disk, tables::VIEWS);
-    let mut device = Device::on(&disk, 1);
+    damage(&disk, tables::DOCS);
+    let device = Device::on(&disk, 1);
 
-    let get = device.reader().get(&patient("1"));
+    let get = device.reader().get(&patient("1")).map(drop);
     let list = device.reader().list(&query(None, 9, false), &|_| true);
 
-    for error in [get.map(drop), list.map(drop)].map(|read| read.expect_err("the view is damaged"))
-    {
+    for error in [get, list.map(drop)].map(|read| read.expect_err("both rows are damaged")) {
         assert!(
             matches!(&error, StoreError::Damaged { detail, .. } if detail.contains("patient/1"))
         );
     }
-    device.clock_ms += 10_000;
-    device
-        .write(vec![upsert("1", vec![set("name", "B")])])
-        .expect("a write");
-    assert_eq!(device.field("1", "name"), "B");
-    assert_eq!(device.reader().counts().expect("counts").records[0].2, 1);
 }
 
 #[test]
@@ -175,6 +193,32 @@ fn a_damaged_document_is_named_and_rebuilt_from_the_log() {
     other.pull(&device, usize::MAX);
     assert_eq!(device.shown(), other.shown());
     assert_eq!(device.field("1", "visits"), 2);
+}
+
+#[test]
+fn an_edit_that_could_not_be_applied_does_not_keep_its_record_from_being_rebuilt() {
+    let disk = Disk::default();
+    let mut device = Device::on(&disk, 1);
+    device.write(vec![upsert("1", name("A"))]).expect("a write");
+    let elsewhere = device.write(vec![upsert("2", name("B"))]).expect("a write");
+    // Its cause is held, but has never touched the record that it edits.
+    let senseless = Device::new(2).log_after(vec![elsewhere.dot]);
+    let runs = device.verify(&[senseless]);
+    let report = device.store.commit(vec![Batch::Remote { batch: 1, runs }]);
+    assert_eq!(report.remote[0].result, Ok(()));
+    let before = device.shown();
+    drop(device);
+    damage(&disk, tables::DOCS);
+    let mut device = Device::on(&disk, 1);
+    device.clock_ms += 10_000;
+
+    let refused = device.write(vec![upsert("1", vec![add("visits", 1)])]);
+
+    assert!(refused.is_err(), "{refused:?}");
+    assert_eq!(device.shown(), before);
+    device
+        .write(vec![upsert("1", vec![add("visits", 1)])])
+        .expect("the refused write has rebuilt the record");
 }
 
 fn open_error(disk: &Disk, options: StoreOptions) -> StoreError {

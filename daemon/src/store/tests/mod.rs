@@ -9,8 +9,8 @@ mod remote;
 use std::sync::Arc;
 
 use crdt_schema::hlc::Timestamp;
-use crdt_schema::ident::{DeviceId, LogId, OrganisationId, RecordKey, SpaceName};
-use crdt_schema::op::Op;
+use crdt_schema::ident::{DeviceId, Dot, LogId, OrganisationId, RecordKey, SpaceName};
+use crdt_schema::op::{ChangeSet, Edit, Op};
 use crdt_schema::schema::Schema;
 use crdt_schema::value::Value;
 use ed25519_dalek::SigningKey;
@@ -20,8 +20,8 @@ use crate::engine::batch::{
     Arrival, Batch, CommitOutcome, CommitReport, Fetched, Held, Idempotency, LocalCommit,
     LocalEdit, LogHeader, Rejection, Run, VerifiedRun, WriteMode,
 };
-use crate::wire::chain::{chain_next, chain_start, verify_point};
-use crate::wire::changeset::decode_change_set;
+use crate::wire::chain::{chain_next, chain_start, sign_point, verify_point};
+use crate::wire::changeset::{decode_change_set, encode_change_set};
 
 use disk::Disk;
 
@@ -229,6 +229,31 @@ impl Device {
                 }
             })
             .collect()
+    }
+
+    /// A log of this device that no store wrote: one entry, which renames the patient "1" after
+    /// `deps`.
+    fn log_after(&self, deps: Vec<Dot>) -> Run {
+        let set = ChangeSet {
+            hlc: Timestamp::from_ms(self.clock_ms),
+            schema_version: 1,
+            person: String::new(),
+            edits: vec![Edit {
+                collection: "patient".to_owned(),
+                id: "1".to_owned(),
+                deps,
+                ops: vec![set("name", "renamed")],
+            }],
+        };
+        let entry = encode_change_set(&set);
+        let chain = chain_next(&chain_start(&ORGANISATION, &self.log), &entry);
+        let signer = &self.store.options.signer;
+        Run {
+            header: self.log.clone(),
+            from: 1,
+            entries: vec![entry],
+            signature: sign_point(signer, &ORGANISATION, &self.log, 1, &chain),
+        }
     }
 
     /// Everything that people can see of the patients.

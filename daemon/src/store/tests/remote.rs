@@ -234,3 +234,87 @@ fn peers_are_remembered() {
     let device = Device::on(&disk, 1);
     assert_eq!(device.store.opening().expect("an opening").peers, [peer]);
 }
+
+#[test]
+fn a_batch_whose_causes_were_lost_with_the_batch_before_waits_for_them() {
+    let (mut a, mut b) = (Device::new(1), Device::new(2));
+    a.write(vec![upsert("1", vec![set("name", "A")])])
+        .expect("a write");
+    b.pull(&a, usize::MAX);
+    b.write(vec![upsert("1", vec![set("name", "B")])])
+        .expect("a write");
+    let disk = Disk::default();
+    let mut device = Device::on(&disk, 3);
+    let runs = all_runs(&b, &device);
+    let (causes, effects) = (vec![runs[0].clone()], vec![runs[1].clone()]);
+
+    disk.fill_to_the_brim();
+    assert!(remote(&mut device, causes.clone()).0.is_err());
+    disk.free();
+    let (early, report) = remote(&mut device, effects.clone());
+
+    assert!(matches!(early, Err(StoreFault::Failed(_))), "{early:?}");
+    assert_eq!((report.rows, report.arrival), (vec![], 0));
+    assert_eq!(device.held(), Held::new());
+    let backwards = vec![effects[0].clone(), causes[0].clone()];
+    assert!(remote(&mut device, backwards).0.is_err());
+    assert_eq!(device.held(), Held::new());
+    let batches = [(1, causes), (2, effects)];
+    let batches = batches.map(|(batch, runs)| Batch::Remote { batch, runs });
+    let report = device.store.commit(batches.into());
+    assert!(report.remote.iter().all(|outcome| outcome.result.is_ok()));
+    assert_eq!(device.shown(), b.shown());
+}
+
+#[test]
+fn a_cause_in_another_space_counts_as_missing() {
+    let (mut device, mut author) = (Device::new(1), Device::new(2));
+    let cause = device
+        .write(vec![upsert("1", vec![set("name", "A")])])
+        .expect("a write");
+    let here = device.verify(&[author.log_after(vec![cause.dot])]);
+    author.log.space = SpaceName::new("clinic/kisumu").expect("a space name");
+    let elsewhere = device.verify(&[author.log_after(vec![cause.dot])]);
+
+    let refused = remote(&mut device, elsewhere).0;
+
+    assert!(matches!(refused, Err(StoreFault::Failed(_))), "{refused:?}");
+    assert_eq!(remote(&mut device, here).0, Ok(()));
+    assert_eq!(device.field("1", "name"), "renamed");
+}
+
+#[test]
+fn an_own_log_that_comes_back_from_a_peer_is_no_longer_written() {
+    let disk = Disk::default();
+    let mut device = Device::on(&disk, 1);
+    let rename = |device: &mut Device, name: &str| {
+        device
+            .write(vec![upsert("1", vec![set("name", name)])])
+            .expect("a write");
+    };
+    rename(&mut device, "A");
+    drop(device);
+    let backup = disk.bytes();
+    let mut device = Device::on(&disk, 1);
+    let mut restored = Device::on(&Disk::of_bytes(&backup), 1);
+    let known = all_runs(&device, &Device::new(2));
+    device.clock_ms += 10_000;
+    rename(&mut device, "B");
+    let news = device.reader().fetch(0, &restored.held(), usize::MAX);
+    let second = restored.verify(&news.expect("a fetch").runs);
+    rename(&mut device, "C");
+    let own_logs = |device: &Device| device.store.opening().expect("an opening").own_logs;
+
+    assert_eq!(remote(&mut restored, known).0, Ok(()));
+    assert_eq!(own_logs(&restored), [restored.log.clone()], "nothing new");
+    assert_eq!(remote(&mut restored, second).0, Ok(()));
+    assert_eq!(own_logs(&restored), []);
+
+    restored.log.log = LogId([77; 16]);
+    restored.clock_ms += 60_000;
+    rename(&mut restored, "D");
+    restored.pull(&device, usize::MAX);
+    assert_eq!(own_logs(&restored), [restored.log.clone()], "the new log");
+    device.pull(&restored, usize::MAX);
+    assert_eq!(device.shown(), restored.shown());
+}
