@@ -44,7 +44,7 @@ fn a_seed_gives_the_same_run_twice() {
     assert_eq!(run(&options), run(&options));
     let other = run(&Options {
         seed: 43,
-        ..options.clone()
+        ..options
     });
     assert_ne!(run(&options).map(|o| o.digest), other.map(|o| o.digest));
 }
