@@ -183,7 +183,7 @@ async fn lists_filter_on_any_field_and_page_by_cursor() {
         &format!("{P}?filter=sx:eq:female"),
         Json::Null,
         400,
-        "invalid_parameter",
+        "bad_request",
     )
     .await;
 }
