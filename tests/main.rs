@@ -8,6 +8,7 @@ mod demo;
 mod discovery;
 mod faults;
 mod http;
+mod policies;
 mod strangers;
 mod terminal;
 mod tidy;

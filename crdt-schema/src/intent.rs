@@ -15,8 +15,8 @@ use serde_json::{Map, Value as Json};
 use crate::nearest::{advice, listed, nearest};
 use crate::op::Op;
 use crate::schema::{
-    Collection, Field, FieldError, FieldType, counter_needs_add, element_from_json,
-    integer_from_json, shown, within_bounds,
+    Collection, Field, FieldError, FieldType, MergePolicy, check_bounds, counter_needs_add,
+    element_from_json, integer_from_json, shown,
 };
 use crate::value::Value;
 
@@ -85,6 +85,67 @@ pub fn register_keys_to_clear(collection: &Collection, given: &[Op]) -> Vec<Stri
         .collect()
 }
 
+/// What a local write may not do, from the record before it and after it: leave it with what
+/// [`check_record`] finds, or move a `rank` back. A counter that a merge has carried out of its
+/// bounds may be brought nearer to them, and in no other way be changed.
+pub fn check_change(
+    collection: &Collection,
+    before: &Map<String, Json>,
+    after: &Map<String, Json>,
+) -> Vec<FieldError> {
+    let mut errors = check_record(collection, after);
+    errors.retain(|error| {
+        let counter = collection.fields.values().find(|field| {
+            field.kind == FieldType::Counter && error.pointer.strip_prefix('/') == Some(&field.name)
+        });
+        counter.is_none_or(|field| excess(field, after) >= excess(field, before))
+    });
+    let ranks = collection.fields.values();
+    errors.extend(ranks.filter_map(|field| step_back(field, before, after)));
+    errors
+}
+
+/// How far the counter's sum lies out of its bounds.
+fn excess(field: &Field, fields: &Map<String, Json>) -> i128 {
+    let sum = i128::from(fields.get(&field.name).and_then(Json::as_i64).unwrap_or(0));
+    let limit = i128::from(COUNTER_MAX);
+    // Bounds of counters are integers within 53 bits, so the casts lose nothing.
+    let min = field.min.map_or(-limit, |min| min as i128);
+    let max = field.max.map_or(limit, |max| max as i128);
+    (min - sum).max(sum - max).max(0)
+}
+
+/// What is wrong if a `rank` comes before the choice that it had.
+fn step_back(
+    field: &Field,
+    before: &Map<String, Json>,
+    after: &Map<String, Json>,
+) -> Option<FieldError> {
+    let FieldType::Choice { of } = &field.kind else {
+        return None;
+    };
+    let value = |fields: &Map<String, Json>| fields.get(&field.name).cloned().unwrap_or(Json::Null);
+    let place = |value: &Json| of.iter().position(|choice| value.as_str() == Some(choice));
+    let (had, has) = (value(before), value(after));
+    if field.merge != MergePolicy::Rank || place(&has) >= place(&had) {
+        return None;
+    }
+    let message = match has {
+        Json::Null => format!(
+            "{} only moves forward: it is {} and cannot be cleared",
+            field.name,
+            shown(&had)
+        ),
+        _ => format!(
+            "{} only moves forward: it is {}, and {} comes before that",
+            field.name,
+            shown(&had),
+            shown(&has)
+        ),
+    };
+    Some(FieldError::new(&field.name, "moves_back", message))
+}
+
 /// What is wrong with a merged record, its fields by name: required fields that have no value, and
 /// counters whose sum is out of bounds.
 pub fn check_record(collection: &Collection, fields: &Map<String, Json>) -> Vec<FieldError> {
@@ -116,7 +177,11 @@ fn unnamed_registers<'a>(
     registers.filter(move |field| !named.contains(field.key.as_str()))
 }
 
-fn check_sum(field: &Field, json: &Json) -> Result<(), FieldError> {
+/// Checks a counter's sum against its bounds, and against what any counter can hold.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_sum(field: &Field, json: &Json) -> Result<(), FieldError> {
     let Some(sum) = json.as_i64() else {
         let message = format!(
             "{} must be a whole number, found {}",
@@ -126,7 +191,7 @@ fn check_sum(field: &Field, json: &Json) -> Result<(), FieldError> {
         return Err(FieldError::new(&field.name, "wrong_type", message));
     };
     if sum.unsigned_abs() <= COUNTER_MAX.unsigned_abs() {
-        return within_bounds(field, Value::Integer(sum)).map(drop);
+        return check_bounds(field, &Value::Integer(sum));
     }
     let (code, side) = if sum < 0 {
         ("below_min", "least")

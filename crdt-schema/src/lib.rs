@@ -9,6 +9,7 @@
 #![warn(missing_docs)]
 
 pub mod document;
+pub mod history;
 pub mod hlc;
 pub mod ident;
 pub mod intent;

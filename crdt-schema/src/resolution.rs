@@ -52,8 +52,28 @@ pub enum ReviewSubject {
         /// The field's stored key.
         key: String,
     },
+    /// A counter's sum has left its bounds, as when two devices hand out the last pack.
+    Bounds {
+        /// The field's stored key.
+        key: String,
+    },
+    /// The value of a register breaks the schema.
+    Invalid {
+        /// The field's stored key.
+        key: String,
+    },
     /// A delete met an edit that it had not seen.
     Deletion,
+}
+
+impl ReviewSubject {
+    /// The stored key of the field that it is about; `None` for a deletion.
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Self::Field { key } | Self::Bounds { key } | Self::Invalid { key } => Some(key),
+            Self::Deletion => None,
+        }
+    }
 }
 
 /// A conflict that waits for a person. Derived from the document, so the same on every replica.
@@ -64,10 +84,32 @@ pub struct Review {
     /// What it is about.
     pub subject: ReviewSubject,
     /// What a person may choose from. For a deletion: the deletes (value `true`) and the edits that
-    /// they had not seen (value `false`).
+    /// they had not seen (value `false`). For bounds: each log's running sum, which nobody chooses.
     pub candidates: Vec<Candidate>,
-    /// The candidate whose value is shown until then.
+    /// The write whose value is shown until then: a candidate, or a write that all of them had seen.
     pub provisional: Dot,
+}
+
+/// What has become of one write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is part of what is shown.
+    Stands,
+    /// It waits for a person.
+    Waits {
+        /// The open review.
+        review: ReviewId,
+    },
+    /// A concurrent write won over it.
+    Lost {
+        /// The change set that won.
+        to: Dot,
+    },
+    /// Somebody who had seen it wrote anew.
+    Superseded {
+        /// The earliest change set that replaced it.
+        by: Dot,
+    },
 }
 
 /// Whether a record is alive.

@@ -5,13 +5,14 @@
 //!   Author and receiver run the same [`Document::apply`]; the Automerge change is a pure function of the
 //!   dot, the time, the dependencies and the ops.
 //! - Only root keys, only puts: no Automerge delete, counter or nested object, because concurrent ones hide
-//!   or lose a side. [`keys`] names the keys.
+//!   or lose a side. `keys` names the keys.
 //! - The change's actor is the log and its message is the position in the log, so a document knows its dots.
 //!
-//! It does not know policies: what candidates mean is decided in [`crate::merge`].
+//! It does not know policies: what candidates mean is decided in `merge`.
 
 mod index;
 mod keys;
+mod lineage;
 mod rebuild;
 mod state;
 
@@ -22,9 +23,10 @@ use crate::ident::Dot;
 use crate::merge;
 use crate::op::Edit;
 use crate::resolution::{RecordView, Resolution};
-use crate::schema::Collection;
+use crate::schema::{Collection, Provisional};
 
 use index::ChangeIndex;
+pub(crate) use lineage::{Lineage, Meeting};
 pub(crate) use state::{LifeMark, SetElement, State};
 
 /// Why an edit could not be applied, or stored bytes could not be read.
@@ -135,16 +137,29 @@ impl Document {
 
     /// The record as shown under `collection`.
     pub fn view(&self, collection: &Collection, id: &str) -> RecordView {
-        merge::view(&self.state(), collection, id, self.heads())
+        merge::view(&self.state(collection), collection, id, self.heads())
     }
 
     /// How every field came to its value, in the schema's order.
     pub fn resolve(&self, collection: &Collection, id: &str) -> Vec<Resolution> {
-        merge::explain(&self.state(), collection, id)
+        merge::explain(&self.state(collection), collection, id)
     }
 
-    pub(crate) fn state(&self) -> State {
-        state::read(self)
+    /// The unmerged contents, with what the policies of `collection` ask for.
+    pub(crate) fn state(&self, collection: &Collection) -> State {
+        let mut state = state::read(self);
+        let asking = collection
+            .fields
+            .values()
+            .filter(|field| field.provisional == Provisional::Previous);
+        for field in asking {
+            let candidates = state.registers.get(&field.key);
+            if let Some(candidates) = candidates.filter(|standing| standing.len() > 1) {
+                let previous = state::previous(self, &field.key, candidates);
+                state.previous.insert(field.key.clone(), previous);
+            }
+        }
+        state
     }
 
     fn deps_cover_heads(&self, deps: &[ChangeHash]) -> bool {

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use automerge::legacy::Key as MapKey;
-use automerge::{ChangeHash, ObjId, ROOT, ReadDoc, ScalarValue};
+use automerge::{Change, ChangeHash, ObjId, ROOT, ReadDoc, ScalarValue, Value as AutoValue};
 
 use super::index::IndexedChange;
-use super::{Document, keys};
+use super::{Document, keys, lineage};
 use crate::hlc::Timestamp;
 use crate::ident::{Dot, LogId};
 use crate::resolution::Candidate;
@@ -35,6 +35,9 @@ pub(crate) struct SetElement {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct State {
     pub(crate) registers: BTreeMap<String, Vec<Candidate>>,
+    /// For registers that ask for it and have concurrent writes: the writes that stood when the last was
+    /// made that all of them had seen.
+    pub(crate) previous: BTreeMap<String, Vec<Candidate>>,
     /// Each log's running sum.
     pub(crate) counters: BTreeMap<String, Vec<Candidate>>,
     pub(crate) sets: BTreeMap<String, Vec<SetElement>>,
@@ -43,6 +46,29 @@ pub(crate) struct State {
     pub(crate) unseen_by_delete: Vec<Candidate>,
     /// The newest time of any change.
     pub(crate) updated: Timestamp,
+}
+
+/// The writes of the register that stood at what all the candidates had seen.
+pub(super) fn previous(document: &Document, key: &str, candidates: &[Candidate]) -> Vec<Candidate> {
+    let pasts = lineage::pasts(document);
+    let mut seen = candidates
+        .iter()
+        .filter_map(|candidate| pasts.get(&candidate.dot));
+    let first = seen.next().cloned().unwrap_or_default();
+    let shared = seen.fold(first, lineage::shared);
+    let heads: Vec<ChangeHash> = shared
+        .iter()
+        .filter_map(|(&log, &seq)| document.index.find(Dot::new(log, seq)))
+        .map(|change| change.hash)
+        .collect();
+    if heads.is_empty() {
+        return Vec::new();
+    }
+    let values = document.doc.get_all_at(ROOT, key, &heads);
+    self::candidates(
+        written(document, values.unwrap_or_default()),
+        register_value,
+    )
 }
 
 pub(super) fn read(document: &Document) -> State {
@@ -105,6 +131,14 @@ pub(super) fn read(document: &Document) -> State {
 
 fn visible<'a>(document: &'a Document, key: &str) -> Vec<(&'a IndexedChange, ScalarValue)> {
     let values = document.doc.get_all(ROOT, key).unwrap_or_default();
+    written(document, values)
+}
+
+/// The changes that wrote these values, in the order of their dots.
+fn written<'a>(
+    document: &'a Document,
+    values: Vec<(AutoValue<'_>, ObjId)>,
+) -> Vec<(&'a IndexedChange, ScalarValue)> {
     let written = values.into_iter().filter_map(|(value, id)| {
         let ObjId::Id(op, actor, _) = id else {
             return None;
@@ -192,16 +226,21 @@ fn unseen_by_delete(document: &Document, life: &[LifeMark]) -> Vec<Candidate> {
         }
         if change.deps.iter().any(|dep| effects.contains(dep)) {
             effects.insert(change.hash);
-        } else if edits_a_field(document, change.hash) {
-            let edit = Candidate {
-                value: Value::Bool(false),
-                dot: change.dot,
-                hlc: change.hlc,
-                answer: None,
-            };
-            unseen.push(edit);
+        } else {
+            unseen.push(change);
         }
     }
+    let editing = editing_fields(document, &unseen);
+    let mut unseen: Vec<Candidate> = unseen
+        .into_iter()
+        .filter(|change| editing.contains(&change.hash))
+        .map(|change| Candidate {
+            value: Value::Bool(false),
+            dot: change.dot,
+            hlc: change.hlc,
+            answer: None,
+        })
+        .collect();
     unseen.sort_by_key(|candidate| candidate.dot);
     unseen
 }
@@ -229,10 +268,19 @@ fn causes(document: &Document, of: &[ChangeHash]) -> BTreeSet<ChangeHash> {
     seen
 }
 
-fn edits_a_field(document: &Document, hash: ChangeHash) -> bool {
-    let Some(change) = document.doc.get_change_by_hash(&hash) else {
-        return false;
-    };
+/// Those of the changes that edit a field. They are read all at once: one change at a time takes a walk
+/// over the whole document each.
+fn editing_fields(document: &Document, changes: &[&IndexedChange]) -> BTreeSet<ChangeHash> {
+    let asked: BTreeSet<ChangeHash> = changes.iter().map(|change| change.hash).collect();
+    if asked.is_empty() {
+        return asked;
+    }
+    let stored = document.doc.get_changes(&[]).into_iter();
+    let editing = stored.filter(|change| asked.contains(&change.hash()) && edits_a_field(change));
+    editing.map(|change| change.hash()).collect()
+}
+
+fn edits_a_field(change: &Change) -> bool {
     change.decode().operations.iter().any(|op| match &op.key {
         MapKey::Map(key) => key.as_str() != keys::LIFE,
         MapKey::Seq(_) => false,

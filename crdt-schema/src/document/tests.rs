@@ -2,7 +2,7 @@ use super::*;
 use crate::ident::LogId;
 use crate::op::Op;
 use crate::resolution::{Life, ReviewSubject};
-use crate::schema::{DeletePolicy, Field, FieldType, MergePolicy};
+use crate::schema::{DeletePolicy, Field, FieldType, MergePolicy, Priority, Provisional};
 use crate::value::Value;
 
 fn field(name: &str, kind: FieldType, merge: MergePolicy) -> (String, Field) {
@@ -15,6 +15,8 @@ fn field(name: &str, kind: FieldType, merge: MergePolicy) -> (String, Field) {
         min: None,
         max: None,
         merge,
+        provisional: Provisional::default(),
+        priority: Priority::default(),
     };
     (name.to_owned(), field)
 }

@@ -2,17 +2,24 @@
 //!
 //! Laws that every policy keeps, because it is a function of the set of standing candidates alone:
 //! commutative, associative and idempotent in the edits delivered; a causally later write has superseded
-//! the earlier one before any policy looks, so clocks only order *concurrent* writes.
+//! the earlier one before any policy looks, so clocks only order *concurrent* writes. Where a policy must
+//! choose one candidate it does so by a total order on them.
 
 mod counter;
+pub(crate) mod fate;
+mod invalid;
 mod lww;
+mod max;
+mod rank;
 mod review;
 mod set;
+#[cfg(test)]
+pub(crate) mod tests;
 mod tombstone;
 
 use serde_json::{Map, Value as Json};
 
-use crate::document::State;
+use crate::document::{SetElement, State};
 use crate::ident::Dot;
 use crate::resolution::{Candidate, RecordView, Resolution, Review};
 use crate::schema::{Collection, Field, MergePolicy};
@@ -89,12 +96,27 @@ pub(crate) fn explain(state: &State, collection: &Collection, id: &str) -> Vec<R
 }
 
 fn merge(state: &State, field: &Field, record: &Record<'_>) -> Merged {
-    match field.merge {
+    let merged = match field.merge {
         MergePolicy::Lww => lww::merge(register(state, field)),
-        MergePolicy::Review => review::merge(register(state, field), field, record),
-        MergePolicy::Counter => counter::merge(sums(state, field)),
-        MergePolicy::Set => set::merge(state.sets.get(&field.key).map_or(&[], Vec::as_slice)),
-    }
+        MergePolicy::Max => max::merge(register(state, field), field, max::End::Greatest),
+        MergePolicy::Min => max::merge(register(state, field), field, max::End::Least),
+        MergePolicy::Rank => rank::merge(register(state, field), field),
+        MergePolicy::Review => {
+            let previous = state
+                .previous
+                .get(&field.key)
+                .map_or(&[][..], Vec::as_slice);
+            review::merge(register(state, field), previous, field, record)
+        }
+        MergePolicy::Counter => return counter::merge(sums(state, field), field, record),
+        MergePolicy::Set => return set::merge(elements(state, field), set::Bias::Insert),
+        MergePolicy::RemoveWins => return set::merge(elements(state, field), set::Bias::Remove),
+    };
+    invalid::check(merged, field, record)
+}
+
+fn elements<'a>(state: &'a State, field: &Field) -> &'a [SetElement] {
+    state.sets.get(&field.key).map_or(&[], Vec::as_slice)
 }
 
 fn register<'a>(state: &'a State, field: &Field) -> &'a [Candidate] {

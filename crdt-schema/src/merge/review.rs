@@ -1,6 +1,7 @@
 //! `review`: concurrent, differing values wait for a person.
 //!
-//! The value that `lww` would choose is shown meanwhile. The answer is an ordinary write that has seen all
+//! Meanwhile the value that `lww` would choose is shown or, with `provisional = "previous"`, the last
+//! value that all the writers had seen, if there is one. The answer is an ordinary write that has seen all
 //! candidates and so supersedes them; it stands under any later sync until somebody writes again. Equal
 //! values open nothing. Two people who answer at once have both decided: the later answer stands, both
 //! stay in the history, and no new review opens.
@@ -10,20 +11,31 @@ use crate::ident::Dot;
 use crate::resolution::{Candidate, Review, ReviewId, ReviewSubject};
 use crate::schema::Field;
 
-pub(super) fn merge(candidates: &[Candidate], field: &Field, record: &Record<'_>) -> Merged {
+/// `previous` are the writes that every candidate had seen and that stood then; empty if the field does
+/// not ask for them.
+pub(super) fn merge(
+    candidates: &[Candidate],
+    previous: &[Candidate],
+    field: &Field,
+    record: &Record<'_>,
+) -> Merged {
     let mut merged = lww::merge(candidates);
     let Some(winner) = &merged.winner else {
         return merged;
     };
     if let Some(note) = &winner.answer {
-        merged.why = match note.as_str() {
-            "" => "a person decided in a review".to_owned(),
-            note => format!("a person decided in a review: {note}"),
-        };
+        merged.why = lww::decided(note);
     }
     if !is_conflict(candidates) {
         return merged;
     }
+    let ranked = lww::ranked(candidates);
+    let before = lww::ranked(previous).into_iter().next();
+    let provisional = before.as_ref().map_or(winner.dot, |before| before.dot);
+    let shown = match &before {
+        Some(_) => "the value from before them".to_owned(),
+        None => format!("the latest, of {},", winner.hlc),
+    };
     let review = Review {
         id: name(
             record,
@@ -33,14 +45,18 @@ pub(super) fn merge(candidates: &[Candidate], field: &Field, record: &Record<'_>
         subject: ReviewSubject::Field {
             key: field.key.clone(),
         },
-        candidates: lww::ranked(candidates),
-        provisional: winner.dot,
+        candidates: ranked.clone(),
+        provisional,
     };
     merged.why = format!(
-        "{} concurrent writes differ and wait for a person; until then the latest, of {}, is shown",
-        candidates.len(),
-        winner.hlc
+        "{} concurrent writes differ and wait for a person; until then {shown} is shown",
+        candidates.len()
     );
+    if let Some(before) = before {
+        merged.value = Some(before.value.to_json()).filter(|value| !value.is_null());
+        merged.winner = Some(before);
+        merged.others = ranked;
+    }
     merged.review = Some(review);
     merged
 }

@@ -60,7 +60,7 @@ fn open_review(state: &State, record: &Record<'_>) -> Review {
 }
 
 /// Both sides, the latest first: deletes as `true`, restores and unseen edits as `false`.
-fn sides(state: &State) -> Vec<Candidate> {
+pub(super) fn sides(state: &State) -> Vec<Candidate> {
     let marks = state.life.iter().map(as_candidate);
     lww::ranked(
         &marks

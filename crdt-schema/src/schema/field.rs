@@ -7,22 +7,38 @@ use super::keys::{Keys, check_name, integer, json, quoted, wrong_type};
 use super::kind::{self, TYPES};
 use super::report::Report;
 use super::typed;
-use super::{Field, MergePolicy};
+use super::{Field, MergePolicy, Priority, Provisional};
 use crate::nearest::{advice, listed};
 use crate::value::Value;
 
 /// Greatest bound: up to here a 64-bit float tells every integer from its neighbours.
 const BOUND_MAX: i64 = 1 << 53;
 
-const FIELD_KEYS: [&str; 9] = [
-    "type", "required", "default", "min", "max", "merge", "of", "to", "key",
+const FIELD_KEYS: [&str; 11] = [
+    "type",
+    "required",
+    "default",
+    "min",
+    "max",
+    "merge",
+    "of",
+    "to",
+    "key",
+    "provisional",
+    "priority",
 ];
-const POLICIES: [MergePolicy; 4] = [
+const POLICIES: [MergePolicy; 8] = [
     MergePolicy::Lww,
     MergePolicy::Review,
+    MergePolicy::Max,
+    MergePolicy::Min,
+    MergePolicy::Rank,
     MergePolicy::Counter,
     MergePolicy::Set,
+    MergePolicy::RemoveWins,
 ];
+const PROVISIONALS: [Provisional; 2] = [Provisional::Lww, Provisional::Previous];
+const PRIORITIES: [Priority; 2] = [Priority::Critical, Priority::Normal];
 
 /// Reads a field, reporting all that is wrong with it. `collections` are the names of all
 /// collections of the file, right or wrong in themselves.
@@ -49,6 +65,8 @@ pub(super) fn read(
     let required = keys.flag("required", report);
     let type_name = kind::read_name(name, keys, report);
     let merge = read_policy(type_name, keys, report);
+    let provisional = read_provisional(merge, keys, report);
+    let priority = read_word("priority", &PRIORITIES, Priority::name, keys, report);
     let type_name = type_name?;
 
     check_applicable(type_name, keys, report);
@@ -66,6 +84,8 @@ pub(super) fn read(
         min,
         max,
         merge: merge?,
+        provisional: provisional?,
+        priority: priority?,
     };
     field.default = read_default(&field, keys, report);
     Some(field)
@@ -92,7 +112,14 @@ fn read_policy(
 ) -> Option<MergePolicy> {
     let allowed: &[MergePolicy] = match type_name {
         Some("counter") => &[MergePolicy::Counter],
-        Some("set") => &[MergePolicy::Set],
+        Some("set") => &[MergePolicy::Set, MergePolicy::RemoveWins],
+        Some("choice") => &[MergePolicy::Lww, MergePolicy::Review, MergePolicy::Rank],
+        Some("integer" | "number" | "date" | "datetime") => &[
+            MergePolicy::Lww,
+            MergePolicy::Review,
+            MergePolicy::Max,
+            MergePolicy::Min,
+        ],
         Some(_) => &[MergePolicy::Lww, MergePolicy::Review],
         None => &POLICIES,
     };
@@ -123,6 +150,52 @@ fn read_policy(
         return None;
     }
     Some(policy)
+}
+
+/// What is shown while a review is open; means nothing where concurrent writes open none.
+fn read_provisional(
+    merge: Option<MergePolicy>,
+    keys: Keys<'_>,
+    report: &mut Report<'_>,
+) -> Option<Provisional> {
+    if let (Some((place, _)), Some(policy)) = (keys.get("provisional"), merge)
+        && policy != MergePolicy::Review
+    {
+        let message = format!(
+            "`provisional` does not apply to fields that merge by `{}`",
+            policy.name()
+        );
+        report.error_with_hint(place, message, "add `merge = \"review\"` or leave it out");
+        return None;
+    }
+    read_word(
+        "provisional",
+        &PROVISIONALS,
+        Provisional::name,
+        keys,
+        report,
+    )
+}
+
+/// A key that takes one of a few words; the default if it is absent.
+fn read_word<T: Copy + Default>(
+    key: &str,
+    known: &[T],
+    name: fn(T) -> &'static str,
+    keys: Keys<'_>,
+    report: &mut Report<'_>,
+) -> Option<T> {
+    if keys.get(key).is_none() {
+        return Some(T::default());
+    }
+    let given = keys.text(key, report)?;
+    let found = known.iter().find(|&&word| name(word) == *given.get_ref());
+    if found.is_none() {
+        let names: Vec<&str> = known.iter().map(|&word| name(word)).collect();
+        let message = format!("{} cannot be {}", quoted(key), quoted(given.get_ref()));
+        report.error_with_hint(given.span(), message, advice(given.get_ref(), &names));
+    }
+    found.copied()
 }
 
 /// Whether a key of a field means anything for fields of that type.

@@ -10,14 +10,17 @@ mod report;
 mod tests;
 mod typed;
 
-pub use model::{Collection, DeletePolicy, Field, FieldError, FieldType, MergePolicy, Schema};
+pub use model::{
+    Collection, DeletePolicy, Field, FieldError, FieldType, MergePolicy, Priority, Provisional,
+    Schema,
+};
 pub use parse::{COLLECTIONS_MAX, FIELDS_MAX, SOURCE_BYTES_MAX};
 pub use report::{ERRORS_MAX, SchemaError, SchemaErrors};
 pub use typed::{
     ELEMENT_BYTES_MAX, TEXT_BYTES_MAX, elements_from_text, value_from_json, value_from_text,
 };
 pub(crate) use typed::{
-    counter_needs_add, element_from_json, integer_from_json, shown, within_bounds,
+    check_bounds, check_value, counter_needs_add, element_from_json, integer_from_json, shown,
 };
 
 /// The bundled schema of a rural clinic, used when `init` is given no other.

@@ -49,6 +49,10 @@ pub struct Field {
     pub max: Option<f64>,
     /// How concurrent writes merge.
     pub merge: MergePolicy,
+    /// What is shown while a review of concurrent writes is open.
+    pub provisional: Provisional,
+    /// Which reviews people should see first.
+    pub priority: Priority,
 }
 
 /// The type of a field.
@@ -113,9 +117,17 @@ pub enum MergePolicy {
     Lww,
     /// All increments are summed.
     Counter,
+    /// The greatest of concurrent values wins.
+    Max,
+    /// The least of concurrent values wins.
+    Min,
+    /// Of concurrent choices the one that is listed last wins; nobody goes back on purpose.
+    Rank,
     /// Elements are merged one by one; an insert wins over a concurrent remove.
     Set,
-    /// Concurrent, differing values wait for a person; the last writer's value is shown meanwhile.
+    /// Elements are merged one by one; a remove wins over a concurrent insert.
+    RemoveWins,
+    /// Concurrent, differing values wait for a person; see [`Provisional`].
     Review,
 }
 
@@ -125,8 +137,52 @@ impl MergePolicy {
         match self {
             Self::Lww => "lww",
             Self::Counter => "counter",
+            Self::Max => "max",
+            Self::Min => "min",
+            Self::Rank => "rank",
             Self::Set => "set",
+            Self::RemoveWins => "remove-wins",
             Self::Review => "review",
+        }
+    }
+}
+
+/// What a field with policy `review` shows until a person decides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Provisional {
+    /// The value that the last writer wins with.
+    #[default]
+    Lww,
+    /// The last value that all the writers had seen; the last writer's if there is none.
+    Previous,
+}
+
+impl Provisional {
+    /// Its name in schema files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lww => "lww",
+            Self::Previous => "previous",
+        }
+    }
+}
+
+/// How urgent the reviews of a field are. The more urgent come first in this order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// Listed before all others.
+    Critical,
+    /// All others.
+    #[default]
+    Normal,
+}
+
+impl Priority {
+    /// Its name in schema files and in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Critical => "critical",
+            Self::Normal => "normal",
         }
     }
 }
@@ -159,7 +215,7 @@ pub struct FieldError {
     /// Where, as a JSON pointer into the record: `/temp_c`.
     pub pointer: String,
     /// A stable code: `unknown_field`, `wrong_type`, `missing_required`, `below_min`, `above_max`,
-    /// `not_a_choice`, `counter_needs_add`, `bad_intent`, `counter_overflow`.
+    /// `not_a_choice`, `moves_back`, `counter_needs_add`, `bad_intent`, `counter_overflow`.
     pub code: String,
     /// What is wrong and what would be right, for people.
     pub message: String,

@@ -368,7 +368,7 @@ fn policies_must_suit_the_type() {
         "a = { type = \"integer\", merge = \"newest\" }",
         "\"newest\"",
         "unknown merge policy `newest`",
-        "known: `lww` and `review`",
+        "known: `lww`, `review`, `max` and `min`",
     );
     assert_field_error(
         "a = { type = \"counter\", merge = \"lww\" }",
@@ -380,13 +380,78 @@ fn policies_must_suit_the_type() {
         "a = { type = \"set\", of = \"text\", merge = \"review\" }",
         "\"review\"",
         "a `set` field cannot merge by `review`",
-        "it can by `set`",
+        "it can by `set` and `remove-wins`",
     );
     assert_field_error(
         "a = { type = \"json\", merge = \"set\" }",
         "\"set\"",
         "a `json` field cannot merge by `set`",
         "it can by `lww` and `review`",
+    );
+}
+
+#[test]
+fn every_policy_is_read_for_the_types_that_it_suits() {
+    let text = with_fields(
+        "a = { type = \"integer\", merge = \"max\" }\n\
+         b = { type = \"datetime\", merge = \"min\", priority = \"critical\" }\n\
+         c = { type = \"choice\", of = [\"x\"], merge = \"rank\" }\n\
+         d = { type = \"set\", of = \"text\", merge = \"remove-wins\" }\n\
+         e = { type = \"text\", merge = \"review\", provisional = \"previous\" }\n\
+         f = { type = \"text\", merge = \"review\", provisional = \"lww\", priority = \"normal\" }",
+    );
+
+    let schema = Schema::parse(&text).unwrap_or_else(|errors| panic!("{errors}"));
+
+    let fields = &schema.collections["c"].fields;
+    let policies: Vec<&str> = fields.values().map(|field| field.merge.name()).collect();
+    assert_eq!(
+        policies,
+        ["max", "min", "rank", "remove-wins", "review", "review"]
+    );
+    assert_eq!(fields["e"].provisional, Provisional::Previous);
+    assert_eq!(fields["f"].provisional, Provisional::Lww);
+    assert_eq!(fields["b"].priority, Priority::Critical);
+    assert_eq!(fields["a"].priority, Priority::Normal);
+}
+
+#[test]
+fn policies_and_their_settings_are_refused_where_they_mean_nothing() {
+    assert_field_error(
+        "a = { type = \"text\", merge = \"max\" }",
+        "\"max\"",
+        "a `text` field cannot merge by `max`",
+        "it can by `lww` and `review`",
+    );
+    assert_field_error(
+        "a = { type = \"integer\", merge = \"rank\" }",
+        "\"rank\"",
+        "a `integer` field cannot merge by `rank`",
+        "it can by `lww`, `review`, `max` and `min`",
+    );
+    assert_field_error(
+        "a = { type = \"choice\", of = [\"x\"], merge = \"rnak\" }",
+        "\"rnak\"",
+        "unknown merge policy `rnak`",
+        "did you mean `rank`?",
+    );
+    assert_field_error(
+        "a = { type = \"text\", provisional = \"previous\" }",
+        "provisional",
+        "`provisional` does not apply to fields that merge by `lww`",
+        "add `merge = \"review\"` or leave it out",
+    );
+    assert_field_error(
+        "a = { type = \"text\", merge = \"review\", provisional = \"prevoius\" }",
+        "\"prevoius\"",
+        "`provisional` cannot be `prevoius`",
+        "did you mean `previous`?",
+    );
+    assert_field_error(
+        "a = { type = \"text\", priority = \"high\" }",
+        "\"high\"",
+        "`priority` cannot be `high`",
+        "known: `critical` and `normal`",
     );
 }
 

@@ -228,9 +228,24 @@ fn integral(number: f64) -> Option<i64> {
     (number.fract() == 0.0 && (-LIMIT..LIMIT).contains(&number)).then_some(number as i64)
 }
 
+/// Checks a value that a device wrote under a schema that may have been another one. A cleared
+/// field is wrong only if it is required.
+pub(crate) fn check_value(field: &Field, value: &Value) -> Result<(), FieldError> {
+    match (&field.kind, value) {
+        (FieldType::Text, Value::Text(_))
+        | (FieldType::Integer, Value::Integer(_))
+        | (FieldType::Number, Value::Number(_)) => check_bounds(field, value),
+        _ => value_from_json(field, &value.to_json()).map(drop),
+    }
+}
+
+fn within_bounds(field: &Field, value: Value) -> Result<Value, FieldError> {
+    check_bounds(field, &value).map(|()| value)
+}
+
 /// Checks a value, or a counter's sum, against the field's least and greatest.
-pub(crate) fn within_bounds(field: &Field, value: Value) -> Result<Value, FieldError> {
-    let (size, unit) = match &value {
+pub(crate) fn check_bounds(field: &Field, value: &Value) -> Result<(), FieldError> {
+    let (size, unit) = match value {
         Value::Text(text) => (text.chars().count().to_string(), " characters long"),
         other => (other.to_string(), ""),
     };
@@ -240,17 +255,17 @@ pub(crate) fn within_bounds(field: &Field, value: Value) -> Result<Value, FieldE
     };
     if let Some(min) = field
         .min
-        .filter(|&min| compare(&value, min) == Some(Ordering::Less))
+        .filter(|&min| compare(value, min) == Some(Ordering::Less))
     {
         return error("below_min", "at least", min);
     }
     if let Some(max) = field
         .max
-        .filter(|&max| compare(&value, max) == Some(Ordering::Greater))
+        .filter(|&max| compare(value, max) == Some(Ordering::Greater))
     {
         return error("above_max", "at most", max);
     }
-    Ok(value)
+    Ok(())
 }
 
 fn compare(value: &Value, bound: f64) -> Option<Ordering> {

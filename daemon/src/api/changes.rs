@@ -216,7 +216,12 @@ fn changes_of(
 
 /// The kinds of the edit's ops, each once.
 fn kinds(edit: &Edit) -> Vec<String> {
-    let kind = |op: &Op| match op {
+    distinct(edit.ops.iter().map(kind))
+}
+
+/// The kind of intent.
+pub(super) fn kind(op: &Op) -> &'static str {
+    match op {
         Op::Set { .. } => "set",
         Op::Add { .. } => "add",
         Op::Insert { .. } => "insert",
@@ -224,8 +229,7 @@ fn kinds(edit: &Edit) -> Vec<String> {
         Op::Delete { .. } => "delete",
         Op::Restore { .. } => "restore",
         Op::Resolve { .. } => "resolve",
-    };
-    distinct(edit.ops.iter().map(kind))
+    }
 }
 
 /// The names of the fields that the edit wrote, each once; the stored key of a field that the schema lacks.

@@ -32,6 +32,7 @@ mod changes;
 mod edits;
 mod error;
 mod guard;
+mod history;
 mod listen;
 mod query;
 mod records;
@@ -176,6 +177,7 @@ fn routes(api: Api) -> Router {
     let records = "/v1/collections/{collection}/records";
     let record = "/v1/collections/{collection}/records/{id}";
     let restore = "/v1/collections/{collection}/records/{id}/restore";
+    let history = "/v1/collections/{collection}/records/{id}/history";
     Router::new()
         .route(records, get(records::list).post(edits::create))
         .route(
@@ -186,6 +188,7 @@ fn routes(api: Api) -> Router {
                 .delete(edits::delete),
         )
         .route(restore, post(edits::restore))
+        .route(history, get(history::history))
         .route("/v1/batch", post(batch::batch))
         .route("/v1/changes", get(changes::changes))
         .route("/v1/reviews", get(reviews::list))

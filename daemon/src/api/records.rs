@@ -25,7 +25,7 @@ const PAGE_RECORDS: usize = 100;
 const PAGE_RECORDS_MAX: usize = 1000;
 
 /// A page that has reached this size is ended early. Clients go on with its cursor as with any other.
-const PAGE_BYTES_MAX: usize = 8 << 20;
+pub(super) const PAGE_BYTES_MAX: usize = 8 << 20;
 
 /// How many records are read from the store at a time.
 const CHUNK_RECORDS: usize = 100;
@@ -175,7 +175,7 @@ fn page(
 }
 
 /// About how many bytes the value takes as JSON.
-fn weight(value: &Value) -> usize {
+pub(super) fn weight(value: &Value) -> usize {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => 8,
         Value::String(text) => 2 + text.len(),

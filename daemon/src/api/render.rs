@@ -124,19 +124,24 @@ pub(super) fn candidate(
         Some((header, set)) => origin(&header, &set.person, write.hlc, write.dot),
         // The document and the entry are read one after the other; a write between them only adds entries, so
         // this means damage. What the document itself says is still shown.
-        None => Origin {
-            device: String::new(),
-            device_name: String::new(),
-            person: String::new(),
-            time: write.hlc.to_string(),
-            dot: write.dot.to_string(),
-        },
+        None => unknown_origin(write.dot, write.hlc),
     };
     Ok(Candidate {
         value: write.value.to_json(),
         origin,
         note: write.answer,
     })
+}
+
+/// What a document alone says of who wrote a change set.
+pub(super) fn unknown_origin(dot: Dot, hlc: Timestamp) -> Origin {
+    Origin {
+        device: String::new(),
+        device_name: String::new(),
+        person: String::new(),
+        time: hlc.to_string(),
+        dot: dot.to_string(),
+    }
 }
 
 /// Who wrote a change set.

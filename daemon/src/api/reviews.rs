@@ -1,18 +1,19 @@
 //! The conflict inbox: what waits for a person, and their answers.
 //!
 //! An answer is an ordinary edit that expects the record as the reviewer's daemon has it, so of two answers on
-//! one device the second is told that the review is gone, or that the record has changed.
+//! one device the second is told that the review is gone, or that the record has changed. The answer to a sum
+//! out of its bounds is the right sum; it is written as the addition that leads there.
 
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use crdt_schema::ident::{RecordKey, SpaceName};
-use crdt_schema::intent::value_from_json;
+use crdt_schema::intent::{check_sum, value_from_json};
 use crdt_schema::op::Op;
 use crdt_schema::resolution::{self, ReviewSubject};
-use crdt_schema::schema::{Collection, Field};
+use crdt_schema::schema::{Collection, Field, Priority, Schema};
 use crdt_schema::value::Value;
-use serde_json::Value as JsonValue;
+use serde_json::{Map, Value as JsonValue};
 
 use super::edits::{text, write, written};
 use super::error::{ApiError, Code, Shape};
@@ -57,22 +58,39 @@ fn page(
 ) -> Result<ReviewPage, ApiError> {
     let mut open = handle.reader().reviews().map_err(ApiError::of_store)?;
     open.retain(|(key, _)| wanted(key));
-    open.sort_by(|(_, a), (_, b)| a.id.cmp(&b.id));
+    let place = |key: &RecordKey, review: &resolution::Review| place(handle.schema(), key, review);
+    open.sort_by_cached_key(|(key, review)| place(key, review));
     let total = open.len();
     if let Some(after) = after {
-        open.retain(|(_, review)| review.id.0 > after);
+        open.retain(|(key, review)| place(key, review) > after);
     }
     let has_more = open.len() > limit;
     open.truncate(limit);
+    let last = open.last().filter(|_| has_more);
+    let next = last.map(|(key, review)| place(key, review));
     let items = open
         .into_iter()
         .map(|(key, review)| shown(handle, key, review));
     let items = items.collect::<Result<Vec<Review>, _>>()?;
-    let next = items
-        .last()
-        .filter(|_| has_more)
-        .map(|review| review.id.clone());
     Ok(ReviewPage { items, next, total })
+}
+
+/// Where the review stands in lists, as a text that sorts: the urgent first, then by id.
+fn place(schema: &Schema, key: &RecordKey, review: &resolution::Review) -> String {
+    let known = schema.collection(&key.collection);
+    let class = match known.map_or(Priority::Normal, |known| priority(known, review)) {
+        Priority::Critical => 0,
+        Priority::Normal => 1,
+    };
+    format!("{class}{}", review.id.0)
+}
+
+fn priority(known: &Collection, review: &resolution::Review) -> Priority {
+    subject_field(known, review).map_or(Priority::Normal, |field| field.priority)
+}
+
+fn subject_field<'s>(known: &'s Collection, review: &resolution::Review) -> Option<&'s Field> {
+    known.field_by_key(review.subject.key()?)
 }
 
 /// `GET /v1/reviews/{id}`
@@ -108,45 +126,56 @@ fn open_review(
 /// A review as clients are shown it, without the record.
 fn shown(handle: &Handle, key: RecordKey, review: resolution::Review) -> Result<Review, ApiError> {
     let known = collection(handle.schema(), &key.collection)?;
-    let (about, field) = match &review.subject {
+    let stored = handle.reader().get(&key).map_err(ApiError::of_store)?;
+    let fields = stored.map(|stored| stored.view.fields).unwrap_or_default();
+    let field = subject_field(known, &review);
+    let value = field.and_then(|field| fields.get(&field.name)).cloned();
+    let value = value.unwrap_or_default();
+    let (about, problem) = match review.subject {
         ReviewSubject::Deletion => (ReviewKind::Deletion, None),
-        ReviewSubject::Field { key } => {
-            let name = known.field_by_key(key).map_or(key, |field| &field.name);
-            (ReviewKind::Field, Some(name.clone()))
+        ReviewSubject::Field { .. } => (ReviewKind::Field, None),
+        ReviewSubject::Bounds { .. } => {
+            let problem = field.and_then(|field| check_sum(field, &value).err());
+            (ReviewKind::Bounds, problem)
+        }
+        ReviewSubject::Invalid { .. } => {
+            let problem = field.and_then(|field| value_from_json(field, &value).err());
+            (ReviewKind::Invalid, problem)
         }
     };
+    let field = field.map(|field| field.name.clone());
+    let field = field.or_else(|| review.subject.key().map(str::to_owned));
     let provisional = review
         .candidates
         .iter()
         .position(|write| write.dot == review.provisional);
+    let priority = priority(known, &review).name().to_owned();
     let candidates = review.candidates.into_iter();
     let candidates = candidates.map(|write| render::candidate(handle.reader(), write));
     Ok(Review {
         id: review.id.0,
-        label: label(handle.reader(), known, &key)?,
+        label: label(known, &fields),
         space: key.space.into(),
         collection: key.collection,
         record_id: key.id,
         about,
         field,
+        priority,
+        problem: problem.map(|error| error.message),
         candidates: candidates.collect::<Result<_, _>>()?,
-        provisional: provisional.unwrap_or_default(),
+        provisional,
+        shown: value,
         record: None,
     })
 }
 
 /// What people know the record by.
-fn label(reader: &Reader, known: &Collection, key: &RecordKey) -> Result<String, ApiError> {
-    let Some(field) = &known.label else {
-        return Ok(String::new());
-    };
-    let stored = reader.get(key).map_err(ApiError::of_store)?;
-    let value = stored.and_then(|mut stored| stored.view.fields.swap_remove(field));
-    Ok(match value {
+fn label(known: &Collection, fields: &Map<String, JsonValue>) -> String {
+    match known.label.as_ref().and_then(|field| fields.get(field)) {
         None | Some(JsonValue::Null) => String::new(),
-        Some(JsonValue::String(text)) => text,
+        Some(JsonValue::String(text)) => text.clone(),
         Some(other) => other.to_string(),
-    })
+    }
 }
 
 /// `POST /v1/reviews/{id}/resolve`
@@ -198,6 +227,7 @@ fn plan(
     let op = answer(
         collection(handle.schema(), &key.collection)?,
         &review,
+        &stored.view.fields,
         request,
     )?;
     let edit = LocalEdit {
@@ -210,13 +240,13 @@ fn plan(
     Ok(Some((key, edit)))
 }
 
-/// What the person decided, as an op.
+/// What the person decided, as an op. `fields` are those of the record that has the review.
 fn answer(
     known: &Collection,
     review: &resolution::Review,
+    fields: &Map<String, JsonValue>,
     request: ResolveRequest,
 ) -> Result<Op, ApiError> {
-    let invalid = |pointer: &str, detail: String| ApiError::new(Code::Invalid, detail).at(pointer);
     let ResolveRequest {
         candidate,
         value,
@@ -224,40 +254,77 @@ fn answer(
         note,
     } = request;
     let note = text("note", note).map_err(|detail| invalid("/note", detail))?;
+    let field = subject_field(known, review);
     match (&review.subject, candidate, value, keep) {
         (ReviewSubject::Deletion, None, None, Some(true)) => Ok(Op::Restore { reason: note }),
         (ReviewSubject::Deletion, None, None, Some(false)) => Ok(Op::Delete { reason: note }),
         (ReviewSubject::Deletion, ..) => Err(invalid(
             "/keep",
-            "a deletion is answered with `keep`: true or false".to_owned(),
+            "a deletion is answered with `keep`: true or false",
         )),
-        (ReviewSubject::Field { key }, Some(index), None, None) => {
-            let Some(chosen) = review.candidates.get(index) else {
-                let detail = format!(
-                    "there are candidates 0 to {}",
-                    review.candidates.len().saturating_sub(1)
-                );
-                return Err(invalid("/candidate", detail));
+        (ReviewSubject::Bounds { key }, None, Some(sum), None) => {
+            let delta = addition(field, fields, &sum)?;
+            if !note.is_empty() {
+                let detail = "an addition to a counter keeps no note; write it into a field";
+                return Err(invalid("/note", detail));
+            }
+            let key = key.clone();
+            Ok(Op::Add { key, delta })
+        }
+        (ReviewSubject::Bounds { .. }, ..) => Err(invalid(
+            "/value",
+            "a sum out of its bounds is answered with `value`: the right sum",
+        )),
+        (ReviewSubject::Field { key } | ReviewSubject::Invalid { key }, candidate, value, None) => {
+            let value = match (candidate, value) {
+                (Some(index), None) => chosen(field, review, index)?,
+                (None, Some(json)) => other_value(field, &json)?,
+                _ => return Err(invalid("", "answer with either `candidate` or `value`")),
             };
-            Ok(Op::Resolve {
-                key: key.clone(),
-                value: chosen.value.clone(),
-                note,
-            })
+            let key = key.clone();
+            Ok(Op::Resolve { key, value, note })
         }
-        (ReviewSubject::Field { key }, None, Some(json), None) => {
-            let value = other_value(known.field_by_key(key), &json)?;
-            Ok(Op::Resolve {
-                key: key.clone(),
-                value,
-                note,
-            })
+        (ReviewSubject::Field { .. } | ReviewSubject::Invalid { .. }, ..) => {
+            Err(invalid("", "answer with either `candidate` or `value`"))
         }
-        (ReviewSubject::Field { .. }, ..) => Err(invalid(
-            "",
-            "answer with either `candidate` or `value`".to_owned(),
-        )),
     }
+}
+
+fn invalid(pointer: &str, detail: impl Into<String>) -> ApiError {
+    ApiError::new(Code::Invalid, detail.into()).at(pointer)
+}
+
+/// The value of a candidate, which must be one that a person could have entered.
+fn chosen(
+    field: Option<&Field>,
+    review: &resolution::Review,
+    index: usize,
+) -> Result<Value, ApiError> {
+    let Some(chosen) = review.candidates.get(index) else {
+        let last = review.candidates.len().saturating_sub(1);
+        return Err(invalid(
+            "/candidate",
+            format!("there are candidates 0 to {last}"),
+        ));
+    };
+    if let Some(Err(error)) = field.map(|field| value_from_json(field, &chosen.value.to_json())) {
+        let detail = format!("candidate {index} breaks the schema: {}", error.message);
+        return Err(invalid("/candidate", detail));
+    }
+    Ok(chosen.value.clone())
+}
+
+/// What must be added for the counter's sum to be `sum`.
+fn addition(
+    field: Option<&Field>,
+    fields: &Map<String, JsonValue>,
+    sum: &JsonValue,
+) -> Result<i64, ApiError> {
+    let field = field.ok_or_else(|| invalid("/value", "this schema does not know the field"))?;
+    check_sum(field, sum).map_err(|error| invalid("/value", error.message))?;
+    let now = fields.get(&field.name).and_then(JsonValue::as_i64);
+    let delta = sum.as_i64().unwrap_or(0).checked_sub(now.unwrap_or(0));
+    delta.ok_or_else(|| invalid("/value", "the sum is too far away to be reached at once"))
 }
 
 /// A value that is none of the candidates.
@@ -341,17 +408,24 @@ mod tests {
         resolution::Review {
             id: ReviewId("r".into()),
             subject,
-            candidates: vec![candidate(2, "malaria"), candidate(1, "typhoid")],
+            candidates: vec![
+                candidate(2, "malaria"),
+                candidate(1, "typhoid"),
+                candidate(3, "far too long a text"),
+            ],
             provisional: Dot::new(LogId([1; 16]), 2),
         }
     }
 
     fn answered(subject: ReviewSubject, request: JsonValue) -> Result<Op, String> {
         let schema = "schema = \"t\"\nversion = 1\n[collections.visit.fields]\n\
-                      diagnosis = { type = \"text\", merge = \"review\", max = 10, required = true }";
+                      diagnosis = { type = \"text\", merge = \"review\", max = 10, required = true }\n\
+                      stock = { type = \"counter\", min = 0 }";
         let schema = Schema::parse(schema).unwrap();
         let request = serde_json::from_value(request).unwrap();
-        answer(&schema.collections["visit"], &review(subject), request)
+        let fields = Map::from_iter([("stock".to_owned(), json!(-3))]);
+        let known = &schema.collections["visit"];
+        answer(known, &review(subject), &fields, request)
             .map_err(|error| error.errors[0].pointer.clone())
     }
 
@@ -376,6 +450,7 @@ mod tests {
         );
         for (bad, pointer) in [
             (json!({"candidate": 2}), "/candidate"),
+            (json!({"candidate": 3}), "/candidate"),
             (json!({"value": "far too long a text"}), "/value"),
             (json!({"value": null}), "/value"),
             (json!({"candidate": 0, "value": "flu"}), ""),
@@ -412,5 +487,58 @@ mod tests {
             answered(ReviewSubject::Deletion, json!({"candidate": 0})),
             Err("/keep".into())
         );
+    }
+
+    #[test]
+    fn a_value_that_breaks_the_schema_is_answered_like_a_contested_one() {
+        let invalid = || ReviewSubject::Invalid {
+            key: "diagnosis".into(),
+        };
+        let resolve = |text: &str| Op::Resolve {
+            key: "diagnosis".into(),
+            value: Value::Text(text.into()),
+            note: String::new(),
+        };
+
+        assert_eq!(
+            answered(invalid(), json!({"value": "flu"})),
+            Ok(resolve("flu"))
+        );
+        assert_eq!(
+            answered(invalid(), json!({"candidate": 0})),
+            Ok(resolve("malaria"))
+        );
+        assert_eq!(
+            answered(invalid(), json!({"candidate": 2})),
+            Err("/candidate".into())
+        );
+    }
+
+    #[test]
+    fn a_sum_out_of_bounds_is_answered_with_the_right_sum() {
+        let bounds = || ReviewSubject::Bounds {
+            key: "stock".into(),
+        };
+        let add = |delta| Op::Add {
+            key: "stock".into(),
+            delta,
+        };
+
+        assert_eq!(answered(bounds(), json!({"value": 2})), Ok(add(5)));
+        assert_eq!(answered(bounds(), json!({"value": 0})), Ok(add(3)));
+        for (bad, pointer) in [
+            (json!({"value": -1}), "/value"),
+            (json!({"value": "2"}), "/value"),
+            (json!({"value": null}), "/value"),
+            (json!({"candidate": 0}), "/value"),
+            (json!({"keep": true}), "/value"),
+            (json!({"value": 2, "note": "counted"}), "/note"),
+        ] {
+            assert_eq!(
+                answered(bounds(), bad.clone()),
+                Err(pointer.to_owned()),
+                "{bad}"
+            );
+        }
     }
 }

@@ -8,8 +8,10 @@ use crdt_schema::resolution::Life;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value as Json};
 
+mod history;
 mod status;
 
+pub use history::{Fate, HistoryEntry, HistoryOp, HistoryPage};
 pub use status::{
     CollectionCount, CollectionSummary, Device, FieldSummary, Health, Network, NetworkStatus, Peer,
     PeerList, Refusal, RefusedLog, SchemaName, SchemaSummary, Status, StoreStatus,
@@ -280,6 +282,10 @@ pub struct ChangePage {
 pub enum ReviewKind {
     /// Concurrent, differing values of a field.
     Field,
+    /// A counter's sum has left its bounds.
+    Bounds,
+    /// A field's value breaks the schema.
+    Invalid,
     /// A delete met an edit that it had not seen.
     Deletion,
 }
@@ -302,10 +308,18 @@ pub struct Review {
     /// The field's name; absent for a deletion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
-    /// What to choose from. `candidate` of [`ResolveRequest`] counts from 0.
+    /// `critical` reviews are listed before `normal` ones.
+    pub priority: String,
+    /// What is wrong with the value that is shown; absent if it is only contested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// What to choose from. `candidate` of [`ResolveRequest`] counts from 0. For bounds: what each
+    /// device has added, of which nothing is chosen.
     pub candidates: Vec<Candidate>,
-    /// The index of the candidate that is shown until somebody decides.
-    pub provisional: usize,
+    /// The index of the candidate that is shown until somebody decides; `null` if something else is.
+    pub provisional: Option<usize>,
+    /// The field's value that is shown until somebody decides; `null` for none, and for a deletion.
+    pub shown: Json,
     /// The whole record; only when a single review is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<Box<Record>>,
@@ -314,7 +328,7 @@ pub struct Review {
 /// `GET /v1/reviews`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReviewPage {
-    /// The open reviews in the order of their ids.
+    /// The open reviews: those of critical fields first, then in the order of their ids.
     pub items: Vec<Review>,
     /// The `cursor` of the next page; `null` on the last.
     pub next: Option<String>,
@@ -329,7 +343,7 @@ pub struct ResolveRequest {
     /// The index of the candidate to choose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidate: Option<usize>,
-    /// Another value; `null` clears the field. Not for deletions.
+    /// Another value; `null` clears the field. For bounds: the right sum. Not for deletions.
     #[serde(
         default,
         deserialize_with = "present",

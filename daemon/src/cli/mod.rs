@@ -12,6 +12,7 @@ mod events;
 mod export;
 mod failure;
 mod formula;
+mod history;
 mod import;
 mod init;
 mod list;
@@ -42,6 +43,7 @@ Examples:
   fieldmesh put patient p1 name='Amina Odhiambo'  write a record
   fieldmesh add stock gloves-01 on_hand -3        count down
   fieldmesh get patient p1 --why                  who wrote what, and why it won
+  fieldmesh history patient p1                    every edit, and what became of it
   fieldmesh import place places.csv --id geoname_id
   fieldmesh status                                is everything where it should be?
 
@@ -107,6 +109,8 @@ enum Command {
     Add(record::AddArgs),
     /// Show a record
     Get(record::GetArgs),
+    /// Show every edit of a record, newest first, and what became of it
+    History(history::HistoryArgs),
     /// Show the records of a collection
     List(list::ListArgs),
     /// Delete a record; it can be restored
@@ -192,6 +196,7 @@ async fn ask(client: &Client, command: Command, out: Output) -> Result<Exit, Fai
         Command::Put(args) => record::put(client, &args, out).await,
         Command::Add(args) => record::add(client, &args, out).await,
         Command::Get(args) => record::get(client, &args, out).await,
+        Command::History(args) => history::history(client, &args, out).await,
         Command::List(args) => list::list(client, &args, out).await,
         Command::Delete(args) => record::delete(client, &args, out).await,
         Command::Restore(args) => record::restore(client, &args, out).await,

@@ -77,7 +77,10 @@ async fn list(client: &Client, out: Output) -> Result<Exit, Failure> {
         }
         cursor = page.next;
     }
-    out.table(&header(&["review", "record", "candidates"]), &rows)?;
+    out.table(
+        &header(&["review", "priority", "record", "candidates"]),
+        &rows,
+    )?;
     if rows.is_empty() && !out.json {
         out.talk("no decisions are open");
     }
@@ -86,6 +89,7 @@ async fn list(client: &Client, out: Output) -> Result<Exit, Failure> {
 
 fn row(review: &Review) -> Vec<String> {
     let candidates = match review.about {
+        ReviewKind::Bounds | ReviewKind::Invalid => human(&review.shown),
         ReviewKind::Field => {
             let values = review
                 .candidates
@@ -95,7 +99,16 @@ fn row(review: &Review) -> Vec<String> {
         }
         ReviewKind::Deletion => "keep | delete".to_owned(),
     };
-    vec![review.id.clone(), place(review), candidates]
+    let problem = review
+        .problem
+        .as_ref()
+        .map_or(String::new(), |problem| format!("  ({problem})"));
+    vec![
+        review.id.clone(),
+        review.priority.clone(),
+        place(review),
+        candidates + &problem,
+    ]
 }
 
 async fn show(client: &Client, id: &str, out: Output) -> Result<Exit, Failure> {
@@ -105,14 +118,29 @@ async fn show(client: &Client, id: &str, out: Output) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     out.line(&out.bold(&plain(&place(&review))))?;
+    if let Some(problem) = &review.problem {
+        out.line(&format!("  {}", out.bad(&plain(problem))))?;
+    }
+    if review.provisional.is_none() && review.about == ReviewKind::Field {
+        let shown = human(&review.shown);
+        out.line(&format!("  {shown} from before is shown until decided"))?;
+    }
     for (index, candidate) in review.candidates.iter().enumerate() {
-        let shown = if index == review.provisional {
+        let is_shown = review.provisional == Some(index) && review.about != ReviewKind::Bounds;
+        let shown = if is_shown {
             "  (shown until decided)"
         } else {
             ""
         };
         let what = match (review.about, &candidate.value) {
-            (ReviewKind::Field, _) => show::candidate(candidate),
+            (ReviewKind::Field | ReviewKind::Invalid, _) => show::candidate(candidate),
+            (ReviewKind::Bounds, value) => {
+                format!(
+                    "{} in all  {}",
+                    human(value),
+                    show::origin(&candidate.origin)
+                )
+            }
             (ReviewKind::Deletion, Json::Bool(true)) => {
                 format!("deleted  {}", show::origin(&candidate.origin))
             }
@@ -122,8 +150,11 @@ async fn show(client: &Client, id: &str, out: Output) -> Result<Exit, Failure> {
     }
     let id = plain(&review.id);
     out.talk(&match review.about {
-        ReviewKind::Field => {
+        ReviewKind::Field | ReviewKind::Invalid => {
             format!("decide with: fieldmesh review resolve {id} --pick N, or --value JSON")
+        }
+        ReviewKind::Bounds => {
+            format!("decide with: fieldmesh review resolve {id} --value N, the right sum")
         }
         ReviewKind::Deletion => {
             format!("decide with: fieldmesh review resolve {id} --keep, or --delete")
@@ -169,9 +200,9 @@ fn place(review: &Review) -> String {
         format!(" ({})", review.label)
     };
     let about = match (&review.about, &review.field) {
-        (ReviewKind::Field, Some(field)) => field.as_str(),
-        (ReviewKind::Field, None) => "a field",
         (ReviewKind::Deletion, _) => "deleted or not",
+        (_, Some(field)) => field.as_str(),
+        (_, None) => "a field",
     };
     format!("{record}{label}: {about}")
 }

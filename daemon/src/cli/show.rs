@@ -48,10 +48,12 @@ pub(super) fn why(resolution: &FieldWhy, out: Output) -> String {
         plain(&resolution.policy)
     );
     if let Some(winner) = &resolution.winner {
-        text += &format!("\n  {} {}", out.good("chosen"), candidate(winner));
+        let (write, dot) = (candidate(winner), plain(&winner.origin.dot));
+        text += &format!("\n  {} {write}  [{dot}]", out.good("chosen"));
     }
     for other in &resolution.others {
-        text += &format!("\n  other  {}", candidate(other));
+        let (write, dot) = (candidate(other), plain(&other.origin.dot));
+        text += &format!("\n  other  {write}  [{dot}]");
     }
     if let Some(review) = &resolution.review {
         let open = format!("decision open: fieldmesh review show {}", plain(review));
@@ -136,8 +138,8 @@ mod tests {
         assert_eq!(
             why(&resolution, Output::new(true, true)),
             "\ndiagnosis = flu  (review)\n  \
-             chosen \"flu\"  by Ann on tablet-3 at 2026-11-21T07:00:00Z\n  \
-             other  \"a\\u{1b}[2J\"  by somebody on tablet-3 at 2026-11-21T07:00:00Z\n  \
+             chosen \"flu\"  by Ann on tablet-3 at 2026-11-21T07:00:00Z  [00:1]\n  \
+             other  \"a\\u{1b}[2J\"  by somebody on tablet-3 at 2026-11-21T07:00:00Z  [00:1]\n  \
              decision open: fieldmesh review show r1\n  written later"
         );
     }

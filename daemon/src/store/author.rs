@@ -9,7 +9,7 @@
 use crdt_schema::document::Document;
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{Dot, LogId, RecordKey};
-use crdt_schema::intent::{check_record, default_ops, register_keys_to_clear};
+use crdt_schema::intent::{check_change, check_record, default_ops, register_keys_to_clear};
 use crdt_schema::op::{ChangeSet, Edit, Op};
 use crdt_schema::resolution::{Life, RecordView};
 use crdt_schema::schema::{Collection, FieldError, Schema};
@@ -211,11 +211,12 @@ impl Planned<'_> {
         self.doc
             .apply(dot, hlc, edit)
             .map_err(|error| failed(error.to_string()))?;
-        self.view = self.doc.view(self.collection, &self.key.id);
+        let after = self.doc.view(self.collection, &self.key.id);
+        let before = std::mem::replace(&mut self.view, after);
         if self.ops.iter().any(|op| matches!(op, Op::Delete { .. })) {
             return Ok(());
         }
-        let mut errors = check_record(self.collection, &self.view.fields);
+        let mut errors = check_change(self.collection, &before.fields, &self.view.fields);
         // A record that a merge has made invalid stays editable: only what this edit touches is
         // judged.
         errors.retain(|error| self.is_new || self.touches(&error.pointer));

@@ -237,10 +237,13 @@ fn dot(row: &mut Reader<'_>) -> Result<Dot, WireError> {
 
 fn put_review(out: &mut Writer, review: &Review) {
     out.text(&review.id.0);
-    match &review.subject {
-        ReviewSubject::Deletion => out.text(""),
-        ReviewSubject::Field { key } => out.text(key),
-    }
+    out.byte(match &review.subject {
+        ReviewSubject::Deletion => 0,
+        ReviewSubject::Field { .. } => 1,
+        ReviewSubject::Bounds { .. } => 2,
+        ReviewSubject::Invalid { .. } => 3,
+    });
+    out.text(review.subject.key().unwrap_or_default());
     out.count(review.candidates.len());
     for candidate in &review.candidates {
         put_value(out, &candidate.value);
@@ -254,11 +257,14 @@ fn put_review(out: &mut Writer, review: &Review) {
 
 fn review(row: &mut Reader<'_>) -> Result<Review, WireError> {
     let id = ReviewId(row.text("review", LENGTH_MAX)?.to_owned());
-    let subject = match row.text("subject", LENGTH_MAX)? {
-        "" => ReviewSubject::Deletion,
-        key => ReviewSubject::Field {
-            key: key.to_owned(),
-        },
+    let kind = row.byte("subject")?;
+    let key = row.text("field", LENGTH_MAX)?.to_owned();
+    let subject = match kind {
+        0 => ReviewSubject::Deletion,
+        1 => ReviewSubject::Field { key },
+        2 => ReviewSubject::Bounds { key },
+        3 => ReviewSubject::Invalid { key },
+        _ => return Err(WireError::Malformed("subject")),
     };
     let candidates = list(row, "candidates", candidate)?;
     let provisional = dot(row)?;
@@ -401,6 +407,18 @@ mod tests {
                     },
                 ),
                 review("r2", ReviewSubject::Deletion),
+                review(
+                    "r3",
+                    ReviewSubject::Bounds {
+                        key: "visits".to_owned(),
+                    },
+                ),
+                review(
+                    "r4",
+                    ReviewSubject::Invalid {
+                        key: "name".to_owned(),
+                    },
+                ),
             ],
             heads: vec![some_dot(1), some_dot(2)],
             updated: Timestamp(77),

@@ -1,0 +1,181 @@
+//! What the author of each change of a record had seen, and which change replaced what.
+//!
+//! A log's changes of a record follow each other, so what a change had seen is one number for each log:
+//! two changes are concurrent if neither had seen the other. All of it is read from the document, so it
+//! is the same on every device that holds the same changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use automerge::legacy::{Key as MapKey, Op as ChangeOp, OpId, OpType};
+use automerge::{ChangeHash, ScalarValue};
+
+use super::{Document, keys};
+use crate::hlc::Timestamp;
+use crate::ident::{Dot, LogId};
+use crate::op::Op;
+
+/// The last change of each log that a change's author had seen, without the change itself.
+pub(super) type Past = BTreeMap<LogId, u64>;
+
+/// The past of every change.
+pub(super) fn pasts(document: &Document) -> BTreeMap<Dot, Past> {
+    let mut dots: BTreeMap<ChangeHash, Dot> = BTreeMap::new();
+    let mut pasts: BTreeMap<Dot, Past> = BTreeMap::new();
+    for change in document.index.iter() {
+        let mut past = Past::new();
+        for dep in change.deps.iter().filter_map(|dep| dots.get(dep)) {
+            for (&log, &seq) in pasts.get(dep).into_iter().flatten() {
+                raise(&mut past, log, seq);
+            }
+            raise(&mut past, dep.log, dep.seq);
+        }
+        dots.insert(change.hash, change.dot);
+        pasts.insert(change.dot, past);
+    }
+    pasts
+}
+
+fn raise(past: &mut Past, log: LogId, seq: u64) {
+    let seen = past.entry(log).or_default();
+    *seen = seq.max(*seen);
+}
+
+/// What both had seen.
+pub(super) fn shared(a: Past, b: &Past) -> Past {
+    let both = a.into_iter().filter_map(|(log, seq)| {
+        let other = *b.get(&log)?;
+        Some((log, seq.min(other)))
+    });
+    both.collect()
+}
+
+/// How two edits met that had not seen each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Meeting {
+    /// They wrote different things, or the same value: information only.
+    Parallel,
+    /// They wrote different values of one thing, or one deleted what the other edited.
+    Conflict,
+}
+
+/// The changes of a document, for questions about how they relate.
+#[derive(Debug)]
+pub(crate) struct Lineage {
+    pasts: BTreeMap<Dot, Past>,
+    logs: BTreeSet<LogId>,
+    /// What each change put, by root key.
+    puts: BTreeMap<Dot, BTreeMap<String, ScalarValue>>,
+    /// What a change put at a key → the earliest change that replaced it.
+    replaced: BTreeMap<(Dot, String), (Timestamp, Dot)>,
+}
+
+impl Lineage {
+    pub(crate) fn read(document: &Document) -> Self {
+        let mut lineage = Self {
+            pasts: pasts(document),
+            logs: document.index.iter().map(|change| change.dot.log).collect(),
+            puts: BTreeMap::new(),
+            replaced: BTreeMap::new(),
+        };
+        let known: BTreeMap<ChangeHash, (Dot, Timestamp)> = document
+            .index
+            .iter()
+            .map(|change| (change.hash, (change.dot, change.hlc)))
+            .collect();
+        // All at once: one change at a time takes a walk over the whole document each.
+        for change in document.doc.get_changes(&[]) {
+            let Some(&(dot, hlc)) = known.get(&change.hash()) else {
+                continue;
+            };
+            for op in change.decode().operations {
+                lineage.take(document, dot, hlc, &op);
+            }
+        }
+        lineage
+    }
+
+    fn take(&mut self, document: &Document, dot: Dot, hlc: Timestamp, op: &ChangeOp) {
+        // Documents hold puts at root keys only; see the module's parent.
+        let (MapKey::Map(key), OpType::Put(value)) = (&op.key, &op.action) else {
+            return;
+        };
+        for pred in op.pred.iter() {
+            let Some(before) = dot_of(document, pred) else {
+                continue;
+            };
+            let by = self
+                .replaced
+                .entry((before, key.to_string()))
+                .or_insert((hlc, dot));
+            *by = (hlc, dot).min(*by);
+        }
+        let puts = self.puts.entry(dot).or_default();
+        puts.insert(key.to_string(), value.clone());
+    }
+
+    /// The earliest change that replaced what `op` of the change wrote. Additions are never replaced.
+    pub(crate) fn replaced_by(&self, dot: Dot, op: &Op) -> Option<Dot> {
+        let key = match op {
+            Op::Add { .. } => return None,
+            Op::Set { key, .. } | Op::Resolve { key, .. } => key.clone(),
+            Op::Insert { key, element } | Op::Remove { key, element } => {
+                keys::element(key, element)
+            }
+            Op::Delete { .. } | Op::Restore { .. } => keys::LIFE.to_owned(),
+        };
+        self.replaced.get(&(dot, key)).map(|&(_, by)| by)
+    }
+
+    /// The changes that had not seen this one, nor it them, by their dots.
+    ///
+    /// A log's changes follow each other, so of each log they are the ones after the last that this one
+    /// had seen, up to the first that had seen it: nothing else is looked at.
+    pub(crate) fn concurrent(&self, dot: Dot) -> Vec<(Dot, Meeting)> {
+        let nothing = Past::new();
+        let seen = self.pasts.get(&dot).unwrap_or(&nothing);
+        let mut found = Vec::new();
+        for &log in self.logs.iter().filter(|&&log| log != dot.log) {
+            let after = seen.get(&log).map_or(0, |seq| seq.saturating_add(1));
+            let unseen = self
+                .pasts
+                .range(Dot::new(log, after)..=Dot::new(log, u64::MAX));
+            let concurrent = unseen.take_while(|(_, past)| !holds(past, dot));
+            found.extend(concurrent.map(|(&other, _)| (other, self.meeting(dot, other))));
+        }
+        found
+    }
+
+    fn meeting(&self, a: Dot, b: Dot) -> Meeting {
+        let (Some(a), Some(b)) = (self.puts.get(&a), self.puts.get(&b)) else {
+            return Meeting::Parallel;
+        };
+        let differ = a
+            .iter()
+            .filter(|(key, _)| !matches!(keys::parse(key), Some(keys::Key::Answer(_))))
+            .any(|(key, value)| b.get(key).is_some_and(|other| other != value));
+        match differ || (deletes(a) && edits(b)) || (deletes(b) && edits(a)) {
+            true => Meeting::Conflict,
+            false => Meeting::Parallel,
+        }
+    }
+}
+
+fn holds(past: &Past, dot: Dot) -> bool {
+    past.get(&dot.log).is_some_and(|&seq| seq >= dot.seq)
+}
+
+fn dot_of(document: &Document, op: &OpId) -> Option<Dot> {
+    let log = LogId(op.actor().to_bytes().try_into().ok()?);
+    Some(document.index.by_op(log, op.counter())?.dot)
+}
+
+fn deletes(puts: &BTreeMap<String, ScalarValue>) -> bool {
+    match puts.get(keys::LIFE) {
+        Some(ScalarValue::Str(mark)) => mark.starts_with('d'),
+        _ => false,
+    }
+}
+
+fn edits(puts: &BTreeMap<String, ScalarValue>) -> bool {
+    puts.keys().any(|key| key != keys::LIFE)
+}
