@@ -8,18 +8,21 @@ use serde_json::json;
 
 use crate::support::{Daemon, stderr, until_true};
 
+/// A daemon that nothing reaches: for runs that must end by themselves.
+const RUN: [&str; 6] = [
+    "run",
+    "--no-mdns",
+    "--api",
+    "none",
+    "--listen",
+    "/ip4/127.0.0.1/tcp/0",
+];
+
 #[tokio::test]
 async fn a_second_run_on_one_store_is_refused() {
     let a = Daemon::found("a").start().await;
 
-    let second = a.cli(&[
-        "run",
-        "--no-mdns",
-        "--api",
-        "none",
-        "--listen",
-        "/ip4/127.0.0.1/tcp/0",
-    ]);
+    let second = a.cli(&RUN);
 
     assert!(!second.status.success());
     let said = stderr(&second);
@@ -83,14 +86,7 @@ async fn a_damaged_store_is_named_left_alone_and_filled_again_by_peers() {
     ] {
         fs::write(&path, &damaged).expect("the store is writable");
 
-        let run = b.cli(&[
-            "run",
-            "--no-mdns",
-            "--api",
-            "none",
-            "--listen",
-            "/ip4/127.0.0.1/tcp/0",
-        ]);
+        let run = b.cli(&RUN);
 
         assert!(!run.status.success());
         let said = stderr(&run);

@@ -192,6 +192,7 @@ impl Daemon {
 
     pub async fn serving(&mut self) {
         let give_up = Instant::now() + PATIENCE;
+        let mut look_again = tokio::time::interval(LOOK_AGAIN);
         while self.try_get("/v1/status").await.is_err() {
             let ended = self
                 .child
@@ -209,7 +210,7 @@ impl Daemon {
                 self.name,
                 self.log()
             );
-            tokio::time::sleep(LOOK_AGAIN).await;
+            look_again.tick().await;
         }
     }
 
@@ -402,6 +403,7 @@ where
     Fut: Future<Output = Option<T>>,
 {
     let give_up = Instant::now() + PATIENCE;
+    let mut look_again = tokio::time::interval(LOOK_AGAIN);
     loop {
         if let Some(found) = look().await {
             return found;
@@ -410,7 +412,7 @@ where
             Instant::now() < give_up,
             "waited {PATIENCE:?} in vain until {what}"
         );
-        tokio::time::sleep(LOOK_AGAIN).await;
+        look_again.tick().await;
     }
 }
 

@@ -98,37 +98,30 @@ pub(super) async fn patch(
 /// `DELETE /v1/collections/{collection}/records/{id}`
 pub(super) async fn delete(
     State(api): State<Api>,
-    Path((name, id)): Path<(String, String)>,
-    mut incoming: Incoming,
+    Path(record): Path<(String, String)>,
+    incoming: Incoming,
 ) -> Result<Response, ApiError> {
-    let reason = reason(&mut incoming)?;
-    let key = key(&api, incoming.space(), name, id)?;
-    write_one(
-        &api,
-        &incoming,
-        key,
-        WriteMode::Update,
-        vec![Op::Delete { reason }],
-    )
-    .await
+    change_life(&api, record, incoming, |reason| Op::Delete { reason }).await
 }
 
 /// `POST /v1/collections/{collection}/records/{id}/restore`
 pub(super) async fn restore(
     State(api): State<Api>,
-    Path((name, id)): Path<(String, String)>,
-    mut incoming: Incoming,
+    Path(record): Path<(String, String)>,
+    incoming: Incoming,
 ) -> Result<Response, ApiError> {
-    let reason = reason(&mut incoming)?;
-    let key = key(&api, incoming.space(), name, id)?;
-    write_one(
-        &api,
-        &incoming,
-        key,
-        WriteMode::Update,
-        vec![Op::Restore { reason }],
-    )
-    .await
+    change_life(&api, record, incoming, |reason| Op::Restore { reason }).await
+}
+
+async fn change_life(
+    api: &Api,
+    (name, id): (String, String),
+    mut incoming: Incoming,
+    op: fn(String) -> Op,
+) -> Result<Response, ApiError> {
+    let ops = vec![op(reason(&mut incoming)?)];
+    let key = key(api, incoming.space(), name, id)?;
+    write_one(api, &incoming, key, WriteMode::Update, ops).await
 }
 
 /// The only parameter of a delete and a restore.
