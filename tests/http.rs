@@ -278,6 +278,49 @@ async fn the_change_feed_resumes_where_it_was_left() {
     assert_eq!(ids(&rest), ["p3", "p4"]);
 }
 
+/// Reads server-sent events until `count` changes have come; their record ids, and the last event's id.
+async fn changes(mut stream: reqwest::Response, count: usize) -> (Vec<String>, String) {
+    let (mut text, mut ids, mut last) = (String::new(), Vec::new(), String::new());
+    while ids.len() < count {
+        let chunk = tokio::time::timeout(crate::support::PATIENCE, stream.chunk()).await;
+        let chunk = chunk
+            .expect("an event")
+            .expect("a whole reply")
+            .expect("no end");
+        text.push_str(&String::from_utf8_lossy(&chunk));
+        while let Some(end) = text.find("\n\n") {
+            let event: String = text.drain(..end + 2).collect();
+            for line in event.lines() {
+                if let Some(id) = line.strip_prefix("id:") {
+                    last = id.trim().to_owned();
+                }
+                if let Some(data) = line.strip_prefix("data:")
+                    && let Ok(change) = serde_json::from_str::<Json>(data)
+                    && let Some(id) = change["id"].as_str()
+                {
+                    ids.push(id.to_owned());
+                }
+            }
+        }
+    }
+    (ids, last)
+}
+
+#[tokio::test]
+async fn changes_arrive_as_events_and_go_on_after_the_last_one_seen() {
+    let a = Daemon::found("a").start().await;
+    a.put("patient", "p0", json!({ "name": "x" })).await;
+    let stream = a.stream("/v1/changes?since=0", &[]).await;
+    a.put("patient", "p1", json!({ "name": "x" })).await;
+    let (ids, last) = changes(stream, 2).await;
+    assert_eq!(ids, ["p0", "p1"]);
+
+    a.put("patient", "p2", json!({ "name": "x" })).await;
+    let resumed = a.stream("/v1/changes", &[("Last-Event-ID", &last)]).await;
+
+    assert_eq!(changes(resumed, 1).await.0, ["p2"]);
+}
+
 #[tokio::test]
 async fn the_tcp_port_wants_the_token_and_a_local_host_name() {
     let a = Daemon::found("a").start().await;

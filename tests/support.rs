@@ -294,6 +294,15 @@ impl Daemon {
         Ok((status, serde_json::from_slice(&bytes).unwrap_or(Json::Null)))
     }
 
+    /// A request whose reply is read while it arrives.
+    pub async fn stream(&self, path: &str, headers: &[(&str, &str)]) -> reqwest::Response {
+        let mut request = self.http.get(format!("http://localhost{path}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.send().await.expect("the daemon answers")
+    }
+
     pub async fn try_get(&self, path: &str) -> reqwest::Result<(StatusCode, Json)> {
         self.ask_with(Method::GET, path, None, &[]).await
     }
