@@ -24,6 +24,8 @@ pub(super) struct Pump {
     cursor: Arrival,
     /// Where to stop.
     target: Arrival,
+    /// The target when the fetch in flight was asked for.
+    asked: Arrival,
     is_fetching: bool,
     /// What the peer holds or has been sent. Refused logs stand at their greatest possible end.
     known: Arc<Held>,
@@ -83,6 +85,15 @@ impl Pump {
         self.unacked_bytes += bytes;
     }
 
+    /// Notes how far a fetch has come. The end that it saw is the store's end at the time it was asked for: a
+    /// target that was set since lies beyond it and still has to be reached.
+    fn reach(&mut self, arrival: Arrival, end: bool) {
+        self.cursor = arrival.max(self.cursor);
+        if end && self.target == self.asked {
+            self.target = self.target.min(self.cursor);
+        }
+    }
+
     fn lacks(&self, run: &Run) -> bool {
         !run.entries.is_empty()
             && self
@@ -112,6 +123,7 @@ impl Engine {
             return;
         }
         pump.is_fetching = true;
+        pump.asked = pump.target;
         self.effects.push_back(Effect::Fetch {
             session: id,
             after: pump.cursor,
@@ -153,10 +165,7 @@ impl Engine {
             let why = "a read made no progress".to_owned();
             return self.close(id, &CloseReason::Store(why));
         }
-        pump.cursor = fetched.arrival.max(pump.cursor);
-        if fetched.end {
-            pump.target = pump.target.min(pump.cursor);
-        }
+        pump.reach(fetched.arrival, fetched.end);
         self.send_runs(id, fetched.runs);
         self.pump(id);
     }
@@ -199,4 +208,30 @@ impl Engine {
 /// What a run weighs in a window.
 pub(super) fn run_bytes(run: &Run) -> usize {
     run.entries.iter().map(Vec::len).sum::<usize>() + RUN_OVERHEAD_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_during_a_fetch_is_still_sent_after_it() {
+        let mut pump = Pump {
+            target: 1,
+            asked: 1,
+            ..Pump::default()
+        };
+        // Our own commit is reported while the store is still reading what it held before.
+        pump.target = 2;
+
+        pump.reach(1, true);
+
+        assert!(
+            pump.cursor < pump.target,
+            "the second arrival is still to be sent"
+        );
+        pump.asked = pump.target;
+        pump.reach(2, true);
+        assert_eq!((pump.cursor, pump.target), (2, 2));
+    }
 }
