@@ -6,11 +6,7 @@ use crate::support::{Daemon, converged, until, until_true};
 
 async fn pair() -> (Daemon, Daemon) {
     let a = Daemon::found("a").start().await;
-    let b = Daemon::join("b", &a.membership)
-        .peer(&a)
-        .await
-        .start()
-        .await;
+    let b = Daemon::beside("b", &a).await;
     (a, b)
 }
 
@@ -144,11 +140,7 @@ async fn a_review_resolved_on_one_device_is_resolved_on_all_and_stays_so() {
 #[tokio::test]
 async fn counters_are_exact_when_clients_retry_and_peers_deliver_twice() {
     let a = Daemon::found("a").start().await;
-    let b = Daemon::join("b", &a.membership)
-        .peer(&a)
-        .await
-        .start()
-        .await;
+    let b = Daemon::beside("b", &a).await;
     // Both dial both, and a third one relays, so that entries arrive more than once.
     let c = Daemon::join("c", &a.membership)
         .peer(&a)
@@ -197,11 +189,7 @@ async fn the_status_of_a_record_says_who_holds_it() {
     a.put("patient", "p", json!({ "name": "Amina" })).await;
     assert_eq!(a.record("patient", "p").await["status"], "local");
 
-    let b = Daemon::join("b", &a.membership)
-        .peer(&a)
-        .await
-        .start()
-        .await;
+    let b = Daemon::beside("b", &a).await;
     until_true("b holds it", || async {
         a.record("patient", "p").await["status"] == "shared"
     })

@@ -28,11 +28,7 @@ impl Moments {
 async fn fifty_kills_during_writes_and_syncs_lose_no_acknowledged_write() {
     let mut moments = Moments(0x5eed);
     let mut a = Daemon::found("a").start().await;
-    let mut b = Daemon::join("b", &a.membership)
-        .peer(&a)
-        .await
-        .start()
-        .await;
+    let mut b = Daemon::beside("b", &a).await;
     a.kill();
     // Each knows an address of the other; a's port stays the same from here on.
     let port = free_port();

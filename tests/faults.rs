@@ -69,11 +69,7 @@ async fn a_port_in_use_is_named() {
 #[tokio::test]
 async fn a_damaged_store_is_named_left_alone_and_filled_again_by_peers() {
     let a = Daemon::found("a").start().await;
-    let mut b = Daemon::join("b", &a.membership)
-        .peer(&a)
-        .await
-        .start()
-        .await;
+    let mut b = Daemon::beside("b", &a).await;
     a.put("patient", "p", json!({ "name": "Amina" })).await;
     until_true("b has it", || async { b.count("patient").await == 1 }).await;
     b.kill();
@@ -116,11 +112,7 @@ async fn a_damaged_store_is_named_left_alone_and_filled_again_by_peers() {
 #[tokio::test]
 async fn a_restored_backup_writes_into_a_new_log_and_loses_nothing() {
     let a = Daemon::found("a").start().await;
-    let mut b = Daemon::join("b", &a.membership)
-        .peer(&a)
-        .await
-        .start()
-        .await;
+    let mut b = Daemon::beside("b", &a).await;
     b.put(
         "patient",
         "p",

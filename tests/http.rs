@@ -216,11 +216,7 @@ async fn an_entity_tag_guards_against_overwriting() {
 #[tokio::test]
 async fn why_names_the_winner_the_losers_and_the_reason() {
     let a = Daemon::found("a").start().await;
-    let b = Daemon::join("b", &a.membership)
-        .peer(&a)
-        .await
-        .start()
-        .await;
+    let b = Daemon::beside("b", &a).await;
     a.put("patient", "p", json!({ "name": "Amina" })).await;
     until_true("b has it", || async { b.count("patient").await == 1 }).await;
     a.online(false).await;

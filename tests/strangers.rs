@@ -59,11 +59,7 @@ async fn a_peer_with_the_wrong_secret_is_refused_and_the_right_ones_go_on() {
         .await;
     refused(&a, "wrong_secret").await;
 
-    let friend = Daemon::join("friend", &a.membership)
-        .peer(&a)
-        .await
-        .start()
-        .await;
+    let friend = Daemon::beside("friend", &a).await;
 
     converged(&[&a, &friend], "patient").await;
     assert_eq!(friend.count("patient").await, 1);
@@ -73,11 +69,7 @@ async fn a_peer_with_the_wrong_secret_is_refused_and_the_right_ones_go_on() {
 #[tokio::test]
 async fn garbage_on_the_port_disturbs_nobody() {
     let a = Daemon::found("a").start().await;
-    let b = Daemon::join("b", &a.membership)
-        .peer(&a)
-        .await
-        .start()
-        .await;
+    let b = Daemon::beside("b", &a).await;
     let socket = socket(&a).await;
 
     for garbage in [

@@ -76,6 +76,15 @@ impl Daemon {
         Self::init(name, Some(membership), None)
     }
 
+    /// A device of `other`'s organisation that dials it, running.
+    pub async fn beside(name: &str, other: &Self) -> Self {
+        Self::join(name, &other.membership)
+            .peer(other)
+            .await
+            .start()
+            .await
+    }
+
     /// A device with a schema of its own, not yet running.
     pub fn with_schema(name: &str, membership: Option<&Membership>, schema: &str) -> Self {
         Self::init(name, membership, Some(schema))

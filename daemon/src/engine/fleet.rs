@@ -75,14 +75,3 @@ impl Fleet {
         spread
     }
 }
-
-impl Spread {
-    /// The status word: `local`, `shared n` or `synced`.
-    pub fn word(&self) -> String {
-        match (self.synced, self.shared) {
-            (true, _) => "synced".to_owned(),
-            (false, 0) => "local".to_owned(),
-            (false, n) => format!("shared {n}"),
-        }
-    }
-}

@@ -35,8 +35,8 @@ pub const OPS_MAX: usize = 1000;
 /// Most dependencies of one edit: an honest document rarely has more heads than writers at once.
 pub const DEPS_MAX: usize = 256;
 
-/// Longest text value, note or reason, in bytes.
-pub const TEXT_BYTES_MAX: usize = 64 << 10;
+/// Longest text value, note or reason, in bytes: what a schema lets anybody write.
+pub use crdt_schema::schema::TEXT_BYTES_MAX;
 
 /// Longest name of a person or device, in bytes.
 pub const NAME_BYTES_MAX: usize = 128;
