@@ -151,6 +151,8 @@ mod tests {
         assert!(read("farm-2", TEXT).is_none());
         assert!(read("clinic-2", "version = [").is_none());
         assert!(Publication::read("clinic-2", &[]).is_none());
+        let deep = format!("{TEXT}deep = {}", "[".repeat(SOURCE_BYTES_MAX - 100));
+        assert!(read("clinic-2", &deep).is_none());
         let endless = format!("schema = \"c\"\nversion = {}\n", PUBLISHED_VERSION_MAX + 1);
         assert!(read(&publication_id("c", PUBLISHED_VERSION_MAX + 1), &endless).is_none());
     }

@@ -11,7 +11,7 @@ use crdt_schema::ident::DeviceId;
 use crdt_schema::schema::{PUBLISHED_VERSION_MAX, Schema};
 
 use super::error::{ApiError, Code, Shape};
-use super::request::Incoming;
+use super::request::{Incoming, shortened};
 use super::status::summary;
 use super::types::{
     ProblemItem, PublishReply, PublishRequest, RetiredField, SchemaDevice, SchemaDevices,
@@ -94,10 +94,14 @@ fn short(digest: [u8; 32]) -> String {
 /// `GET /v1/schema/{version}`: the text.
 pub(super) async fn text(
     State(api): State<Api>,
-    Path(version): Path<u32>,
+    Path(version): Path<String>,
     incoming: Incoming,
 ) -> Result<Response, ApiError> {
     incoming.finish()?;
+    let version: u32 = version.parse().map_err(|_| {
+        let detail = format!("{:?} is not a version of the schema", shortened(&version));
+        ApiError::new(Code::UnknownSchemaVersion, detail)
+    })?;
     let text = api.read(move |handle| {
         let text = handle.reader().schema_text(version);
         text.map_err(ApiError::of_store)?
@@ -314,12 +318,11 @@ fn read_devices(handle: &Handle) -> Result<SchemaDevices, ApiError> {
     })
 }
 
-/// (collection, stored key) → the name in the last version that had it, and that version; of the fields that
-/// the newest version has not.
-fn retired(
-    handle: &Handle,
-    state: &SchemaState,
-) -> Result<BTreeMap<(String, String), (String, u32)>, ApiError> {
+/// (collection, stored key) → the name in the last version that had it, and that version.
+type Retired = BTreeMap<(String, String), (String, u32)>;
+
+/// The fields that the newest version has not.
+fn retired(handle: &Handle, state: &SchemaState) -> Result<Retired, ApiError> {
     let mut retired = BTreeMap::new();
     let older = state.versions.range(..state.newest.version).rev();
     for (&version, _) in older.take(RETIRED_VERSIONS_MAX) {

@@ -1,6 +1,6 @@
 //! `fieldmesh schema publish|use|status`: the schema of a running fleet, through the daemon.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use reqwest::Method;
 
@@ -52,7 +52,7 @@ pub(crate) async fn live(
 
 async fn publish(
     client: &Client,
-    file: &PathBuf,
+    file: &Path,
     force_warnings: bool,
     out: Output,
 ) -> Result<Exit, Failure> {

@@ -27,7 +27,7 @@ const STEP_RETRY: Duration = Duration::from_secs(5);
 /// What the thread is asked to do.
 #[derive(Debug)]
 enum Job {
-    Batch(Batch),
+    Batch(Box<Batch>),
     UseSchema(u32, oneshot::Sender<Result<(), UseSchemaError>>),
 }
 
@@ -56,7 +56,7 @@ impl Writer {
 
     /// Queues a batch. Returns `false` if the thread has ended.
     pub(super) fn send(&self, batch: Batch) -> bool {
-        self.jobs.send(Job::Batch(batch)).is_ok()
+        self.jobs.send(Job::Batch(Box::new(batch))).is_ok()
     }
 
     /// Queues a switch of the schema. A report follows it, as after a batch.
@@ -93,7 +93,7 @@ fn write(
         let mut switch = None;
         for job in std::iter::once(first).chain(queue.try_iter()) {
             match job {
-                Job::Batch(batch) => group.push(batch),
+                Job::Batch(batch) => group.push(*batch),
                 Job::UseSchema(version, reply) => switch = Some((version, reply)),
             }
             if group.len() == GROUP_MAX || switch.is_some() {

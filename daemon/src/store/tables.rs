@@ -46,8 +46,9 @@ pub(super) const RETRY_ORDER: TableDefinition<'_, (u64, [u8; 32]), ()> =
     TableDefinition::new("retry_order");
 
 /// (schema version, digest of a published text) → (time, log, seq) of its first publication.
-pub(super) const SCHEMAS: TableDefinition<'_, (u32, [u8; 32]), (u64, [u8; 16], u64)> =
+pub(super) const SCHEMAS: TableDefinition<'_, (u32, [u8; 32]), Moment> =
     TableDefinition::new("schemas");
+type Moment = (u64, [u8; 16], u64);
 /// Schema version → digest of the text that this device's own file had.
 pub(super) const OWN_SCHEMAS: TableDefinition<'_, u32, [u8; 32]> =
     TableDefinition::new("own_schemas");
