@@ -94,6 +94,7 @@ struct RawConfig {
     hub: Option<bool>,
     api_tcp: Option<Spanned<String>>,
     metered: Option<bool>,
+    schema_follow: Option<bool>,
 }
 
 /// Everything the node needs to start.
@@ -107,8 +108,10 @@ pub struct Config {
     pub organisation: OrganisationId,
     /// What devices of the organisation prove to each other.
     pub join_secret: [u8; 32],
-    /// The schema.
+    /// The device's own schema file.
     pub schema: Schema,
+    /// Whether newer versions of the schema are adopted as soon as they have been published.
+    pub schema_follow: bool,
     /// The addresses to listen on.
     pub listen: Vec<Multiaddr>,
     /// Peers to dial for as long as the daemon runs.
@@ -186,6 +189,8 @@ impl Config {
                 .ok_or_else(|| missing("organisation"))?,
             join_secret: read_secret(&dir.join(SECRET_FILE))?,
             schema: read_schema(&dir.join(SCHEMA_FILE))?,
+            schema_follow: switch(None, "FIELDMESH_SCHEMA_FOLLOW", raw.schema_follow, &env)?
+                .unwrap_or(true),
             listen,
             peers: flag_peers.into_iter().chain(file_peers).collect(),
             mdns: switch(flags.mdns, "FIELDMESH_MDNS", raw.mdns, &env)?.unwrap_or(true),

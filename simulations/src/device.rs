@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crdt_schema::ident::{DeviceId, OrganisationId};
 use crdt_schema::schema::{CLINIC, Schema};
 use ed25519_dalek::SigningKey;
-use fieldmesh::engine::batch::{Batch, CommitReport, Fetched, SessionId};
+use fieldmesh::engine::batch::{Batch, CommitReport, Fetched, SchemaTag, SessionId};
 use fieldmesh::engine::effect::Effect;
 use fieldmesh::engine::fleet::Fleet;
 use fieldmesh::engine::input::{Input, LocalResult, Now};
@@ -51,7 +51,7 @@ impl Device {
     pub fn start(number: usize, life: u64, disk: &Disk, draw: &Draw) -> Result<Self, String> {
         let key = signing_key(number);
         let schema = Schema::parse(CLINIC).map_err(|errors| errors.to_string())?;
-        let schema_version = schema.version;
+        let tag = SchemaTag::of(&schema);
         let seed_number = number as u64 * 1000 + life;
         let mut new_store_id = [0; 16];
         new_store_id.copy_from_slice(&draw.bytes("store id", seed_number)[..16]);
@@ -59,6 +59,7 @@ impl Device {
             organisation: ORGANISATION,
             signer: key,
             schema: Arc::new(schema),
+            schema_follow: true,
             cache_bytes: 4 << 20,
             new_store_id,
         };
@@ -70,7 +71,7 @@ impl Device {
             name: format!("device {number}"),
             hub: number == 0,
             join_secret: JoinSecret([9; 32]),
-            schema_version,
+            schema: tag,
         };
         let engine = Engine::new(config, opening, draw.bytes("engine", seed_number));
         let (queue, fetches, fleet) = (Vec::new(), VecDeque::new(), Arc::default());

@@ -345,6 +345,7 @@ impl World {
             request: number,
             space: SpaceName::default(),
             person: String::new(),
+            schema_version: 1,
             edits: vec![edit],
             idempotency: None,
         };

@@ -5,6 +5,7 @@ mod keys;
 mod kind;
 mod model;
 mod parse;
+mod published;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,10 @@ pub use model::{
     Schema,
 };
 pub use parse::{COLLECTIONS_MAX, FIELDS_MAX, SOURCE_BYTES_MAX};
+pub use published::{
+    PUBLISHED, PUBLISHED_VERSION_MAX, Publication, RESERVED_PREFIX, publication_id,
+    publication_ops, published_collection,
+};
 pub use report::{ERRORS_MAX, SchemaError, SchemaErrors};
 pub use typed::{
     ELEMENT_BYTES_MAX, TEXT_BYTES_MAX, elements_from_text, value_from_json, value_from_text,

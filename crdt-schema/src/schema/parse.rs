@@ -12,6 +12,7 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use super::field;
 use super::keys::{Keys, check_name, integer, quoted, wrong_type};
+use super::published::RESERVED_PREFIX;
 use super::report::{Report, SchemaErrors};
 use super::{Collection, DeletePolicy, Field, Schema};
 use crate::nearest::advice;
@@ -149,6 +150,13 @@ fn read_collection(
     report: &mut Report<'_>,
 ) -> Option<Collection> {
     let named = check_name("collection name", name, report);
+    if name.get_ref().starts_with(RESERVED_PREFIX) {
+        report.error_with_hint(
+            name.span(),
+            format!("the collection name {} is reserved", quoted(name.get_ref())),
+            format!("use a name that does not begin with `{RESERVED_PREFIX}`"),
+        );
+    }
     let Some(table) = value.get_ref().as_table() else {
         wrong_type(name.get_ref(), "a table", value, report);
         return None;

@@ -39,7 +39,7 @@ pub(super) async fn batch(State(api): State<Api>, incoming: Incoming) -> Answer<
         (Some(space), _) => space,
         (None, _) => incoming.space(),
     };
-    let edits = read(api.handle.schema(), request.edits, |index| {
+    let edits = read(&incoming.schema, request.edits, |index| {
         incoming.new_id(&api, index)
     })?;
     let outcome = write(&api, &incoming, space, edits, true).await?;

@@ -15,7 +15,7 @@ use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use crdt_schema::ident::{Dot, RecordKey, SpaceName};
 use crdt_schema::op::{Edit, Op};
-use crdt_schema::schema::{Collection, Schema};
+use crdt_schema::schema::{Collection, PUBLISHED, Schema};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -84,7 +84,7 @@ pub(super) async fn changes(
     };
     incoming.finish()?;
     if let Some(name) = &interest.collection {
-        collection(api.handle.schema(), name)?;
+        collection(&incoming.schema, name)?;
     }
     let last = api
         .read(|handle| handle.reader().arrival().map_err(ApiError::of_store))
@@ -185,6 +185,7 @@ fn changes_of(
             .collection
             .as_ref()
             .is_some_and(|name| *name != edit.collection)
+            || edit.collection == PUBLISHED
         {
             continue;
         }
@@ -200,7 +201,7 @@ fn changes_of(
         changes.push(Change {
             cursor: arrival.saturating_sub(1).to_string(),
             kinds: kinds(&edit),
-            fields: fields(handle.schema(), &edit),
+            fields: fields(&handle.schema(), &edit),
             collection: edit.collection,
             id: edit.id,
             space: header.space.to_string(),

@@ -30,7 +30,7 @@ pub(super) async fn create(
         let detail = "If-Match cannot hold for a record that is created";
         return Err(ApiError::new(Code::BadRequest, detail));
     }
-    let known = collection(api.handle.schema(), &name)?;
+    let known = collection(&incoming.schema, &name)?;
     let mut fields: Map<String, Value> = incoming.json()?;
     let id = match fields.shift_remove("id") {
         None => incoming.new_id(&api, 0),
@@ -59,11 +59,7 @@ pub(super) async fn put(
             "PUT takes If-Match with an entity tag only; use PATCH to change what must exist";
         return Err(ApiError::new(Code::BadRequest, detail));
     }
-    let ops = ops(
-        collection(api.handle.schema(), &name)?,
-        &incoming.json()?,
-        "",
-    )?;
+    let ops = ops(collection(&incoming.schema, &name)?, &incoming.json()?, "")?;
     let key = key(&api, incoming.space(), name, id)?;
     let mode = if incoming.expect.absent {
         WriteMode::Create
@@ -81,11 +77,7 @@ pub(super) async fn patch(
 ) -> Result<Response, ApiError> {
     let upsert = incoming.params.flag("upsert")?;
     incoming.finish()?;
-    let ops = ops(
-        collection(api.handle.schema(), &name)?,
-        &incoming.json()?,
-        "",
-    )?;
+    let ops = ops(collection(&incoming.schema, &name)?, &incoming.json()?, "")?;
     let key = key(&api, incoming.space(), name, id)?;
     let mode = match &incoming.expect {
         expect if expect.absent => WriteMode::Create,
@@ -205,6 +197,7 @@ pub(super) async fn write(
     let write = Write {
         space,
         person,
+        schema_version: incoming.schema.version,
         edits,
         idempotency,
     };

@@ -11,7 +11,7 @@ use crdt_schema::schema::FieldError;
 use super::types::{Problem, ProblemItem};
 use crate::engine::batch::{LocalEdit, Rejection, StoreFault};
 use crate::node::handle::CommandError;
-use crate::store::StoreError;
+use crate::store::{StoreError, UseSchemaError};
 
 /// A kind of problem: a row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,13 @@ pub(super) enum Code {
     Stopping,
     Timeout,
     DiskFull,
+    NotAllowed,
+    UnknownSchemaVersion,
+    SchemaVersionTaken,
+    SchemaUnusable,
+    SchemaRefused,
+    SchemaWarnings,
+    SchemaMoved,
 }
 
 /// What the table says of a kind of problem.
@@ -58,7 +65,7 @@ const RETRYABLE: bool = true;
 
 impl Code {
     #[cfg(test)]
-    pub(super) const ALL: [Self; 26] = [
+    pub(super) const ALL: [Self; 33] = [
         Self::BadRequest,
         Self::InvalidJson,
         Self::Unauthorized,
@@ -85,6 +92,13 @@ impl Code {
         Self::Stopping,
         Self::Timeout,
         Self::DiskFull,
+        Self::NotAllowed,
+        Self::UnknownSchemaVersion,
+        Self::SchemaVersionTaken,
+        Self::SchemaUnusable,
+        Self::SchemaRefused,
+        Self::SchemaWarnings,
+        Self::SchemaMoved,
     ];
 
     /// The table: stable code, HTTP status, whether to retry, title, what to do next.
@@ -143,6 +157,20 @@ impl Code {
                 "the answer took too long", "try again; a write may have happened, so repeat it with the same Idempotency-Key"),
             Self::DiskFull => ("disk_full", 507, RETRYABLE,
                 "the disk is full", "free some space on the device's disk and try again; nothing was written"),
+            Self::NotAllowed => ("not_allowed", 403, FINAL,
+                "this device's role may not do this", "ask somebody whose role may, on a device of theirs"),
+            Self::UnknownSchemaVersion => ("unknown_schema_version", 404, FINAL,
+                "the version of the schema is not known", "look up the known ones with GET /v1/schema"),
+            Self::SchemaVersionTaken => ("schema_version_taken", 409, FINAL,
+                "the version has another text", "raise `version` in the schema file and publish that"),
+            Self::SchemaUnusable => ("schema_unusable", 409, FINAL,
+                "the version of the schema cannot be used here", "upgrade fieldmesh, or use another version"),
+            Self::SchemaRefused => ("schema_refused", 422, FINAL,
+                "the schema cannot be published", "correct what `errors` names and publish again; nothing was written"),
+            Self::SchemaWarnings => ("schema_warnings", 422, FINAL,
+                "the schema has warnings", "look at `errors`; if they are meant, publish with `accept_warnings`"),
+            Self::SchemaMoved => ("schema_moved", 503, RETRYABLE,
+                "another version of the schema came into use", "send the request again; it is then read under that version"),
         };
         Row { code, status, retryable, title, hint }
     }
@@ -203,6 +231,7 @@ impl ApiError {
             | StoreError::NewerFormat { .. }
             | StoreError::OtherOrganisation { .. }
             | StoreError::Damaged { .. }
+            | StoreError::OwnSchema { .. }
             | StoreError::Failed(_) => Code::StoreFailed,
         };
         tracing::warn!(%error, "a read for the API failed");
@@ -215,6 +244,10 @@ impl ApiError {
             CommandError::Rejected(rejection) => Self::of_rejection(rejection, shape),
             CommandError::Busy => Self::new(Code::Busy, detail),
             CommandError::Stopping => Self::new(Code::Stopping, detail),
+            CommandError::Schema(UseSchemaError::Unusable(_)) => {
+                Self::new(Code::SchemaUnusable, detail)
+            }
+            CommandError::Schema(UseSchemaError::Store(_)) => Self::new(Code::StoreFailed, detail),
         }
     }
 
@@ -253,6 +286,7 @@ impl ApiError {
             }
             Rejection::KeyReused { .. } => Self::new(Code::IdempotencyKeyReused, detail),
             Rejection::TooLarge { .. } => Self::new(Code::TooLarge, detail),
+            Rejection::SchemaMoved { .. } => Self::new(Code::SchemaMoved, detail),
             Rejection::Store(StoreFault::DiskFull(_)) => Self::new(Code::DiskFull, detail),
             Rejection::Store(StoreFault::Failed(_)) => Self::new(Code::StoreFailed, detail),
         }

@@ -49,7 +49,8 @@ fn page(
     after: Option<&str>,
     limit: usize,
 ) -> Result<HistoryPage, ApiError> {
-    let known = collection(handle.schema(), &key.collection)?;
+    let schema = handle.schema();
+    let known = collection(&schema, &key.collection)?;
     let document = handle.reader().document(key).map_err(ApiError::of_store)?;
     let document =
         document.ok_or_else(|| ApiError::new(Code::NotFound, format!("{key} does not exist")))?;

@@ -39,6 +39,7 @@ mod records;
 mod render;
 mod request;
 mod reviews;
+mod schemas;
 mod status;
 pub mod types;
 
@@ -197,7 +198,10 @@ fn routes(api: Api) -> Router {
         .route("/v1/status", get(status::status))
         .route("/v1/peers", get(status::peers))
         .route("/v1/network", put(status::set_network).get(status::network))
-        .route("/v1/schema", get(status::schema))
+        .route("/v1/schema", get(schemas::show).post(schemas::publish))
+        .route("/v1/schema/active", put(schemas::choose))
+        .route("/v1/schema/devices", get(schemas::devices))
+        .route("/v1/schema/{version}", get(schemas::text))
         .route("/healthz", get(status::health))
         .route("/readyz", get(status::ready))
         .layer(from_fn(guard::limit_time))

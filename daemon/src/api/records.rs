@@ -59,7 +59,7 @@ pub(super) fn key(
     name: String,
     id: String,
 ) -> Result<RecordKey, ApiError> {
-    collection(api.handle.schema(), &name)?;
+    collection(&api.handle.schema(), &name)?;
     check_record_id(&id).map_err(|error| ApiError::new(Code::BadRequest, error.to_string()))?;
     Ok(RecordKey {
         space,
@@ -75,7 +75,8 @@ pub(super) fn find(handle: &Handle, key: &RecordKey, why: bool) -> Result<Record
         stored.ok_or_else(|| ApiError::new(Code::NotFound, format!("{key} does not exist")))?;
     let mut record = render::record(stored, &handle.fleet());
     if why {
-        let collection = collection(handle.schema(), &key.collection)?;
+        let schema = handle.schema();
+        let collection = collection(&schema, &key.collection)?;
         render::explain(handle.reader(), collection, key, &mut record)?;
     }
     Ok(record)
@@ -97,10 +98,7 @@ pub(super) async fn list(
         "format",
         &[("json", Format::Page), ("ndjson", Format::Lines)],
     )?;
-    let filters = Filters::read(
-        collection(api.handle.schema(), &name)?,
-        &params.all("filter"),
-    )?;
+    let filters = Filters::read(collection(&incoming.schema, &name)?, &params.all("filter"))?;
     let deleted = params.flag("deleted")?;
     let after = params
         .one("cursor")?

@@ -3,11 +3,14 @@
 //! Everything is checked before anything is done, and what is not understood is refused: a mistyped
 //! parameter must not silently widen a list or drop a precondition.
 
+use std::sync::Arc;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Query, Request};
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::response::IntoResponse;
 use crdt_schema::ident::{DEFAULT_SPACE, SpaceName};
+use crdt_schema::schema::Schema;
 use serde::de::DeserializeOwned;
 use uuid::Builder;
 
@@ -30,6 +33,8 @@ pub(super) struct Incoming {
     pub(super) params: Params,
     /// The space that the request names.
     pub(super) space: Option<SpaceName>,
+    /// The schema that was in use when the request came.
+    pub(super) schema: Arc<Schema>,
     /// Who asks; empty if unknown.
     pub(super) person: String,
     /// What the record must be for the request to be carried out.
@@ -58,6 +63,7 @@ impl FromRequest<Api> for Incoming {
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, ApiError> {
         let (method, uri) = (request.method().clone(), request.uri().clone());
+        let schema = api.handle.schema();
         let headers = request.headers();
         let mut params = Params::read(&uri)?;
         let space = params
@@ -88,6 +94,7 @@ impl FromRequest<Api> for Incoming {
         Ok(Self {
             params,
             space,
+            schema,
             person,
             expect,
             key,

@@ -37,7 +37,7 @@ pub(super) async fn list(State(api): State<Api>, mut incoming: Incoming) -> Answ
     let name = params.one("collection")?;
     incoming.finish()?;
     if let Some(name) = &name {
-        collection(api.handle.schema(), name)?;
+        collection(&incoming.schema, name)?;
     }
     let space = incoming.space.clone();
     let wanted = move |key: &RecordKey| {
@@ -58,7 +58,8 @@ fn page(
 ) -> Result<ReviewPage, ApiError> {
     let mut open = handle.reader().reviews().map_err(ApiError::of_store)?;
     open.retain(|(key, _)| wanted(key));
-    let place = |key: &RecordKey, review: &resolution::Review| place(handle.schema(), key, review);
+    let schema = handle.schema();
+    let place = |key: &RecordKey, review: &resolution::Review| place(&schema, key, review);
     open.sort_by_cached_key(|(key, review)| place(key, review));
     let total = open.len();
     if let Some(after) = after {
@@ -125,7 +126,8 @@ fn open_review(
 
 /// A review as clients are shown it, without the record.
 fn shown(handle: &Handle, key: RecordKey, review: resolution::Review) -> Result<Review, ApiError> {
-    let known = collection(handle.schema(), &key.collection)?;
+    let schema = handle.schema();
+    let known = collection(&schema, &key.collection)?;
     let stored = handle.reader().get(&key).map_err(ApiError::of_store)?;
     let fields = stored.map(|stored| stored.view.fields).unwrap_or_default();
     let field = subject_field(known, &review);
@@ -224,8 +226,9 @@ fn plan(
     if stored.view.reviews.iter().all(|open| open.id != review.id) {
         return Ok(None);
     }
+    let schema = handle.schema();
     let op = answer(
-        collection(handle.schema(), &key.collection)?,
+        collection(&schema, &key.collection)?,
         &review,
         &stored.view.fields,
         request,
@@ -346,7 +349,7 @@ async fn earlier_answer(
     incoming: &Incoming,
 ) -> Result<Option<(RecordKey, CommitOutcome)>, ApiError> {
     let idempotency = incoming.idempotency();
-    let any = api.handle.schema().collections.keys().next();
+    let any = incoming.schema.collections.keys().next();
     let (Some(_), Some(any)) = (&idempotency, any) else {
         return Ok(None);
     };
@@ -361,6 +364,7 @@ async fn earlier_answer(
     let write = Write {
         space,
         person,
+        schema_version: incoming.schema.version,
         edits: vec![edit],
         idempotency,
     };

@@ -6,15 +6,17 @@ use std::net::SocketAddr;
 use axum::Json;
 use axum::extract::State;
 use crdt_schema::hlc::Timestamp;
-use crdt_schema::schema::{Collection, Field, FieldType, Schema};
+use crdt_schema::schema::{Collection, Field, FieldType, Priority, Provisional, Schema};
 
 use super::error::{ApiError, Shape};
 use super::request::Incoming;
+use super::schemas;
 use super::types::{
     CollectionCount, CollectionSummary, Device, FieldSummary, Health, Network, NetworkStatus, Peer,
     PeerList, Refusal, RefusedLog, SchemaName, SchemaSummary, Status, StoreStatus,
 };
 use super::{Answer, Api};
+use crate::engine::batch::SchemaTag;
 use crate::engine::fleet::{Fleet, PeerStatus};
 use crate::node::handle::NetReport;
 use crate::store::Counts;
@@ -26,7 +28,7 @@ pub(super) async fn status(State(api): State<Api>, incoming: Incoming) -> Answer
         .read(|handle| handle.reader().counts().map_err(ApiError::of_store))
         .await?;
     let (handle, facts) = (&api.handle, api.handle.facts());
-    let (fleet, net) = (handle.fleet(), handle.net());
+    let (fleet, net, state) = (handle.fleet(), handle.net(), handle.reader().schemas());
     Ok(Json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         uptime_s: api.started.elapsed().as_secs(),
@@ -38,14 +40,15 @@ pub(super) async fn status(State(api): State<Api>, incoming: Incoming) -> Answer
         },
         organisation: facts.organisation.to_string(),
         schema: SchemaName {
-            name: handle.schema().name.clone(),
-            version: handle.schema().version,
+            name: state.active.name.clone(),
+            version: state.active.version,
         },
+        schema_status: schemas::status(handle, &state),
         online: fleet.online,
         reviews: counts.reviews,
         pending: if facts.hub { 0 } else { pending(&fleet) },
         store: store_status(counts),
-        peers: peer_list(&fleet, &net),
+        peers: peer_list(&fleet, &net, &state.tag()),
         network: network_status(&fleet, &net, api.tcp),
     }))
 }
@@ -102,20 +105,21 @@ fn network_status(fleet: &Fleet, net: &NetReport, api: Option<SocketAddr>) -> Ne
 /// `GET /v1/peers`
 pub(super) async fn peers(State(api): State<Api>, incoming: Incoming) -> Answer<PeerList> {
     incoming.finish()?;
+    let schema = api.handle.reader().schemas().tag();
     Ok(Json(PeerList {
-        items: peer_list(&api.handle.fleet(), &api.handle.net()),
+        items: peer_list(&api.handle.fleet(), &api.handle.net(), &schema),
     }))
 }
 
-fn peer_list(fleet: &Fleet, net: &NetReport) -> Vec<Peer> {
+fn peer_list(fleet: &Fleet, net: &NetReport, schema: &SchemaTag) -> Vec<Peer> {
     fleet
         .peers
         .values()
-        .map(|peer| peer_shown(peer, net))
+        .map(|peer| peer_shown(peer, net, schema))
         .collect()
 }
 
-fn peer_shown(peer: &PeerStatus, net: &NetReport) -> Peer {
+fn peer_shown(peer: &PeerStatus, net: &NetReport, schema: &SchemaTag) -> Peer {
     let refused = peer.refused_logs.iter().map(|(log, reason)| RefusedLog {
         log: log.to_string(),
         reason: reason.clone(),
@@ -130,6 +134,11 @@ fn peer_shown(peer: &PeerStatus, net: &NetReport) -> Peer {
         last_seen: heard.then(|| Timestamp::from_ms(peer.last_seen_ms).to_string()),
         behind: peer.behind,
         ahead: peer.ahead,
+        schema: peer.schema.as_ref().map(|theirs| SchemaName {
+            name: theirs.name.clone(),
+            version: theirs.version,
+        }),
+        schema_note: schemas::note(schema, peer),
         clock_suspect: peer.clock_suspect,
         refused_logs: refused.collect(),
     }
@@ -152,13 +161,8 @@ pub(super) async fn set_network(State(api): State<Api>, incoming: Incoming) -> A
     Ok(Json(wanted))
 }
 
-/// `GET /v1/schema`
-pub(super) async fn schema(State(api): State<Api>, incoming: Incoming) -> Answer<SchemaSummary> {
-    incoming.finish()?;
-    Ok(Json(summary(api.handle.schema())))
-}
-
-fn summary(schema: &Schema) -> SchemaSummary {
+/// What a schema says, for clients.
+pub(super) fn summary(schema: &Schema) -> SchemaSummary {
     let collection = |collection: &Collection| CollectionSummary {
         name: collection.name.clone(),
         label: collection.label.clone(),
@@ -204,6 +208,9 @@ fn field_summary(field: &Field) -> FieldSummary {
         min: field.min,
         max: field.max,
         merge: field.merge.name().to_owned(),
+        provisional: (field.provisional != Provisional::default())
+            .then(|| field.provisional.name().to_owned()),
+        priority: (field.priority != Priority::default()).then(|| field.priority.name().to_owned()),
     }
 }
 
@@ -250,6 +257,7 @@ mod tests {
             behind: 0,
             ahead: 0,
             refused_logs: BTreeMap::new(),
+            schema: None,
             clock_suspect: false,
         }
     }
@@ -285,9 +293,18 @@ mod tests {
             ..peer(1, false, &[])
         };
 
-        assert_eq!(peer_shown(&peer(1, false, &[]), &net).last_seen, None);
+        let ours = SchemaTag {
+            name: "clinic".to_owned(),
+            version: 1,
+            digest: [0; 8],
+        };
+
         assert_eq!(
-            peer_shown(&known, &net).last_seen.as_deref(),
+            peer_shown(&peer(1, false, &[]), &net, &ours).last_seen,
+            None
+        );
+        assert_eq!(
+            peer_shown(&known, &net, &ours).last_seen.as_deref(),
             Some("1970-01-01T00:00:01Z")
         );
     }

@@ -9,9 +9,14 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value as Json};
 
 mod history;
+mod schema;
 mod status;
 
 pub use history::{Fate, HistoryEntry, HistoryOp, HistoryPage};
+pub use schema::{
+    PublishReply, PublishRequest, RetiredField, SchemaDevice, SchemaDevices, SchemaPublication,
+    SchemaRefresh, SchemaReply, SchemaStatus, SchemaVersion, UseRequest,
+};
 pub use status::{
     CollectionCount, CollectionSummary, Device, FieldSummary, Health, Network, NetworkStatus, Peer,
     PeerList, Refusal, RefusedLog, SchemaName, SchemaSummary, Status, StoreStatus,

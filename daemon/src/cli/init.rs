@@ -143,7 +143,9 @@ impl Plan {
              # Look for peers on the local network.\n\
              mdns = true\n\
              # A hub is always on and counts as the durable copy.\n\
-             hub = false\n\n\
+             hub = false\n\
+             # Use newer versions of the schema as soon as they are published.\n\
+             schema_follow = true\n\n\
              # The HTTP API for apps on this device, or \"none\". The Unix socket is always there.\n\
              api_tcp = \"{api}\"\n",
             name = toml::Value::String(self.name.clone()),

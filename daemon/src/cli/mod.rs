@@ -1,6 +1,6 @@
 //! The `fieldmesh` command: its arguments, and which module carries out what.
 //!
-//! All but `init`, `run` and `schema check` are clients of the daemon's HTTP API, the one way in. Data
+//! All but `init`, `run`, `demo` and the tools for schema files are clients of the daemon's HTTP API, the one way in. Data
 //! goes to standard output, talk to standard error. Nothing ever asks a question. How a command ends is
 //! told by [`failure::Exit`].
 
@@ -22,6 +22,7 @@ mod reply;
 mod review;
 mod run;
 mod schema_file;
+mod schema_live;
 mod show;
 mod status;
 mod watch;
@@ -35,6 +36,7 @@ use clap::{Parser, Subcommand};
 use self::client::{Client, Target};
 use self::failure::{Exit, Failure};
 use self::output::Output;
+use self::schema_file::SchemaCommand;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -132,9 +134,9 @@ enum Command {
     Online,
     /// Three daemons on this machine live through a bad week; shows and checks what they promise
     Demo(demo::DemoArgs),
-    /// Schema files
+    /// Schema files, and the versions of the schema in a running fleet
     #[command(subcommand)]
-    Schema(schema_file::SchemaCommand),
+    Schema(SchemaCommand),
 }
 
 /// Carries out the command line and tells how it ended.
@@ -161,7 +163,9 @@ fn carry_out(cli: Cli) -> Result<Exit, Failure> {
     match command {
         Command::Init(args) => init::init(&dir, &args, out),
         Command::Run(args) => run::run(&dir, global.api, global.verbose, args),
-        Command::Schema(command) => schema_file::schema(&command, out),
+        Command::Schema(command) if !matches!(command, SchemaCommand::Live(_)) => {
+            schema_file::schema(&command, out)
+        }
         Command::Demo(args) => runtime()?.block_on(demo::demo(&args, out)),
         command => {
             // A variable that is set to nothing says nothing.
@@ -206,6 +210,9 @@ async fn ask(client: &Client, command: Command, out: Output) -> Result<Exit, Fai
         Command::Review(command) => review::review(client, &command, out).await,
         Command::Offline => status::network(client, false, out).await,
         Command::Online => status::network(client, true, out).await,
+        Command::Schema(SchemaCommand::Live(command)) => {
+            schema_live::live(client, &command, out).await
+        }
         Command::Init(_) | Command::Run(_) | Command::Schema(_) | Command::Demo(_) => {
             Err(Failure::usage("this command does not talk to a daemon"))
         }

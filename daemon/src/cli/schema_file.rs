@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::failure::{Exit, Failure};
 use super::output::{Output, count};
+use super::schema_live::LiveCommand;
 
 #[derive(clap::Subcommand, Debug)]
 pub(crate) enum SchemaCommand {
@@ -15,10 +16,17 @@ pub(crate) enum SchemaCommand {
         /// The file
         file: PathBuf,
     },
+    #[command(flatten)]
+    Live(LiveCommand),
 }
 
 pub(crate) fn schema(command: &SchemaCommand, output: Output) -> Result<Exit, Failure> {
-    let SchemaCommand::Check { file } = command;
+    let file = match command {
+        SchemaCommand::Check { file } => file,
+        SchemaCommand::Live(_) => {
+            return Err(Failure::usage("this command talks to a daemon"));
+        }
+    };
     let schema = read(file)?;
     let fields: usize = schema.collections.values().map(|c| c.fields.len()).sum();
     if output.json {

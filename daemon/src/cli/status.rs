@@ -111,12 +111,18 @@ fn verdict(status: &Status, now: Timestamp) -> Verdict {
         if peer.clock_suspect {
             attention.push(format!("the clock of {name} or of this device is wrong"));
         }
+        if let Some(note) = &peer.schema_note {
+            attention.push(format!("{name}: {}", plain(note)));
+        }
         if let Some(log) = peer.refused_logs.first() {
             attention.push(format!(
                 "a log is not exchanged with {name}: {}",
                 plain(&log.reason)
             ));
         }
+    }
+    if let Some(why) = &status.schema_status.held_back {
+        attention.push(plain(why));
     }
     let connected = status.peers.iter().filter(|peer| peer.connected).count();
     if let (Some(error), 0) = (&status.network.mdns_error, connected) {
@@ -172,6 +178,13 @@ fn facts(status: &Status) -> String {
             bytes(status.network.bytes_out),
         ),
     ];
+    if let Some(refresh) = status.schema_status.refresh {
+        lines.push(format!(
+            "schema   reviews and counts are being brought up to date: {} of {}",
+            refresh.done,
+            count(refresh.total, "record")
+        ));
+    }
     if let Some(refusal) = &status.network.last_refusal {
         let who = if refusal.name.is_empty() {
             refusal.device.get(..8)

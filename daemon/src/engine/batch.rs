@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{DeviceId, Dot, LogId, SpaceName};
 use crdt_schema::op::{ChangeSet, Op};
-use crdt_schema::schema::FieldError;
+use crdt_schema::schema::{FieldError, Schema};
 use serde::{Deserialize, Serialize};
 
 /// Names a request of a local client until it is answered.
@@ -19,6 +19,29 @@ pub type SessionId = u64;
 pub type Arrival = u64;
 /// Log → highest sequence number held.
 pub type Held = BTreeMap<LogId, u64>;
+
+/// Names a version of a schema and its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchemaTag {
+    /// The data set's name.
+    pub name: String,
+    /// The version.
+    pub version: u32,
+    /// The beginning of the text's digest.
+    pub digest: [u8; 8],
+}
+
+impl SchemaTag {
+    /// The tag of a schema.
+    pub fn of(schema: &Schema) -> Self {
+        let hash = blake3::hash(schema.source.as_bytes());
+        Self {
+            name: schema.name.clone(),
+            version: schema.version,
+            digest: std::array::from_fn(|index| hash.as_bytes()[index]),
+        }
+    }
+}
 
 /// How a log begins: hashed into its chain, so it cannot change later.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,6 +150,8 @@ pub struct LocalCommit {
     pub unix_ms: u64,
     /// The person; empty if unknown.
     pub person: String,
+    /// The version of the schema that the edits were made under.
+    pub schema_version: u32,
     /// The edits; not empty, at most one for each record.
     pub edits: Vec<LocalEdit>,
     /// Set if the client may retry.
@@ -250,6 +275,14 @@ pub enum Rejection {
         bytes: usize,
         /// The limit.
         bytes_max: usize,
+    },
+    /// The schema was switched after the edits were made.
+    #[error("the write was made under schema version {made}, and {active} is in use by now")]
+    SchemaMoved {
+        /// The version that the edits were made under.
+        made: u32,
+        /// The version in use.
+        active: u32,
     },
     /// The store could not write.
     #[error("{0}")]

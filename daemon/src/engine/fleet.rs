@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crdt_schema::ident::{DeviceId, Dot, LogId};
 
-use super::batch::Held;
+use super::batch::{Held, SchemaTag};
 
 /// What is known of one peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct PeerStatus {
     pub ahead: u64,
     /// Logs that are not exchanged with it, and why.
     pub refused_logs: BTreeMap<LogId, String>,
+    /// The schema that it last said it uses; unknown until it has been met since the start.
+    pub schema: Option<SchemaTag>,
     /// Whether entries of it were written more than the drift bound ahead of our clock.
     pub clock_suspect: bool,
 }

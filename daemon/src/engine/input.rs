@@ -3,7 +3,7 @@
 use crdt_schema::ident::{DeviceId, SpaceName};
 
 use super::batch::{
-    CommitReport, Fetched, Idempotency, LocalEdit, Rejection, RequestId, SessionId,
+    CommitReport, Fetched, Idempotency, LocalEdit, Rejection, RequestId, SchemaTag, SessionId,
 };
 
 /// The time of an input. The engine reads no clock of its own.
@@ -24,6 +24,8 @@ pub struct LocalWrite {
     pub space: SpaceName,
     /// The person; empty if unknown.
     pub person: String,
+    /// The version of the schema that the edits were made under.
+    pub schema_version: u32,
     /// The edits; not empty, at most one for each record.
     pub edits: Vec<LocalEdit>,
     /// Set if the client may retry.
@@ -70,6 +72,8 @@ pub enum Input {
         /// Whether sessions may exist.
         online: bool,
     },
+    /// Another schema is in use.
+    Schema(SchemaTag),
 }
 
 /// The outcome of a local write.

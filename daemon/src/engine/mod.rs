@@ -26,10 +26,11 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use crate::wire::chain::{self, JoinSecret};
+use crate::wire::message::Message;
 
 use self::batch::{
     Arrival, Batch, CommitReport, LocalCommit, LogHeader, Opening, RemoteOutcome, RequestId,
-    SessionId, StoreFault,
+    SchemaTag, SessionId, StoreFault,
 };
 use self::effect::{CloseReason, Effect};
 use self::fleet::Fleet;
@@ -70,8 +71,8 @@ pub struct EngineConfig {
     pub hub: bool,
     /// What tells members from strangers.
     pub join_secret: JoinSecret,
-    /// The version of its schema.
-    pub schema_version: u32,
+    /// The schema in use; [`Input::Schema`] replaces it.
+    pub schema: SchemaTag,
 }
 
 /// The engine of one device. See the module's documentation.
@@ -127,6 +128,7 @@ impl Engine {
             Input::Fetched { session, result } => self.on_fetched(session, result),
             Input::Timeout => self.on_timeout(now),
             Input::Network { online } => self.on_network(online),
+            Input::Schema(schema) => self.on_schema(schema),
         }
     }
 
@@ -151,6 +153,7 @@ impl Engine {
                 hlc,
                 unix_ms: now.unix_ms,
                 person: write.person,
+                schema_version: write.schema_version,
                 edits: write.edits,
                 idempotency: write.idempotency,
             })));
@@ -251,6 +254,20 @@ impl Engine {
             self.frontier.unstage();
         }
         self.close_all(&CloseReason::Store(fault.to_string()));
+    }
+
+    /// Tells every peer that another schema is in use. Sessions go on.
+    fn on_schema(&mut self, schema: SchemaTag) {
+        if self.config.schema == schema {
+            return;
+        }
+        self.config.schema = schema;
+        for session in self.sessions.values_mut() {
+            if session.is_introduced() {
+                let told = Message::Schema(self.config.schema.clone());
+                session.send(&told, &mut self.effects);
+            }
+        }
     }
 
     fn on_network(&mut self, online: bool) {

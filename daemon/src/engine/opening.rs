@@ -52,7 +52,7 @@ impl Engine {
             organisation_tag: chain::organisation_tag(organisation),
             proof: secret.proof(organisation, &self.config.device, peer),
             hub: self.config.hub,
-            schema_version: self.config.schema_version,
+            schema_version: self.config.schema.version,
             spaces,
         };
         (hello, greeting)
@@ -136,6 +136,8 @@ impl Engine {
         session.deadline_ms = now.mono_ms + HANDSHAKE_MS;
         session.told.clone_from(equal);
         session.send(&Message::Name(self.config.name.clone()), &mut self.effects);
+        let schema = Message::Schema(self.config.schema.clone());
+        session.send(&schema, &mut self.effects);
         for (space, rows) in fronts {
             for rows in rows.chunks(FRONT_ROWS_MAX) {
                 session

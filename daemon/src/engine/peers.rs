@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crdt_schema::ident::{DeviceId, LogId};
 
-use super::batch::{Held, PeerRow};
+use super::batch::{Held, PeerRow, SchemaTag};
 use super::effect::CloseReason;
 use super::fleet::{Fleet, PeerStatus};
 use super::limits::{LOGS_MAX, PEERS_MAX, REFUSED_SHOWN_MAX, SEEN_MS};
@@ -163,6 +163,16 @@ impl Peers {
         }
     }
 
+    /// Notes which schema a peer uses.
+    pub(super) fn set_schema(&mut self, device: &DeviceId, schema: SchemaTag) {
+        let differs = |peer: &PeerStatus| peer.schema.as_ref() != Some(&schema);
+        if self.fleet.peers.get(device).is_some_and(differs)
+            && let Some(peer) = self.edit().peers.get_mut(device)
+        {
+            peer.schema = Some(schema);
+        }
+    }
+
     /// Notes that a peer has been heard. Coarse, so that not every frame makes a new snapshot.
     pub(super) fn heard(&mut self, device: &DeviceId, unix_ms: u64) {
         let stale = |peer: &PeerStatus| peer.last_seen_ms.abs_diff(unix_ms) >= SEEN_MS;
@@ -229,6 +239,7 @@ fn unknown(device: DeviceId) -> PeerStatus {
         behind: 0,
         ahead: 0,
         refused_logs: BTreeMap::new(),
+        schema: None,
         clock_suspect: false,
     }
 }

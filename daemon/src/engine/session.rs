@@ -220,6 +220,10 @@ impl Engine {
                 self.peers.set_name(&session.device, printable(&name));
                 Ok(())
             }
+            (Phase::Opening { .. } | Phase::Live, Message::Schema(schema)) => {
+                self.peers.set_schema(&session.device, schema);
+                Ok(())
+            }
             (Phase::Opening { .. }, Message::Front { space, rows }) => {
                 self.on_front(now, id, &space, &rows)
             }
@@ -357,6 +361,7 @@ fn out_of_place(phase: &Phase, message: &Message) -> String {
     let message = match message {
         Message::Hello(_) => "HELLO",
         Message::Name(_) => "NAME",
+        Message::Schema(_) => "SCHEMA",
         Message::Front { .. } => "FRONT",
         Message::FrontEnd => "FRONT END",
         Message::Data(_) => "DATA",

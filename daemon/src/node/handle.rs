@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use crdt_schema::ident::{DeviceId, OrganisationId, SpaceName};
-use crdt_schema::schema::Schema;
+use crdt_schema::schema::{PUBLISHED, Schema, publication_id, publication_ops};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::engine::batch::{Arrival, CommitOutcome, Idempotency, LocalEdit, Rejection};
+use crate::engine::batch::{Arrival, CommitOutcome, Idempotency, LocalEdit, Rejection, WriteMode};
 use crate::engine::fleet::Fleet;
 pub use crate::net::NetReport;
-use crate::store::Reader;
+use crate::store::{Reader, UseSchemaError};
 
 /// Fixed facts about this node.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub struct NodeFacts {
     pub hub: bool,
     /// The libp2p peer id, as text.
     pub peer_id: String,
+    /// Whether this device may publish a schema.
+    pub may_publish: bool,
     /// When it started, in milliseconds since 1970.
     pub started_ms: u64,
 }
@@ -35,10 +37,30 @@ pub struct Write {
     pub space: SpaceName,
     /// The person; empty if unknown.
     pub person: String,
+    /// The version of the schema that the edits were made under: [`Handle::schema`] then.
+    pub schema_version: u32,
     /// The edits; not empty, at most one for each record.
     pub edits: Vec<LocalEdit>,
     /// Set if the client may retry.
     pub idempotency: Option<Idempotency>,
+}
+
+/// The write that publishes a schema, made while `active` is in use.
+pub(super) fn publication(schema: &Schema, person: String, active: u32) -> Write {
+    let edit = LocalEdit {
+        collection: PUBLISHED.to_owned(),
+        id: publication_id(&schema.name, schema.version),
+        mode: WriteMode::Upsert,
+        if_match: None,
+        ops: publication_ops(&schema.source),
+    };
+    Write {
+        space: SpaceName::default(),
+        person,
+        schema_version: active,
+        edits: vec![edit],
+        idempotency: None,
+    }
 }
 
 /// Why a command was not carried out.
@@ -50,6 +72,9 @@ pub enum CommandError {
     /// Too many commands wait; try again.
     #[error("the daemon is busy; try again")]
     Busy,
+    /// Another version of the schema was not put to use.
+    #[error(transparent)]
+    Schema(#[from] UseSchemaError),
     /// The node is shutting down.
     #[error("the daemon is shutting down")]
     Stopping,
@@ -62,6 +87,8 @@ pub enum Command {
     Write(Write, oneshot::Sender<Result<CommitOutcome, Rejection>>),
     /// Take the device off the network, or back on it.
     Network(bool, oneshot::Sender<()>),
+    /// Use another version of the schema.
+    UseSchema(u32, oneshot::Sender<Result<(), UseSchemaError>>),
 }
 
 /// A running node, seen from the API. Cheap to clone.
@@ -70,7 +97,6 @@ pub struct Handle {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) reader: Reader,
     pub(super) facts: Arc<NodeFacts>,
-    pub(super) schema: Arc<Schema>,
     pub(super) fleet: watch::Receiver<Arc<Fleet>>,
     pub(super) net: watch::Receiver<Arc<NetReport>>,
     pub(super) arrival: watch::Receiver<Arrival>,
@@ -89,6 +115,24 @@ impl Handle {
         let (reply, done) = oneshot::channel();
         self.send(Command::Network(online, reply))?;
         done.await.map_err(|_| CommandError::Stopping)
+    }
+
+    /// Uses another known version of the schema from here on. Reads show it as soon as this returns.
+    pub async fn use_schema(&self, version: u32) -> Result<(), CommandError> {
+        let (reply, outcome) = oneshot::channel();
+        self.send(Command::UseSchema(version, reply))?;
+        Ok(outcome.await.map_err(|_| CommandError::Stopping)??)
+    }
+
+    /// Publishes a schema's text, durably: every device that this one's entries reach will know it. The caller
+    /// has checked it.
+    pub async fn publish(
+        &self,
+        schema: &Schema,
+        person: String,
+    ) -> Result<CommitOutcome, CommandError> {
+        self.write(publication(schema, person, self.schema().version))
+            .await
     }
 
     fn send(&self, command: Command) -> Result<(), CommandError> {
@@ -110,9 +154,10 @@ impl Handle {
         &self.facts
     }
 
-    /// The schema that records are read and written under.
-    pub fn schema(&self) -> &Arc<Schema> {
-        &self.schema
+    /// The schema that records are read and written under at this moment. It may be another one at the next
+    /// call, so a request asks once.
+    pub fn schema(&self) -> Arc<Schema> {
+        self.reader.schema()
     }
 
     /// Who holds what.

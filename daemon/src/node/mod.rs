@@ -18,6 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crdt_schema::ident::DeviceId;
+use crdt_schema::schema::Schema;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::{Config, KEY_FILE};
@@ -28,7 +29,7 @@ use crate::store::{Store, StoreError, StoreOptions};
 use crate::wire::chain::JoinSecret;
 
 use clock::Clock;
-use handle::{Handle, NetReport, NodeFacts};
+use handle::{Command, Handle, NetReport, NodeFacts};
 use runtime::Runtime;
 use witness::Witness;
 use writer::Writer;
@@ -79,11 +80,11 @@ pub struct Node {
 pub async fn start(config: &Config) -> Result<Node, NodeError> {
     let identity = Identity::load_or_create(&config.dir.join(KEY_FILE))?;
     let device = identity.device();
-    let schema = Arc::new(config.schema.clone());
     let options = StoreOptions {
         organisation: config.organisation,
         signer: identity.signing_key().clone(),
-        schema: schema.clone(),
+        schema: Arc::new(config.schema.clone()),
+        schema_follow: config.schema_follow,
         cache_bytes: CACHE_BYTES,
         new_store_id: random("drawing a store id")?,
     };
@@ -111,7 +112,7 @@ pub async fn start(config: &Config) -> Result<Node, NodeError> {
         name: config.name.clone(),
         hub: config.hub,
         join_secret: JoinSecret(config.join_secret),
-        schema_version: schema.version,
+        schema: reader.schemas().tag(),
     };
     let mut engine = Engine::new(engine_config, opening, random("seeding the engine")?);
     let clock = Clock::start();
@@ -130,11 +131,11 @@ pub async fn start(config: &Config) -> Result<Node, NodeError> {
         commands: command_sender,
         reader: reader.clone(),
         facts: Arc::new(facts(config, device, peer_id, &clock)),
-        schema,
         fleet: fleet.1,
         net: net_status.1,
         arrival: arrivals.1,
     };
+    publish_own(&handle)?;
     let (stop, stopped) = oneshot::channel();
     let runtime = Runtime::new(runtime::Parts {
         engine,
@@ -152,6 +153,36 @@ pub async fn start(config: &Config) -> Result<Node, NodeError> {
     Ok(Node { handle, stop, task })
 }
 
+/// Publishes the versions up to the one in use that others may need, before anything is written under it. The
+/// first version needs it only once there is a second: every device has it.
+fn publish_own(handle: &Handle) -> Result<(), NodeError> {
+    let state = handle.reader().schemas();
+    let active = state.active.version;
+    if active == 1 || !state.unpublished().contains(&active) {
+        return Ok(());
+    }
+    for version in state.unpublished() {
+        let text = handle.reader().schema_text(version)?.unwrap_or_default();
+        match Schema::parse(&text) {
+            Ok(schema) => {
+                tracing::info!(version, "publishing this device's schema");
+                let write = handle::publication(&schema, String::new(), active);
+                // It is the first command, so there is room, and nobody waits for its outcome.
+                let (unheard, _) = oneshot::channel();
+                let sent = handle.commands.try_send(Command::Write(write, unheard));
+                if let Err(error) = sent {
+                    tracing::error!(version, %error, "this device's schema is not published");
+                }
+            }
+            Err(error) => {
+                let error = error.to_string();
+                tracing::warn!(version, error, "an old schema cannot be published");
+            }
+        }
+    }
+    Ok(())
+}
+
 fn facts(config: &Config, device: DeviceId, peer_id: String, clock: &Clock) -> NodeFacts {
     NodeFacts {
         organisation: config.organisation,
@@ -159,6 +190,7 @@ fn facts(config: &Config, device: DeviceId, peer_id: String, clock: &Clock) -> N
         name: config.name.clone(),
         hub: config.hub,
         peer_id,
+        may_publish: true,
         started_ms: clock.now().unix_ms,
     }
 }

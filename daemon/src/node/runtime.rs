@@ -12,7 +12,7 @@ use super::handle::{Command, NetReport, Write};
 use super::writer::Writer;
 use crate::engine::Engine;
 use crate::engine::batch::{
-    Arrival, CommitOutcome, CommitReport, Fetched, Rejection, RequestId, SessionId,
+    Arrival, CommitOutcome, CommitReport, Fetched, Rejection, RequestId, SchemaTag, SessionId,
 };
 use crate::engine::effect::Effect;
 use crate::engine::fleet::Fleet;
@@ -53,6 +53,8 @@ pub(super) struct Runtime {
     next_request: RequestId,
     fetch_sender: mpsc::Sender<FetchResult>,
     fetches: mpsc::Receiver<FetchResult>,
+    /// The schema that the engine knows is in use.
+    told_schema: SchemaTag,
     broken: Option<String>,
 }
 
@@ -69,7 +71,9 @@ enum Turn {
 impl Runtime {
     pub(super) fn new(parts: Parts) -> Self {
         let (fetch_sender, fetches) = mpsc::channel(FETCHES_MAX);
+        let told_schema = parts.reader.schemas().tag();
         Self {
+            told_schema,
             parts,
             waiting: BTreeMap::new(),
             next_request: 1,
@@ -85,7 +89,13 @@ impl Runtime {
         alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while self.broken.is_none() {
             match self.next(&mut stopped, &mut alive).await {
-                Turn::Input(input) => self.feed(input).await,
+                Turn::Input(input) => {
+                    let may_switch = matches!(input, Input::Committed(_));
+                    self.feed(input).await;
+                    if may_switch {
+                        self.tell_schema().await;
+                    }
+                }
                 Turn::Command(command) => self.command(command).await,
                 Turn::Net(event) => self.net(event).await,
                 // Only this loop pings the watchdog, so a loop that hangs is restarted.
@@ -134,6 +144,20 @@ impl Runtime {
                 // The asker may have gone; the network is switched all the same.
                 let _ = done.send(());
             }
+            Command::UseSchema(version, reply) => {
+                if !self.parts.writer.use_schema(version, reply) {
+                    self.broken = Some("the store's writer thread has ended".to_owned());
+                }
+            }
+        }
+    }
+
+    /// Tells the engine which schema is in use, if a transaction has switched it.
+    async fn tell_schema(&mut self) {
+        let tag = self.parts.reader.schemas().tag();
+        if self.told_schema != tag {
+            self.told_schema = tag.clone();
+            self.feed(Input::Schema(tag)).await;
         }
     }
 
@@ -144,6 +168,7 @@ impl Runtime {
         let Write {
             space,
             person,
+            schema_version,
             edits,
             idempotency,
         } = write;
@@ -151,6 +176,7 @@ impl Runtime {
             request,
             space,
             person,
+            schema_version,
             edits,
             idempotency,
         }))

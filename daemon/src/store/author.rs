@@ -12,7 +12,7 @@ use crdt_schema::ident::{Dot, LogId, RecordKey};
 use crdt_schema::intent::{check_change, check_record, default_ops, register_keys_to_clear};
 use crdt_schema::op::{ChangeSet, Edit, Op};
 use crdt_schema::resolution::{Life, RecordView};
-use crdt_schema::schema::{Collection, FieldError, Schema};
+use crdt_schema::schema::{Collection, FieldError, PUBLISHED, Schema, published_collection};
 use crdt_schema::value::Value;
 
 use crate::engine::batch::{
@@ -84,6 +84,10 @@ impl<'txn> Author<'_, 'txn> {
                 }
             }
         }
+        if commit.schema_version != self.schema.version {
+            let (made, active) = (commit.schema_version, self.schema.version);
+            return Err(Rejection::SchemaMoved { made, active }.into());
+        }
         let plan = commit.edits.iter().map(|edit| self.plan(commit, edit));
         let plan = plan.collect::<Result<Vec<_>, Refusal>>()?;
         let outcome = if plan.iter().all(|planned| planned.ops.is_empty()) {
@@ -101,6 +105,7 @@ impl<'txn> Author<'_, 'txn> {
         let collection = self
             .schema
             .collection(&edit.collection)
+            .or_else(|| (edit.collection == PUBLISHED).then(published_collection))
             .ok_or_else(|| failed(format!("the schema has no collection {}", edit.collection)))?;
         let key = RecordKey {
             space: commit.log.space.clone(),

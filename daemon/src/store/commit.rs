@@ -25,13 +25,15 @@ use crate::wire::chain::chain_next;
 use crate::wire::limits::ENTRY_BYTES_MAX;
 
 use super::author::{Author, Refusal};
+use super::catalogue::Found;
 use super::database::Ending;
 use super::log::LogWriter;
+use super::reading::Stamp;
 use super::record::RecordWriter;
 use super::retry::RetryWriter;
 use super::rows::encode_peer;
 use super::trouble::Trouble;
-use super::{heal, meta, tables};
+use super::{catalogue, heal, meta, tables};
 
 type LocalResult = Result<CommitOutcome, Rejection>;
 
@@ -41,6 +43,7 @@ pub(super) struct Facts<'s> {
     pub(super) organisation: OrganisationId,
     pub(super) signer: &'s SigningKey,
     pub(super) schema: &'s Schema,
+    pub(super) stamp: Stamp,
 }
 
 /// Writes the batches.
@@ -48,7 +51,7 @@ pub(super) fn commit(
     tx: &WriteTransaction,
     facts: Facts<'_>,
     batches: &[Batch],
-) -> Result<Ending<CommitReport>, Trouble> {
+) -> Result<Ending<Committed>, Trouble> {
     let mut joined = Joined::new(tx, facts)?;
     for batch in batches {
         joined.records.relieve()?;
@@ -68,6 +71,13 @@ pub(super) fn commit(
         }
     }
     joined.finish(tx)
+}
+
+/// What a transaction has done.
+pub(super) struct Committed {
+    pub(super) report: CommitReport,
+    /// Whether a schema was published in it.
+    pub(super) has_published: bool,
 }
 
 /// The report of a transaction that failed.
@@ -110,6 +120,8 @@ struct Joined<'txn> {
     held_rows: BTreeMap<LogId, FrontierRow>,
     /// Records whose stored document does not read back.
     damaged: BTreeSet<RecordKey>,
+    /// Schemas that were published.
+    found: Vec<Found>,
     has_writes: bool,
 }
 
@@ -118,11 +130,12 @@ impl<'txn> Joined<'txn> {
         Ok(Self {
             facts,
             logs: LogWriter::new(tx, facts.organisation, facts.signer)?,
-            records: RecordWriter::new(tx, facts.schema)?,
+            records: RecordWriter::new(tx, facts.schema, facts.stamp)?,
             retries: RetryWriter::new(tx)?,
             report: CommitReport::default(),
             held_rows: BTreeMap::new(),
             damaged: BTreeSet::new(),
+            found: Vec::new(),
             has_writes: false,
         })
     }
@@ -144,6 +157,13 @@ impl<'txn> Joined<'txn> {
         match author.write(commit) {
             Ok(outcome) => {
                 self.has_writes |= !outcome.replayed;
+                if !outcome.replayed {
+                    let (dot, hlc) = (outcome.dot, outcome.hlc);
+                    let edits = commit.edits.iter();
+                    self.found.extend(edits.filter_map(|edit| {
+                        Found::read(&edit.collection, &edit.id, &edit.ops, dot, hlc)
+                    }));
+                }
                 Ok(Ok(outcome))
             }
             Err(Refusal::Rejected(rejection)) => Ok(Err(rejection)),
@@ -261,6 +281,8 @@ impl<'txn> Joined<'txn> {
         hlc: Timestamp,
         edit: &Edit,
     ) -> Result<(), Trouble> {
+        self.found
+            .extend(Found::read(&key.collection, &key.id, &edit.ops, dot, hlc));
         match self.records.change(&key, |doc| doc.apply(dot, hlc, edit)) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
@@ -287,7 +309,7 @@ impl<'txn> Joined<'txn> {
         Ok(())
     }
 
-    fn finish(self, tx: &WriteTransaction) -> Result<Ending<CommitReport>, Trouble> {
+    fn finish(self, tx: &WriteTransaction) -> Result<Ending<Committed>, Trouble> {
         let Self {
             facts,
             logs,
@@ -302,17 +324,22 @@ impl<'txn> Joined<'txn> {
         drop((records, retries));
         let (moved, arrival) = logs.finish()?;
         if !self.damaged.is_empty() {
-            heal::rebuild_records(tx, facts.schema, &self.damaged)?;
+            heal::rebuild_records(tx, facts.schema, facts.stamp, &self.damaged)?;
         }
+        let has_published = catalogue::write_found(tx, &facts.schema.name, &self.found)?;
         let has_writes = self.has_writes || !moved.is_empty() || !self.damaged.is_empty();
         held_rows.extend(moved.into_iter().map(|row| (row.header.log, row)));
         report.rows = held_rows.into_values().collect();
         report.arrival = arrival;
+        let committed = Committed {
+            report,
+            has_published,
+        };
         if !has_writes {
-            return Ok(Ending::Abort(report));
+            return Ok(Ending::Abort(committed));
         }
         meta::count_commit(tx)?;
-        Ok(Ending::Commit(report))
+        Ok(Ending::Commit(committed))
     }
 }
 

@@ -224,7 +224,7 @@ fn start(stretch: &Stretch, after: Arrival) -> u64 {
 }
 
 /// The tables of the logs, with the log rows that were needed so far.
-struct LogReader {
+pub(super) struct LogReader {
     numbers: ReadOnlyTable<[u8; 16], u32>,
     logs: ReadOnlyTable<u32, &'static [u8]>,
     entries: ReadOnlyTable<(u32, u64), &'static [u8]>,
@@ -234,7 +234,7 @@ struct LogReader {
 }
 
 impl LogReader {
-    fn new(tx: &ReadTransaction) -> Result<Self, Trouble> {
+    pub(super) fn new(tx: &ReadTransaction) -> Result<Self, Trouble> {
         Ok(Self {
             numbers: tx.open_table(tables::LOG_NUMBERS)?,
             logs: tx.open_table(tables::LOGS)?,
@@ -273,7 +273,7 @@ impl LogReader {
         Ok(entry.map_err(damaged)?.into_owned())
     }
 
-    fn change_set(&mut self, number: u32, seq: u64) -> Result<ChangeSet, Trouble> {
+    pub(super) fn change_set(&mut self, number: u32, seq: u64) -> Result<ChangeSet, Trouble> {
         let entry = self.entry(number, seq)?;
         decode_change_set(&entry).map_err(|error| {
             Trouble::Damaged(format!("entry {seq} of log number {number}: {error}"))

@@ -4,6 +4,7 @@ use crdt_schema::ident::OrganisationId;
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
 use super::StoreIdentity;
+use super::reading::Choice;
 use super::tables::META;
 use super::trouble::Trouble;
 
@@ -15,6 +16,9 @@ const ORGANISATION: &str = "organisation";
 const STORE: &str = "store";
 const COMMITS: &str = "commits";
 const SCHEMA: &str = "schema";
+const SCHEMA_NAME: &str = "schema_name";
+const SCHEMA_CHOICE: &str = "schema_choice";
+const VIEW_FORMAT: &str = "view_format";
 
 /// Marks an empty database as a store.
 pub(super) fn create(
@@ -55,8 +59,8 @@ pub(super) fn count_commit(tx: &WriteTransaction) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// The schema that the views were derived under.
-pub(super) fn schema_digest(tx: &WriteTransaction) -> Result<Option<[u8; 32]>, Trouble> {
+/// What all views were derived under, once a refresh has ended.
+pub(super) fn schema_digest(tx: &ReadTransaction) -> Result<Option<[u8; 32]>, Trouble> {
     let meta = tx.open_table(META)?;
     let digest = meta.get(SCHEMA)?;
     Ok(digest.and_then(|digest| digest.value().try_into().ok()))
@@ -64,6 +68,53 @@ pub(super) fn schema_digest(tx: &WriteTransaction) -> Result<Option<[u8; 32]>, T
 
 pub(super) fn put_schema_digest(tx: &WriteTransaction, digest: [u8; 32]) -> Result<(), Trouble> {
     tx.open_table(META)?.insert(SCHEMA, digest.as_slice())?;
+    Ok(())
+}
+
+/// How the views are laid out and derived; `None` in a store without views.
+pub(super) fn view_format(tx: &ReadTransaction) -> Result<Option<u32>, Trouble> {
+    let meta = tx.open_table(META)?;
+    let format = meta.get(VIEW_FORMAT)?;
+    Ok(format
+        .and_then(|format| format.value().try_into().ok())
+        .map(u32::from_le_bytes))
+}
+
+pub(super) fn put_view_format(tx: &WriteTransaction, format: u32) -> Result<(), Trouble> {
+    tx.open_table(META)?
+        .insert(VIEW_FORMAT, format.to_le_bytes().as_slice())?;
+    Ok(())
+}
+
+/// The name of the schema and the version chosen, unless the store is new.
+pub(super) fn schema_choice(tx: &ReadTransaction) -> Result<Option<(String, Choice)>, Trouble> {
+    let meta = tx.open_table(META)?;
+    let (name, choice) = (meta.get(SCHEMA_NAME)?, meta.get(SCHEMA_CHOICE)?);
+    let (Some(name), Some(choice)) = (name, choice) else {
+        return Ok(None);
+    };
+    let damaged = || Trouble::Damaged("its choice of a schema cannot be read".to_owned());
+    let name = std::str::from_utf8(name.value()).map_err(|_| damaged())?;
+    let [a, b, c, d, pinned] = choice.value().try_into().map_err(|_| damaged())?;
+    let choice = Choice {
+        version: u32::from_le_bytes([a, b, c, d]),
+        pinned: pinned != 0,
+    };
+    Ok(Some((name.to_owned(), choice)))
+}
+
+pub(super) fn put_schema_choice(
+    tx: &WriteTransaction,
+    name: &str,
+    choice: Choice,
+) -> Result<(), Trouble> {
+    let mut meta = tx.open_table(META)?;
+    let [a, b, c, d] = choice.version.to_le_bytes();
+    meta.insert(SCHEMA_NAME, name.as_bytes())?;
+    meta.insert(
+        SCHEMA_CHOICE,
+        [a, b, c, d, u8::from(choice.pinned)].as_slice(),
+    )?;
     Ok(())
 }
 

@@ -8,15 +8,20 @@
 //!   before effects.
 //! - Every row that is read as data has a checksum of ours. Documents are derived from the log and
 //!   views from documents, so either can be rebuilt.
+//! - Records are shown under one version of the schema at a time. Which one may change while the store is
+//!   open; a read is right at once, whatever its view row was derived under.
 //! - A failed write, a full disk among them, needs no restart: the database is opened anew.
 //! - Nothing in memory grows with the number of records.
 //!
 //! The store does not verify what peers send, knows no sessions, and reads neither clock nor
 //! randomness.
 
+mod adopt;
 mod author;
+mod catalogue;
 mod commit;
 mod database;
+pub mod evolution;
 mod feed;
 mod heal;
 mod log;
@@ -24,9 +29,12 @@ mod meta;
 mod open;
 mod pack;
 mod read;
+mod reading;
 mod record;
+mod refresh;
 mod retry;
 mod rows;
+mod schemas;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -45,7 +53,13 @@ use redb::{DatabaseError, StorageBackend};
 pub use crate::engine::batch::Opening;
 use crate::engine::batch::{Arrival, Batch, CommitReport, LogHeader};
 
+pub use adopt::UseSchemaError;
+pub use catalogue::{Known, Published};
 use commit::Facts;
+pub use reading::{Progress, SchemaState};
+pub use schemas::{LogEnd, Writes};
+
+use catalogue::Catalogue;
 use database::{Ending, Handle, Make};
 
 /// Why the store could not be opened or read. Every message names the place, the cause and the
@@ -90,6 +104,18 @@ pub enum StoreError {
         /// What is damaged.
         detail: String,
     },
+    /// The device's own schema file does not fit what the store holds. Nothing was changed.
+    #[error(
+        "the schema file's version {version} cannot be used with {path}: {why}; correct it, or put the earlier file back"
+    )]
+    OwnSchema {
+        /// The store.
+        path: String,
+        /// The file's version.
+        version: u32,
+        /// What is wrong.
+        why: String,
+    },
     /// No space is left for it.
     #[error("the disk is full: {0}")]
     DiskFull(String),
@@ -105,8 +131,10 @@ pub struct StoreOptions {
     pub organisation: OrganisationId,
     /// Signs the ends of our own logs.
     pub signer: ed25519_dalek::SigningKey,
-    /// Records are shown and checked under it.
+    /// The device's own schema file: the least that it can read with.
     pub schema: Arc<Schema>,
+    /// Whether newer versions are adopted as soon as they have been published.
+    pub schema_follow: bool,
     /// Page cache, in bytes.
     pub cache_bytes: usize,
     /// Names the store if it is made now: random bytes.
@@ -118,6 +146,12 @@ pub struct StoreOptions {
 pub struct Store {
     handle: Arc<Handle>,
     options: StoreOptions,
+    /// Tells which schema is in use.
+    cell: Arc<reading::Cell>,
+    /// The versions that are known.
+    catalogue: Catalogue,
+    /// Set while views remain to be derived anew.
+    refresh: Option<refresh::Cursor>,
     /// The last arrival that was seen, for reports of failed commits.
     arrival: Arrival,
 }
@@ -180,26 +214,37 @@ impl Store {
 
     fn prepare(handle: Handle, options: StoreOptions) -> Result<Self, StoreError> {
         open::prepare(&handle, &options)?;
+        let (catalogue, state) = adopt::open(&handle, &options)?;
         let arrival = handle.read(open::last_arrival)?;
-        Ok(Self {
+        let mut store = Self {
             handle: Arc::new(handle),
             options,
+            cell: Arc::new(reading::Cell::new(state)),
+            catalogue,
+            refresh: None,
             arrival,
-        })
+        };
+        store.begin_refresh()?;
+        Ok(store)
     }
 
     /// Writes all batches in one durable transaction; a batch that must be refused is left out of
     /// it and says so in its outcome. If the transaction itself fails, every outcome says so.
     pub fn commit(&mut self, batches: Vec<Batch>) -> CommitReport {
+        let state = self.cell.state();
         let facts = Facts {
             organisation: self.options.organisation,
             signer: &self.options.signer,
-            schema: &self.options.schema,
+            schema: &state.active,
+            stamp: state.stamp(),
         };
         match self.handle.write(|tx| commit::commit(tx, facts, &batches)) {
-            Ok(report) => {
-                self.arrival = report.arrival;
-                report
+            Ok(committed) => {
+                self.arrival = committed.report.arrival;
+                if committed.has_published {
+                    self.on_published();
+                }
+                committed.report
             }
             Err(trouble) => {
                 let fault = trouble.fault();
@@ -213,7 +258,7 @@ impl Store {
     pub fn reader(&self) -> Reader {
         Reader {
             handle: Arc::clone(&self.handle),
-            schema: Arc::clone(&self.options.schema),
+            cell: Arc::clone(&self.cell),
         }
     }
 
@@ -344,6 +389,6 @@ pub struct Counts {
 #[derive(Clone, Debug)]
 pub struct Reader {
     handle: Arc<Handle>,
-    /// Shows the records whose view rows are damaged.
-    schema: Arc<Schema>,
+    /// Tells which schema is in use.
+    cell: Arc<reading::Cell>,
 }

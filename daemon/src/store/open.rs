@@ -7,7 +7,7 @@ use super::database::{Ending, Handle};
 use super::log::Stretch;
 use super::rows::{LogRow, decode_peer};
 use super::trouble::Trouble;
-use super::{Opening, StoreError, StoreOptions, heal, meta, tables};
+use super::{Opening, StoreError, StoreOptions, meta, tables};
 
 /// Makes the database a store that this program can use, or says why it is none.
 pub(super) fn prepare(handle: &Handle, options: &StoreOptions) -> Result<(), StoreError> {
@@ -28,8 +28,7 @@ pub(super) fn prepare(handle: &Handle, options: &StoreOptions) -> Result<(), Sto
         return Err(StoreError::NewerFormat { path, found, known });
     }
     check_organisation(handle, options.organisation)?;
-    handle.read(check_ends)?;
-    heal::refresh_views(handle, &options.schema).map_err(|trouble| handle.explain(trouble))
+    handle.read(check_ends)
 }
 
 fn check_organisation(handle: &Handle, expected: OrganisationId) -> Result<(), StoreError> {

@@ -1,7 +1,7 @@
 //! Reads of records and reviews, each on a snapshot of the last committed state.
 //!
 //! Records are read from their view rows; a document is loaded only where its history is asked for,
-//! or where the view row does not read back. If the document does not either, the read ends as
+//! or where the view row does not read back or was derived under another schema. If the document does not either, the read ends as
 //! [`StoreError::Damaged`] naming the record.
 
 use std::ops::Bound;
@@ -16,7 +16,8 @@ use crate::engine::batch::Arrival;
 
 use super::open::last_arrival;
 use super::pack::{Place, Unpacker};
-use super::record::load_document;
+use super::reading::{SchemaState, Stamp};
+use super::record::{load_document, split_stamp};
 use super::rows::ViewRow;
 use super::trouble::Trouble;
 use super::{Counts, ListQuery, Page, Reader, StoreError, StoredRecord, etag, tables};
@@ -32,14 +33,10 @@ impl Reader {
                 return Ok(None);
             };
             let views = tx.open_table(tables::VIEWS)?;
-            let Some(row) = views.get(number)? else {
-                return Ok(None);
-            };
-            let (key, view) = match read_view(number, row.value()) {
-                Ok(read) => read,
-                Err(why) => derive_view(tx, &self.schema, key.clone(), number, &why)?,
-            };
-            Ok(Some(stored(key, view)))
+            let row = views.get(number)?;
+            let row = row.as_ref().map(|row| row.value());
+            let view = Views::new(tx, &self.cell.state()).view(key, number, row)?;
+            Ok(view.map(|view| stored(key.clone(), view)))
         })
     }
 
@@ -53,7 +50,8 @@ impl Reader {
         query: &ListQuery,
         keep: &dyn Fn(&RecordView) -> bool,
     ) -> Result<Page, StoreError> {
-        self.handle.read(|tx| list(tx, &self.schema, query, keep))
+        let state = self.cell.state();
+        self.handle.read(|tx| list(tx, &state, query, keep))
     }
 
     /// The record's document, which knows its history.
@@ -75,13 +73,15 @@ impl Reader {
     /// # Errors
     /// The store's, or that a record is damaged.
     pub fn reviews(&self) -> Result<Vec<(RecordKey, Review)>, StoreError> {
+        let state = self.cell.state();
         self.handle.read(|tx| {
-            let views = tx.open_table(tables::VIEWS)?;
+            let mut views = Views::new(tx, &state);
+            let rows = tx.open_table(tables::VIEWS)?;
             let mut reviews = Vec::new();
             for row in tx.open_table(tables::REVIEWS)?.iter()? {
                 let (id, number) = row?;
-                let review = read_review(&views, number.value(), id.value())?;
-                reviews.push(review);
+                let review = read_review(&mut views, &rows, number.value(), id.value())?;
+                reviews.extend(review);
             }
             Ok(reviews)
         })
@@ -121,11 +121,12 @@ impl Reader {
 
 fn list(
     tx: &ReadTransaction,
-    schema: &Schema,
+    state: &SchemaState,
     query: &ListQuery,
     keep: &dyn Fn(&RecordView) -> bool,
 ) -> Result<Page, Trouble> {
     let mut page = Page::default();
+    let mut derived = Views::new(tx, state);
     if query.limit == 0 {
         return Ok(page);
     }
@@ -139,18 +140,15 @@ fn list(
     for row in index.range::<&[u8]>(range)? {
         let (index_key, number) = row?;
         let number = number.value();
-        let Some(row) = views.get(number)? else {
-            continue;
+        let Some(key) = tables::parse_record_key(index_key.value()) else {
+            let name = String::from_utf8_lossy(index_key.value());
+            let why = format!("record {name:?}: its key is malformed");
+            return Err(Trouble::Damaged(why));
         };
-        let (key, view) = match read_view(number, row.value()) {
-            Ok(read) => read,
-            Err(why) => {
-                let key = tables::parse_record_key(index_key.value()).ok_or_else(|| {
-                    let name = String::from_utf8_lossy(index_key.value());
-                    Trouble::Damaged(format!("record {name:?}: its key is malformed"))
-                })?;
-                derive_view(tx, schema, key, number, &why)?
-            }
+        let row = views.get(number)?;
+        let row = row.as_ref().map(|row| row.value());
+        let Some(view) = derived.view(&key, number, row)? else {
+            continue;
         };
         if (view.life == Life::Deleted && !query.deleted) || !keep(&view) {
             continue;
@@ -184,48 +182,94 @@ fn number_of(tx: &ReadTransaction, key: &RecordKey) -> Result<Option<u64>, Troub
     Ok(number.map(|number| number.value()))
 }
 
-/// Reads a view row, or says in words why it does not read back.
-fn read_view(number: u64, row: &[u8]) -> Result<(RecordKey, RecordView), String> {
+/// Views as they are under one schema: from their rows, or from their documents where a row does not read back
+/// or was derived under another schema.
+struct Views<'t> {
+    tx: &'t ReadTransaction,
+    schema: &'t Schema,
+    stamp: Stamp,
+    unpacker: Unpacker,
+}
+
+impl<'t> Views<'t> {
+    fn new(tx: &'t ReadTransaction, state: &'t SchemaState) -> Self {
+        Self {
+            tx,
+            schema: &state.active,
+            stamp: state.stamp(),
+            unpacker: Unpacker::default(),
+        }
+    }
+
+    /// The record's view; `None` if the schema does not have its collection.
+    fn view(
+        &mut self,
+        key: &RecordKey,
+        number: u64,
+        row: Option<&[u8]>,
+    ) -> Result<Option<RecordView>, Trouble> {
+        let old = match row.map(|row| read_view(number, row)) {
+            Some(Ok((stamp, view))) if stamp == self.stamp => return Ok(Some(view)),
+            Some(Ok((_, view))) => Some(view),
+            // The next write of the record repairs its row.
+            Some(Err(why)) => {
+                tracing::error!(%key, why, "a damaged view is derived from its document");
+                None
+            }
+            None => None,
+        };
+        let Some(collection) = self.schema.collection(&key.collection) else {
+            return Ok(None);
+        };
+        let docs = self.tx.open_table(tables::DOCS)?;
+        match load_document(&docs, &mut self.unpacker, key, number) {
+            Ok(doc) => Ok(Some(doc.view(collection, &key.id))),
+            // What it was before the switch is better than nothing.
+            Err(Trouble::Damaged(why)) if old.is_some() => {
+                tracing::error!(why, "a record is shown as it was under another schema");
+                Ok(old)
+            }
+            Err(trouble) => Err(trouble),
+        }
+    }
+}
+
+/// Reads a view row and its stamp, or says in words why it does not read back.
+fn read_view(number: u64, row: &[u8]) -> Result<(Stamp, RecordView), String> {
     let content = Unpacker::default().unpack(Place::View(number), row)?;
-    let row = ViewRow::decode(&content).and_then(ViewRow::into_view);
-    row.map_err(|error| error.to_string())
+    let (stamp, view) = split_stamp(&content).ok_or("its row is cut short")?;
+    let row = ViewRow::decode(view).and_then(ViewRow::into_view);
+    let (_, view) = row.map_err(|error| error.to_string())?;
+    Ok((stamp, view))
 }
 
-/// Derives from the document the view that does not read back, for the reason `why`. The next write
-/// of the record repairs its row.
-fn derive_view(
-    tx: &ReadTransaction,
-    schema: &Schema,
-    key: RecordKey,
-    number: u64,
-    why: &str,
-) -> Result<(RecordKey, RecordView), Trouble> {
-    tracing::error!(%key, why, "a damaged view is derived from its document");
-    let collection = schema
-        .collection(&key.collection)
-        .ok_or_else(|| Trouble::Damaged(format!("record {key}: its view: {why}")))?;
-    let docs = tx.open_table(tables::DOCS)?;
-    let doc = load_document(&docs, &mut Unpacker::default(), &key, number)?;
-    let view = doc.view(collection, &key.id);
-    Ok((key, view))
-}
-
+/// The review, unless the record is shown under another schema by now and has no such review there.
 fn read_review(
-    views: &ReadOnlyTable<u64, &'static [u8]>,
+    views: &mut Views<'_>,
+    rows: &ReadOnlyTable<u64, &'static [u8]>,
     number: u64,
     id: &str,
-) -> Result<(RecordKey, Review), Trouble> {
+) -> Result<Option<(RecordKey, Review)>, Trouble> {
     let damaged = |why: &str| Trouble::Damaged(format!("review {id}: its record's view: {why}"));
-    let row = views.get(number)?.ok_or_else(|| damaged("it is missing"))?;
+    let row = rows.get(number)?.ok_or_else(|| damaged("it is missing"))?;
     let content = Unpacker::default()
         .unpack(Place::View(number), row.value())
         .map_err(damaged)?;
-    let view = ViewRow::decode(&content).map_err(|error| damaged(&error.to_string()))?;
-    let review = view.reviews.into_iter().find(|review| review.id.0 == id);
-    Ok((
-        view.key,
-        review.ok_or_else(|| damaged("it has no such review"))?,
-    ))
+    let (stamp, view) = split_stamp(&content).ok_or_else(|| damaged("it is cut short"))?;
+    let view = ViewRow::decode(view).map_err(|error| damaged(&error.to_string()))?;
+    let (key, reviews, is_old) = (view.key, view.reviews, stamp != views.stamp);
+    let reviews = match is_old {
+        false => reviews,
+        true => {
+            let view = views.view(&key, number, Some(row.value()))?;
+            view.map(|view| view.reviews).unwrap_or_default()
+        }
+    };
+    match reviews.into_iter().find(|review| review.id.0 == id) {
+        Some(review) => Ok(Some((key, review))),
+        None if is_old => Ok(None),
+        None => Err(damaged("it has no such review")),
+    }
 }
 
 fn stored(key: RecordKey, view: RecordView) -> StoredRecord {

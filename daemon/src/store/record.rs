@@ -5,6 +5,7 @@
 //! - A record's document, its view, its reviews and its collection's tally are written in one
 //!   transaction.
 //! - A collection that the schema does not know has documents and no views.
+//! - A view row begins with the stamp of the schema that it was derived under.
 //! - Only [`OPEN_RECORDS_MAX`] documents are in memory at once, however large the transaction is.
 //!
 //! It does not know logs, nor whether a change is allowed.
@@ -18,6 +19,7 @@ use crdt_schema::schema::Schema;
 use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::pack::{Packer, Place, Unpacker, pack_plain};
+use super::reading::Stamp;
 use super::rows::{ViewRow, encode_view};
 use super::tables;
 use super::trouble::Trouble;
@@ -56,6 +58,7 @@ impl Shown {
 /// The records in one write transaction.
 pub(super) struct RecordWriter<'txn> {
     schema: &'txn Schema,
+    stamp: Stamp,
     index: Table<'txn, &'static [u8], u64>,
     docs: Table<'txn, u64, &'static [u8]>,
     views: Table<'txn, u64, &'static [u8]>,
@@ -68,11 +71,16 @@ pub(super) struct RecordWriter<'txn> {
 }
 
 impl<'txn> RecordWriter<'txn> {
-    pub(super) fn new(tx: &'txn WriteTransaction, schema: &'txn Schema) -> Result<Self, Trouble> {
+    pub(super) fn new(
+        tx: &'txn WriteTransaction,
+        schema: &'txn Schema,
+        stamp: Stamp,
+    ) -> Result<Self, Trouble> {
         let docs = tx.open_table(tables::DOCS)?;
         let next_number = docs.last()?.map_or(0, |(last, _)| last.value() + 1);
         Ok(Self {
             schema,
+            stamp,
             index: tx.open_table(tables::INDEX)?,
             docs,
             views: tx.open_table(tables::VIEWS)?,
@@ -129,13 +137,52 @@ impl<'txn> RecordWriter<'txn> {
         }
     }
 
-    /// Derives the record's view anew from its stored document.
-    pub(super) fn refresh_view(&mut self, key: &RecordKey, number: u64) -> Result<(), Trouble> {
+    /// Derives the record's view anew from its stored document, unless it was derived under the schema.
+    /// Returns whether that was to be done.
+    pub(super) fn refresh_view(&mut self, key: &RecordKey, number: u64) -> Result<bool, Trouble> {
+        let row = self.views.get(number)?;
+        let stamp = row.as_ref().and_then(|row| stamp_of(number, row.value()));
+        let is_shown = row.is_some();
+        drop(row);
         let Some(collection) = self.schema.collection(&key.collection) else {
+            if is_shown {
+                self.hide(key, number)?;
+            }
+            return Ok(is_shown);
+        };
+        if stamp == Some(self.stamp) {
+            return Ok(false);
+        }
+        let doc = load_document(&self.docs, &mut self.unpacker, key, number)?;
+        let before = self.shown(key, Some(number), &doc)?;
+        let view = doc.view(collection, &key.id);
+        self.write_view(key, number, &view, before.as_ref())?;
+        Ok(true)
+    }
+
+    /// Takes the view away of a record whose collection the schema does not have.
+    fn hide(&mut self, key: &RecordKey, number: u64) -> Result<(), Trouble> {
+        let before = self.shown(key, Some(number), &Document::new())?;
+        self.views.remove(number)?;
+        let Some(before) = before else {
             return Ok(());
         };
-        let doc = load_document(&self.docs, &mut self.unpacker, key, number)?;
-        self.write_view(key, number, &doc.view(collection, &key.id), None)
+        for id in &before.reviews {
+            self.reviews.remove(id.as_str())?;
+        }
+        let collection = tables::collection_key(&key.space, &key.collection);
+        let tally = self.tallies.get(collection.as_slice())?;
+        let (alive, deleted) = tally.map_or((0, 0), |tally| tally.value());
+        let left = match before.is_deleted {
+            true => (alive, deleted.saturating_sub(1)),
+            false => (alive.saturating_sub(1), deleted),
+        };
+        if left == (0, 0) {
+            self.tallies.remove(collection.as_slice())?;
+        } else {
+            self.tallies.insert(collection.as_slice(), left)?;
+        }
+        Ok(())
     }
 
     /// Writes back what has changed, and lets all records go.
@@ -219,7 +266,7 @@ impl<'txn> RecordWriter<'txn> {
         };
         let content = self.unpacker.unpack(Place::View(number), row.value());
         let read = content.ok().and_then(|content| {
-            let view = ViewRow::decode(&content).ok()?;
+            let view = ViewRow::decode(split_stamp(&content)?.1).ok()?;
             Some(Shown::of(view.life, &view.reviews))
         });
         Ok(read.or_else(|| {
@@ -244,7 +291,8 @@ impl<'txn> RecordWriter<'txn> {
         before: Option<&Shown>,
     ) -> Result<(), Trouble> {
         // Views are read in bulk by lists, so they are not compressed.
-        let row = pack_plain(Place::View(number), &encode_view(key, view));
+        let content = [&self.stamp, encode_view(key, view).as_slice()].concat();
+        let row = pack_plain(Place::View(number), &content);
         self.views.insert(number, row.as_slice())?;
 
         let after = Shown::of(view.life, &view.reviews);
@@ -294,6 +342,17 @@ impl<'txn> RecordWriter<'txn> {
             .insert(collection.as_slice(), (alive, deleted))?;
         Ok(())
     }
+}
+
+/// The stamp of a view row and the view behind it.
+pub(super) fn split_stamp(content: &[u8]) -> Option<(Stamp, &[u8])> {
+    let (stamp, view) = content.split_first_chunk()?;
+    Some((*stamp, view))
+}
+
+fn stamp_of(number: u64, row: &[u8]) -> Option<Stamp> {
+    let content = Unpacker::default().unpack(Place::View(number), row).ok()?;
+    split_stamp(&content).map(|(stamp, _)| stamp)
 }
 
 /// Reads a stored document.

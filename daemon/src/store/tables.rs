@@ -45,6 +45,17 @@ pub(super) const RETRIES: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition
 pub(super) const RETRY_ORDER: TableDefinition<'_, (u64, [u8; 32]), ()> =
     TableDefinition::new("retry_order");
 
+/// (schema version, digest of a published text) → (time, log, seq) of its first publication.
+pub(super) const SCHEMAS: TableDefinition<'_, (u32, [u8; 32]), Moment> =
+    TableDefinition::new("schemas");
+type Moment = (u64, [u8; 16], u64);
+/// Schema version → digest of the text that this device's own file had.
+pub(super) const OWN_SCHEMAS: TableDefinition<'_, u32, [u8; 32]> =
+    TableDefinition::new("own_schemas");
+/// Digest → a schema's text.
+pub(super) const SCHEMA_TEXTS: TableDefinition<'_, [u8; 32], &[u8]> =
+    TableDefinition::new("schema_texts");
+
 /// Makes every table, so that readers find them.
 pub(super) fn create_all(tx: &WriteTransaction) -> Result<(), Trouble> {
     tx.open_table(META)?;
@@ -62,6 +73,9 @@ pub(super) fn create_all(tx: &WriteTransaction) -> Result<(), Trouble> {
     tx.open_table(OWN_LOGS)?;
     tx.open_table(RETRIES)?;
     tx.open_table(RETRY_ORDER)?;
+    tx.open_table(SCHEMAS)?;
+    tx.open_table(OWN_SCHEMAS)?;
+    tx.open_table(SCHEMA_TEXTS)?;
     Ok(())
 }
 

@@ -3,13 +3,13 @@
 //! A frame is a tag byte and a body; [`super::frame`] adds compression and memory. Lists are bounded,
 //! and ascending where a receiver relies on it. What a message means is the engine's affair.
 
-use crdt_schema::ident::{LogId, SpaceName};
+use crdt_schema::ident::{KEY_BYTES_MAX, LogId, SpaceName, check_key};
 
 use super::WireError;
 use super::codec::{Reader, Writer};
 pub use super::frame::{FrameDecoder, FrameEncoder};
 use super::limits::{ACK_ROWS_MAX, BYE_BYTES_MAX, FRONT_ROWS_MAX, NAME_BYTES_MAX, SPACES_MAX};
-use crate::engine::batch::Run;
+use crate::engine::batch::{Run, SchemaTag};
 
 /// The protocol version in HELLO. Peers with another one are refused with an explanation.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -60,6 +60,9 @@ pub enum Message {
     Hello(Hello),
     /// Sent once the peer's HELLO has been accepted: what people call this device.
     Name(String),
+    /// Sent once the peer's HELLO has been accepted, and whenever it changes: the schema in use. A session goes
+    /// on whatever it says.
+    Schema(SchemaTag),
     /// Part of the opening frontier of one space whose roots differ.
     Front {
         /// The space.
@@ -93,6 +96,7 @@ pub(super) const DATA_TAG: u8 = 5;
 const ACK_TAG: u8 = 6;
 const WANT_TAG: u8 = 7;
 const BYE_TAG: u8 = 8;
+const SCHEMA_TAG: u8 = 9;
 
 /// Whether a frame is DATA: what it holds would have to be decompressed.
 pub fn is_data(frame: &[u8]) -> bool {
@@ -107,6 +111,12 @@ pub(super) fn write_plain(message: &Message) -> Vec<u8> {
         Message::Name(name) => {
             writer.byte(NAME_TAG);
             writer.text(cut(name, NAME_BYTES_MAX));
+        }
+        Message::Schema(schema) => {
+            writer.byte(SCHEMA_TAG);
+            writer.text(&schema.name);
+            writer.varint(u64::from(schema.version));
+            writer.raw(&schema.digest);
         }
         Message::Front { space, rows } => {
             writer.byte(FRONT_TAG);
@@ -166,6 +176,7 @@ pub(super) fn read_plain(tag: u8, body: &[u8]) -> Result<Message, WireError> {
     let message = match tag {
         HELLO_TAG => return read_hello(reader).map(Message::Hello),
         NAME_TAG => Message::Name(reader.text("device name", NAME_BYTES_MAX)?.to_owned()),
+        SCHEMA_TAG => Message::Schema(read_schema(&mut reader)?),
         FRONT_TAG => read_front(&mut reader)?,
         FRONT_END_TAG => Message::FrontEnd,
         ACK_TAG => read_ack(&mut reader)?,
@@ -210,6 +221,16 @@ fn read_hello(mut reader: Reader<'_>) -> Result<Hello, WireError> {
     }
     reader.finish("hello: bytes after its end")?;
     Ok(hello)
+}
+
+fn read_schema(reader: &mut Reader<'_>) -> Result<SchemaTag, WireError> {
+    let name = reader.text("schema name", KEY_BYTES_MAX)?;
+    check_key(name).map_err(|_| WireError::Malformed("schema name"))?;
+    Ok(SchemaTag {
+        name: name.to_owned(),
+        version: reader.varint_u32("schema version")?,
+        digest: reader.array("schema digest")?,
+    })
 }
 
 fn read_front(reader: &mut Reader<'_>) -> Result<Message, WireError> {

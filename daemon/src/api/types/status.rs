@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use super::SchemaStatus;
+
 /// `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -18,6 +20,9 @@ pub struct Status {
     pub organisation: String,
     /// The schema that records are read and written under.
     pub schema: SchemaName,
+    /// How that version stands among the known ones.
+    #[serde(default)]
+    pub schema_status: SchemaStatus,
     /// Whether the device may talk to others.
     pub online: bool,
     /// How many conflicts wait for a person.
@@ -138,6 +143,12 @@ pub struct Peer {
     pub behind: u64,
     /// How many change sets this device holds that it lacks.
     pub ahead: u64,
+    /// The schema in use there, as it last said; absent if it has not been met since the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<SchemaName>,
+    /// What is wrong between its schema and this device's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema_note: Option<String>,
     /// Whether its clock is far ahead of this device's.
     pub clock_suspect: bool,
     /// Logs that are not exchanged with it.
@@ -161,7 +172,7 @@ pub struct Network {
     pub online: bool,
 }
 
-/// `GET /v1/schema`.
+/// A version of the schema.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SchemaSummary {
     /// The data set's name.
@@ -218,6 +229,12 @@ pub struct FieldSummary {
     pub max: Option<f64>,
     /// How concurrent writes merge.
     pub merge: String,
+    /// What is shown while a review of concurrent writes is open; absent for the last writer's value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provisional: Option<String>,
+    /// How urgent its reviews are; absent if they are as all others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<String>,
 }
 
 /// `GET /healthz` and `GET /readyz`.

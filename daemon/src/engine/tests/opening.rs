@@ -189,10 +189,12 @@ fn equal_stores_exchange_less_than_a_kilobyte_and_no_entries() {
 
     for node in 0..2 {
         assert!(world.bytes[node] < 1024, "{} bytes", world.bytes[node]);
-        let plain =
-            |m: &Message| matches!(m, Message::Hello(_) | Message::Name(_) | Message::FrontEnd);
-        assert_eq!(world.count(node, plain), 3);
-        assert_eq!(world.count(node, |_| true), 3);
+        let plain = |m: &Message| {
+            use Message::{FrontEnd, Hello, Name, Schema};
+            matches!(m, Hello(_) | Name(_) | Schema(_) | FrontEnd)
+        };
+        assert_eq!(world.count(node, plain), 4);
+        assert_eq!(world.count(node, |_| true), 4);
     }
 }
 

@@ -12,8 +12,8 @@ use ed25519_dalek::SigningKey;
 use redb::backends::InMemoryBackend;
 
 use crate::engine::batch::{
-    Batch, CommitReport, Held, LocalEdit, Rejection, RemoteOutcome, RequestId, SessionId,
-    StoreFault, WriteMode,
+    Batch, CommitReport, Held, LocalEdit, Rejection, RemoteOutcome, RequestId, SchemaTag,
+    SessionId, StoreFault, WriteMode,
 };
 use crate::engine::effect::{CloseReason, Effect};
 use crate::engine::fleet::Fleet;
@@ -53,15 +53,20 @@ pub(super) fn config(number: u8) -> EngineConfig {
         name: format!("tablet {number}"),
         hub: number == 1,
         join_secret: SECRET,
-        schema_version: 1,
+        schema: SchemaTag::of(&schema()),
     }
+}
+
+fn schema() -> Schema {
+    Schema::parse(SCHEMA).expect("a good schema")
 }
 
 pub(super) fn options(number: u8) -> StoreOptions {
     StoreOptions {
         organisation: ORGANISATION,
         signer: key(number),
-        schema: Arc::new(Schema::parse(SCHEMA).expect("a good schema")),
+        schema: Arc::new(schema()),
+        schema_follow: true,
         cache_bytes: 1 << 20,
         new_store_id: [number; 16],
     }
@@ -197,6 +202,7 @@ impl Node {
             request: self.requests,
             space: space.clone(),
             person: "Amina".to_owned(),
+            schema_version: 1,
             edits: vec![edit],
             idempotency: None,
         };

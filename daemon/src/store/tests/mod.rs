@@ -5,6 +5,7 @@ mod faults;
 mod log;
 mod records;
 mod remote;
+mod schemas;
 
 use std::sync::Arc;
 
@@ -57,6 +58,7 @@ fn options(device: u8, schema: Arc<Schema>) -> StoreOptions {
         organisation: ORGANISATION,
         signer: SigningKey::from_bytes(&[device; 32]),
         schema,
+        schema_follow: true,
         cache_bytes: 4 << 20,
         new_store_id: [device; 16],
     }
@@ -113,6 +115,7 @@ impl Device {
             hlc: Timestamp::from_ms(self.clock_ms),
             unix_ms: self.clock_ms,
             person: "Amina".to_owned(),
+            schema_version: self.reader().schema().version,
             edits,
             idempotency: None,
         }
@@ -137,6 +140,11 @@ impl Device {
         let mut report = self.store.commit(vec![Batch::Local(commit)]);
         assert_eq!(report.local.len(), 1);
         report.local.remove(0).1
+    }
+
+    /// Derives every view that a switch of the schema has left behind.
+    fn refresh(&mut self) {
+        while self.store.refresh(2).expect("a refresh") {}
     }
 
     fn get(&self, id: &str) -> Option<StoredRecord> {

@@ -193,7 +193,8 @@ fn a_collection_that_the_schema_lacks_is_kept_passed_on_and_shown_once_known() {
     assert!(older.reader().document(&key).expect("a read").is_some());
     assert!(older.get("1").is_some());
     drop(older);
-    let upgraded = Device::with_schema(&disk, 2, &newer);
+    let mut upgraded = Device::with_schema(&disk, 2, &newer);
+    upgraded.refresh();
     let shown = upgraded
         .reader()
         .get(&key)

@@ -7,7 +7,7 @@ use crdt_schema::value::Value;
 use proptest::prelude::*;
 
 use super::*;
-use crate::engine::batch::{LogHeader, Run};
+use crate::engine::batch::{LogHeader, Run, SchemaTag};
 use crate::wire::changeset::encode_change_set;
 use crate::wire::limits::{
     ACK_ROWS_MAX, BYE_BYTES_MAX, DATA_BYTES_TARGET, FRONT_ROWS_MAX, HEADERS_MAX, NAME_BYTES_MAX,
@@ -85,6 +85,11 @@ fn every_message_comes_back_as_it_was_sent() {
     let messages = [
         Message::Hello(hello()),
         Message::Name("tablet 4".to_owned()),
+        Message::Schema(SchemaTag {
+            name: "clinic".to_owned(),
+            version: 7,
+            digest: [8; 8],
+        }),
         front(0..3),
         front(0..0),
         Message::FrontEnd,
