@@ -105,7 +105,10 @@ impl Mobility {
             Self::Waypoint(waypoint) => waypoint.check(),
             Self::Hub(hub) => hub.check(devices),
             Self::Recorded { csv } => {
-                let named = csv.contacts().iter().flat_map(|contact| [contact.a, contact.b]);
+                let named = csv
+                    .contacts()
+                    .iter()
+                    .flat_map(|contact| [contact.a, contact.b]);
                 check_devices("recorded", named, devices)
             }
             Self::All { of } => of.iter().try_for_each(|part| part.check(devices)),
@@ -117,7 +120,16 @@ impl Mobility {
 /// [`Mobility::check`] gives no contacts where it makes no sense.
 pub fn contacts(mobility: &Mobility, devices: usize, draw: &Draw, horizon_ms: u64) -> Vec<Contact> {
     let mut found = Vec::new();
-    gather(mobility, &Fleet { devices, draw, horizon_ms }, &mut 0, &mut found);
+    gather(
+        mobility,
+        &Fleet {
+            devices,
+            draw,
+            horizon_ms,
+        },
+        &mut 0,
+        &mut found,
+    );
     found.retain(|contact| contact.a.max(contact.b) < devices);
     merge::merged(found, horizon_ms)
 }

@@ -107,7 +107,8 @@ impl Shuttle {
         )?;
         check_that(
             "shuttle",
-            self.trip_ms().is_some_and(|trip| trip <= self.every_h * HOUR_MS),
+            self.trip_ms()
+                .is_some_and(|trip| trip <= self.every_h * HOUR_MS),
             "a trip (twice way_min and stay_min) must fit into every_h",
         )
     }
@@ -131,7 +132,13 @@ impl Shuttle {
             });
         }
         for (village, members) in self.villages.iter().enumerate() {
-            self.village(fleet, (part << 32) + village as u64, village + 1, members, &mut stays);
+            self.village(
+                fleet,
+                (part << 32) + village as u64,
+                village + 1,
+                members,
+                &mut stays,
+            );
         }
         meet(&stays, self.class, found);
     }
@@ -151,7 +158,9 @@ impl Shuttle {
         );
         let mut home_since: BTreeMap<usize, u64> =
             members.iter().map(|device| (*device, 0)).collect();
-        let mut leaves = fleet.draw.number("shuttle: first departure", number, 0..every);
+        let mut leaves = fleet
+            .draw
+            .number("shuttle: first departure", number, 0..every);
         for &device in members.iter().cycle() {
             if leaves >= fleet.horizon_ms {
                 break;
@@ -222,13 +231,22 @@ impl Depot {
 
 impl Market {
     pub(super) fn check(&self) -> Result<(), MobilityError> {
-        check_that("market", self.every_days >= 1, "every_days must be at least 1")?;
+        check_that(
+            "market",
+            self.every_days >= 1,
+            "every_days must be at least 1",
+        )?;
         check_that(
             "market",
             self.every_days.max(self.first_day) <= HOURS_MAX / 24,
             "every_days and first_day must be at most ten years",
         )?;
-        check_hours("market", self.from_h, self.to_h, self.spread_min.saturating_mul(2))
+        check_hours(
+            "market",
+            self.from_h,
+            self.to_h,
+            self.spread_min.saturating_mul(2),
+        )
     }
 
     pub(super) fn contacts(&self, fleet: &Fleet<'_>, part: u64, found: &mut Vec<Contact>) {

@@ -31,9 +31,7 @@ fn shuttle() -> Mobility {
 }
 
 fn depot() -> Mobility {
-    mobility(
-        "kind = \"depot\"\ndepot = 0\nfrom_h = 8\nto_h = 16\nstay_min = 30\nclass = \"wifi\"",
-    )
+    mobility("kind = \"depot\"\ndepot = 0\nfrom_h = 8\nto_h = 16\nstay_min = 30\nclass = \"wifi\"")
 }
 
 fn waypoint() -> Mobility {
@@ -71,7 +69,11 @@ fn every_shape_keeps_the_promises_of_the_list_and_repeats_itself() {
         assert!(!list.is_empty(), "{shape:?}");
         assert_good(&list, 6, 21 * DAY_MS);
         assert_eq!(list, contacts(&shape, 6, &DRAW, 21 * DAY_MS));
-        assert_ne!(list, contacts(&shape, 6, &Draw::new(4), 21 * DAY_MS), "{shape:?}");
+        assert_ne!(
+            list,
+            contacts(&shape, 6, &Draw::new(4), 21 * DAY_MS),
+            "{shape:?}"
+        );
         assert_eq!(contacts(&shape, 6, &DRAW, 0), []);
     }
 }
@@ -99,17 +101,26 @@ fn a_shuttle_carries_news_between_villages_that_never_meet_at_home() {
     let list = contacts(&shuttle(), 6, &DRAW, 14 * DAY_MS);
 
     let met = pairs(&list);
-    assert!(met.contains(&(1, 2)) && met.contains(&(4, 5)), "villages meet at home");
+    assert!(
+        met.contains(&(1, 2)) && met.contains(&(4, 5)),
+        "villages meet at home"
+    );
     for traveller in 1..6 {
         assert!(met.contains(&(0, traveller)), "all travel in turn");
     }
     let visits = list.iter().filter(|c| c.a == 0 && c.b == 1);
     assert!(visits.clone().count() >= 4, "each third day");
-    assert!(visits.clone().all(|visit| visit.end_ms - visit.at_ms == 2 * HOUR_MS));
+    assert!(
+        visits
+            .clone()
+            .all(|visit| visit.end_ms - visit.at_ms == 2 * HOUR_MS)
+    );
     for visit in visits {
         let elsewhere = |c: &&Contact| (c.a, c.b) == (1, 2) && c.at_ms < visit.end_ms;
         assert!(
-            list.iter().filter(elsewhere).all(|home| home.end_ms <= visit.at_ms - 90 * 60_000),
+            list.iter()
+                .filter(elsewhere)
+                .all(|home| home.end_ms <= visit.at_ms - 90 * 60_000),
             "nobody is in two places"
         );
     }
@@ -135,8 +146,15 @@ fn a_hub_is_reached_in_the_evening_on_most_days_and_only_it() {
     let list = contacts(&hub(), 4, &DRAW, 50 * DAY_MS);
 
     assert!(list.iter().all(|contact| contact.a == 0));
-    assert!(list.iter().all(|c| (18..22).contains(&(c.at_ms % DAY_MS / HOUR_MS))));
-    assert!((70..=130).contains(&list.len()), "{} of 150 days", list.len());
+    assert!(
+        list.iter()
+            .all(|c| (18..22).contains(&(c.at_ms % DAY_MS / HOUR_MS)))
+    );
+    assert!(
+        (70..=130).contains(&list.len()),
+        "{} of 150 days",
+        list.len()
+    );
 }
 
 #[test]
@@ -154,7 +172,11 @@ fn walkers_meet_when_they_are_near_and_a_wide_range_keeps_all_in_touch() {
 
     assert!(few.len() > 10 && few.iter().all(|c| c.end_ms - c.at_ms < 12 * HOUR_MS));
     assert_eq!(always.len(), 10);
-    assert!(always.iter().all(|c| c.at_ms == 0 && c.end_ms == 2 * DAY_MS));
+    assert!(
+        always
+            .iter()
+            .all(|c| c.at_ms == 0 && c.end_ms == 2 * DAY_MS)
+    );
 }
 
 #[test]
@@ -180,7 +202,11 @@ fn a_recording_is_read_and_written_back() {
     assert_eq!((list[0].a, list[0].b, list[0].end_ms), (0, 1, 60_000));
     let written = toml::to_string(&shape).expect("it is written");
     assert_eq!(mobility(&written), shape);
-    assert!(shape.check(2).is_err_and(|error| error.to_string().contains("no device 2")));
+    assert!(
+        shape
+            .check(2)
+            .is_err_and(|error| error.to_string().contains("no device 2"))
+    );
 }
 
 #[test]
@@ -194,14 +220,22 @@ fn a_damaged_recording_is_refused_by_line_and_column() {
         ("at_s,end_s,a,b,class\n-1,2,0,1,wifi\n", 2, 1),
         ("at_s,end_s,a,b,class\n1, 2,0,1,wifi\n", 2, 2),
         ("at_s,end_s,a,b,class\n2,2,0,1,wifi\n", 2, 2),
-        ("at_s,end_s,a,b,class\n1,99999999999999999999,0,1,wifi\n", 2, 2),
+        (
+            "at_s,end_s,a,b,class\n1,99999999999999999999,0,1,wifi\n",
+            2,
+            2,
+        ),
         ("at_s,end_s,a,b,class\n1,2,x,1,wifi\n", 2, 3),
         ("at_s,end_s,a,b,class\n1,2,1,1,wifi\n", 2, 4),
         ("at_s,end_s,a,b,class\n1,2,0,1,Wifi\n", 2, 5),
     ];
     for (text, line, column) in cases {
         let error = Trace::parse(text).expect_err(text);
-        assert_eq!((error.line, error.column), (line, column), "{text:?}: {error}");
+        assert_eq!(
+            (error.line, error.column),
+            (line, column),
+            "{text:?}: {error}"
+        );
     }
 }
 

@@ -50,7 +50,12 @@ impl Trace {
         let header = lines.next().map_or("", |(_, line)| line);
         let found: Vec<&str> = header.split(',').collect();
         if found != COLUMNS {
-            let column = COLUMNS.iter().zip(&found).take_while(|(a, b)| a == b).count() + 1;
+            let column = COLUMNS
+                .iter()
+                .zip(&found)
+                .take_while(|(a, b)| a == b)
+                .count()
+                + 1;
             let what = format!("the first line must be {}", COLUMNS.join(","));
             return Err(error(1, column, what));
         }
@@ -107,7 +112,11 @@ fn contact(line: usize, text: &str) -> Result<Contact, TraceError> {
     }
     let class = class(cells[4]).ok_or_else(|| {
         let names = CLASSES.map(name).join(", ");
-        error(line, 5, format!("{:?} is no class; take one of {names}", cells[4]))
+        error(
+            line,
+            5,
+            format!("{:?} is no class; take one of {names}", cells[4]),
+        )
     })?;
     Ok(Contact {
         at_ms: at_s * 1000,

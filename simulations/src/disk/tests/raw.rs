@@ -186,7 +186,11 @@ fn an_image_comes_back_as_it_was_and_keeps_the_faults_of_the_disk() {
     assert_eq!(bytes(&disk, 4096, 4096), [0; 4096]);
     assert!(disk.counters().writes >= 2);
     disk.power_cut(&DRAW, 1);
-    assert_eq!(bytes(&disk, 0, 4096), [1; 4096], "a restored image is durable");
+    assert_eq!(
+        bytes(&disk, 0, 4096),
+        [1; 4096],
+        "a restored image is durable"
+    );
 }
 
 #[test]

@@ -22,7 +22,8 @@ use crate::draw::Draw;
 const DRAW: Draw = Draw::new(2026);
 const ORGANISATION: OrganisationId = OrganisationId([9; 16]);
 const RECORDS: u64 = 7;
-const SCHEMA: &str = "schema = \"clinic\"\nversion = 1\n[collections.patient.fields]\nname = { type = \"text\" }\n";
+const SCHEMA: &str =
+    "schema = \"clinic\"\nversion = 1\n[collections.patient.fields]\nname = { type = \"text\" }\n";
 
 fn header() -> LogHeader {
     LogHeader {
@@ -108,7 +109,11 @@ fn examine(store: &Store) -> Result<u64, StoreError> {
             seq += 1;
         }
     }
-    assert_eq!((seq, chain), (row.seq, row.chain), "the log is what its row says");
+    assert_eq!(
+        (seq, chain),
+        (row.seq, row.chain),
+        "the log is what its row says"
+    );
     let query = ListQuery {
         space: SpaceName::default(),
         collection: "patient".to_owned(),
@@ -156,7 +161,10 @@ fn no_power_cut_loses_what_an_honest_disk_has_acknowledged() {
 
     let counters = disk.counters();
     assert!(unsynced > 50, "{unsynced} cuts hit a write");
-    assert!(counters.sectors_lost > 100 && counters.sectors_torn > 10, "{counters:?}");
+    assert!(
+        counters.sectors_lost > 100 && counters.sectors_torn > 10,
+        "{counters:?}"
+    );
     assert!(acknowledged > 300, "{acknowledged}");
 }
 
@@ -220,7 +228,10 @@ fn a_lying_disk_may_lose_writes_but_damage_is_never_passed_off_as_good() {
             Err(error) => panic!("seed {seed}: {error}"),
         }
     }
-    assert!(shorter > 5 && damaged > 5, "{shorter} shorter, {damaged} damaged");
+    assert!(
+        shorter > 5 && damaged > 5,
+        "{shorter} shorter, {damaged} damaged"
+    );
 }
 
 #[test]
@@ -309,7 +320,10 @@ fn a_restored_image_is_the_store_as_it_was_and_a_clone_goes_its_own_way() {
 
     disk.restore(&backup);
 
-    assert_eq!(examine(&open(&disk).expect("it opens")).expect("it reads"), 5);
+    assert_eq!(
+        examine(&open(&disk).expect("it opens")).expect("it reads"),
+        5
+    );
     assert_eq!(held(&other), 7);
     assert_eq!(held(&store), 6, "the old process still sees its own disk");
 }
@@ -326,6 +340,10 @@ fn thousands_of_commits_cost_little() {
     // Nothing here is timed: the bytes that move are counted.
     let counters = disk.counters();
     assert!(counters.written_bytes < 200 << 20, "{counters:?}");
-    assert!(images.iter().all(|image| image.allocated_bytes() == disk.allocated_bytes()));
+    assert!(
+        images
+            .iter()
+            .all(|image| image.allocated_bytes() == disk.allocated_bytes())
+    );
     assert_eq!(counters.syncs_ignored, 0);
 }
