@@ -1,7 +1,9 @@
 //! Opens a store: makes a new one, or checks that an old one is ours, readable and whole.
 
 use crdt_schema::ident::{DeviceId, LogId, OrganisationId};
-use redb::{ReadTransaction, ReadableTable};
+use redb::{ReadTransaction, ReadableTable, WriteTransaction};
+
+use crate::mutation::{Mutation, is_planted};
 
 use super::database::{Ending, Handle};
 use super::log::Stretch;
@@ -29,6 +31,16 @@ pub(super) fn prepare(handle: &Handle, options: &StoreOptions) -> Result<(), Sto
     }
     check_organisation(handle, options.organisation)?;
     handle.read(check_ends)?;
+    if is_planted(Mutation::IdempotencyForgotten) {
+        let forget = |tx: &WriteTransaction| {
+            tx.open_table(tables::RETRIES)?.retain(|_, _| false)?;
+            tx.open_table(tables::RETRY_ORDER)?.retain(|_, _| false)?;
+            Ok(Ending::Commit(()))
+        };
+        handle
+            .write(forget)
+            .map_err(|trouble| handle.explain(trouble))?;
+    }
     heal::refresh_views(handle, &options.schema).map_err(|trouble| handle.explain(trouble))
 }
 

@@ -41,7 +41,7 @@ struct State {
     /// The write before which the power fails.
     fails_before: Option<u64>,
     /// The disk as it was when the power failed.
-    failed: Option<Box<State>>,
+    failed: Option<Box<Self>>,
     counters: DiskCounters,
 }
 

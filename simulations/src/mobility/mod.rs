@@ -65,7 +65,7 @@ pub enum Mobility {
     /// Several of these at once.
     All {
         /// The parts.
-        of: Vec<Mobility>,
+        of: Vec<Self>,
     },
 }
 

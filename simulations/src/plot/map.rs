@@ -31,7 +31,7 @@ pub(super) fn draw(canvas: &mut Canvas, trace: &Trace, top: f64) -> f64 {
     for row in 0..rows {
         let devices = row * count / rows..(row + 1) * count / rows;
         let of_column = |column: usize| {
-            let worst = devices.clone().map(|device| levels[device][column]).max();
+            let worst = devices.clone().map(|device| levels[column][device]).max();
             worst.unwrap_or(0)
         };
         let y = top + height * row as f64;
@@ -50,32 +50,28 @@ pub(super) fn draw(canvas: &mut Canvas, trace: &Trace, top: f64) -> f64 {
     top + HEIGHT
 }
 
-/// The level of each device in each column.
+/// The level of each device, for each column.
 fn levels(trace: &Trace) -> Vec<Vec<usize>> {
     let mut held = vec![0_u64; trace.devices.len()];
-    let mut levels = vec![vec![0; COLUMNS]; trace.devices.len()];
-    let mut next = 0;
+    let mut levels = Vec::with_capacity(COLUMNS);
     for column in 0..COLUMNS {
-        let end = (column + 1) * STEPS / COLUMNS;
-        for step in next..end {
-            for (device, steps) in trace.held.iter().enumerate() {
-                held[device] = steps.get(&step).copied().unwrap_or(held[device]);
+        let steps = column * STEPS / COLUMNS..(column + 1) * STEPS / COLUMNS;
+        for (held, changes) in held.iter_mut().zip(&trace.held) {
+            if let Some((_, newest)) = changes.range(steps.clone()).next_back() {
+                *held = *newest;
             }
         }
-        next = end;
-        let most = held.iter().copied().max().unwrap_or(0).max(1);
-        for (device, held) in held.iter().enumerate() {
-            let behind = 1.0 - *held as f64 / most as f64;
-            levels[device][column] = level(behind, *held == most || most == 1 && *held == 0);
-        }
+        let most = held.iter().copied().max().unwrap_or(0);
+        levels.push(held.iter().map(|held| level(*held, most)).collect());
     }
     levels
 }
 
-fn level(behind: f64, holds_all: bool) -> usize {
-    if holds_all {
+fn level(held: u64, most: u64) -> usize {
+    if held == most {
         return 0;
     }
+    let behind = 1.0 - held as f64 / most as f64;
     let found = LEVELS.iter().skip(1).position(|level| behind <= level.0);
     found.map_or(LEVELS.len() - 1, |at| at + 1)
 }
