@@ -9,6 +9,7 @@
 //! frontier and view in one transaction) → reply → publish → announce.
 
 pub mod engine;
+pub mod mutation;
 pub mod store;
 pub mod wire;
 

@@ -1,65 +1,28 @@
-//! A disk that outlives the process using it: what was written is there after a kill.
+//! The disk under a simulated device's store, with the faults of real ones.
+//!
+//! A [`SimDisk`] keeps what a process sees apart from what a power cut leaves. Writes go to a cache; a sync
+//! makes them durable, unless the disk lies about it. A power cut keeps any of the unsynced sectors of 512
+//! bytes, old, new or torn, as keyed draws say.
+//!
+//! Invariants:
+//! - Without [`SimDisk::power_cut`], [`SimDisk::rot`] and [`SimDisk::wear`] what was written is read back.
+//! - On an honest disk no power cut touches what was synced.
+//! - An image costs pointers, not bytes: pages are shared until one side writes.
+//! - The power can fail between any two writes of a process that runs on ([`SimDisk::fail_power_before`]).
+//! - After a cut, a kill or a restore the stores that were open write to a disk of their own, so a dead
+//!   process cannot tidy up.
+//!
+//! It does not know databases, devices or time.
 
-use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+mod faults;
+mod image;
+mod journal;
+mod sim;
+#[cfg(test)]
+mod tests;
 
-use redb::StorageBackend;
+pub use faults::{DiskCounters, DiskFaults, Syncs};
+pub use sim::SimDisk;
 
-/// Bytes shared by every store opened on this disk, one after the other.
-#[derive(Clone, Debug, Default)]
-pub struct Disk {
-    bytes: Arc<Mutex<Vec<u8>>>,
-}
-
-impl Disk {
-    /// Another disk with the same bytes.
-    pub fn image(&self) -> Self {
-        Self {
-            bytes: Arc::new(Mutex::new(self.with(|bytes| bytes.clone()))),
-        }
-    }
-
-    fn with<T>(&self, work: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-        work(&mut self.bytes.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-fn span(offset: u64, length: usize) -> std::ops::Range<usize> {
-    let start = offset as usize;
-    start..start + length
-}
-
-impl StorageBackend for Disk {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.with(|bytes| bytes.len() as u64))
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.with(|bytes| {
-            let found = bytes
-                .get(span(offset, out.len()))
-                .ok_or(io::ErrorKind::UnexpectedEof)?;
-            out.copy_from_slice(found);
-            Ok(())
-        })
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.with(|bytes| bytes.resize(len as usize, 0));
-        Ok(())
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.with(|bytes| {
-            let place = bytes
-                .get_mut(span(offset, data.len()))
-                .ok_or(io::ErrorKind::UnexpectedEof)?;
-            place.copy_from_slice(data);
-            Ok(())
-        })
-    }
-}
+/// The disk of a device.
+pub type Disk = SimDisk;

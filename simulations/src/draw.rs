@@ -11,7 +11,7 @@ pub struct Draw {
 
 impl Draw {
     /// The draws of `seed`.
-    pub fn new(seed: u64) -> Self {
+    pub const fn new(seed: u64) -> Self {
         Self { seed }
     }
 

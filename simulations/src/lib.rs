@@ -15,6 +15,8 @@ pub mod device;
 pub mod disk;
 pub mod draw;
 pub mod ledger;
+pub mod mobility;
+pub mod plot;
 pub mod world;
 
 pub use world::{Options, Outcome, run};

@@ -14,6 +14,7 @@ use super::ingest::Refusal;
 use super::input::Now;
 use super::limits::{PEER_SAVE_MS, SEQ_MAX};
 use super::session::{Session, protocol};
+use crate::mutation::{Mutation, is_planted};
 use crate::wire::limits::ACK_ROWS_MAX;
 use crate::wire::message::Message;
 
@@ -41,9 +42,11 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
+        let more = u64::from(is_planted(Mutation::AckTooMuch));
         for rows in rows.chunks(ACK_ROWS_MAX) {
             session.told.extend(rows.iter().copied());
-            session.send(&Message::Ack(rows.to_vec()), &mut self.effects);
+            let rows = rows.iter().map(|(log, seq)| (*log, seq + more));
+            session.send(&Message::Ack(rows.collect()), &mut self.effects);
         }
     }
 

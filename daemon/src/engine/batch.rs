@@ -215,6 +215,19 @@ pub struct CommitOutcome {
     pub replayed: bool,
 }
 
+impl CommitOutcome {
+    /// What a write is answered with by [`crate::mutation::Mutation::ReplyBeforeCommit`], which cannot know
+    /// the records.
+    pub(super) fn promised(dot: Dot, hlc: Timestamp) -> Self {
+        Self {
+            dot,
+            hlc,
+            records: Vec::new(),
+            replayed: false,
+        }
+    }
+}
+
 /// Why a local write was refused. Nothing was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {

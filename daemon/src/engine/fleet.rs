@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crdt_schema::ident::{DeviceId, Dot, LogId};
 
 use super::batch::{Held, SchemaTag};
+use crate::mutation::{Mutation, is_planted};
 
 /// What is known of one peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +72,7 @@ impl Fleet {
                 .all(|dot| peer.held.get(&dot.log).is_some_and(|&seq| seq >= dot.seq));
             if holds {
                 spread.shared += 1;
-                spread.synced |= peer.hub;
+                spread.synced |= peer.hub || is_planted(Mutation::SyncedWithoutHub);
             }
         }
         spread

@@ -22,6 +22,7 @@ use super::limits::{
 };
 use super::pump::run_bytes;
 use super::session::protocol;
+use crate::mutation::{Mutation, is_planted};
 use crate::wire::limits::{ENTRY_BYTES_MAX, POINT_BYTES_TARGET};
 use crate::wire::{WireError, chain, changeset};
 
@@ -200,6 +201,9 @@ impl Engine {
                 }
                 Err(refusal) => {
                     self.refuse(id, log, refusal);
+                    if is_planted(Mutation::RefusalDropsRest) {
+                        break;
+                    }
                     // No more of the frame is looked at; what was good in it is kept.
                     if self
                         .sessions
@@ -212,6 +216,11 @@ impl Engine {
                 }
             }
             self.note_shown(id, log, last);
+        }
+        if is_planted(Mutation::AckBeforeCommit) {
+            let staged = fresh.iter().map(|verified| &verified.run);
+            let rows: Vec<_> = staged.map(|run| (run.header.log, run.last())).collect();
+            self.tell_held(id, &rows);
         }
         self.commit_runs(id, fresh);
         self.answer(id, &repeated);
@@ -240,6 +249,9 @@ impl Engine {
         self.frontier.stage(verified);
         let mut trusted = true;
         for set in &verified.sets {
+            if is_planted(Mutation::HlcUnobserved) {
+                break;
+            }
             trusted = self.hlc.observe(set.hlc, now.unix_ms);
         }
         self.peers
@@ -301,7 +313,7 @@ fn verify(frontier: &Frontier, mut run: Run) -> Result<Option<VerifiedRun>, Refu
         None if frontier.len() >= LOGS_MAX => return Err(Refusal::TooManyLogs),
         Some(_) | None => {}
     }
-    if !chain::is_genuine(&run.header) {
+    if !chain::is_genuine(&run.header) && !is_planted(Mutation::AuthorUnchecked) {
         return Err(Refusal::NotItsOwn);
     }
     let bytes = run.entries.iter().map(Vec::len).sum();
@@ -310,6 +322,9 @@ fn verify(frontier: &Frontier, mut run: Run) -> Result<Option<VerifiedRun>, Refu
     }
     let end = frontier.end_of(&run.header);
     if run.last() <= end.seq {
+        if is_planted(Mutation::DuplicateRefused) {
+            return Err(Refusal::Gap { from: run.from });
+        }
         return Ok(None);
     }
     if run.from > end.seq + 1 {
@@ -324,13 +339,14 @@ fn verify(frontier: &Frontier, mut run: Run) -> Result<Option<VerifiedRun>, Refu
         .iter()
         .fold(end.chain, |value, entry| chain::chain_next(&value, entry));
     let organisation = frontier.organisation();
-    if !chain::verify_point(
+    let is_signed = chain::verify_point(
         organisation,
         &run.header,
         run.last(),
         &value,
         &run.signature,
-    ) {
+    );
+    if !is_signed && !is_planted(Mutation::SignatureUnchecked) {
         return Err(Refusal::BadSignature);
     }
     let sets = decode(&run, end)?;

@@ -21,16 +21,17 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crdt_schema::hlc::Hlc;
-use crdt_schema::ident::{DeviceId, LogId, OrganisationId, SpaceName};
+use crdt_schema::ident::{DeviceId, Dot, LogId, OrganisationId, SpaceName};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
+use crate::mutation::{Mutation, is_planted};
 use crate::wire::chain::{self, JoinSecret};
 use crate::wire::message::Message;
 
 use self::batch::{
-    Arrival, Batch, CommitReport, LocalCommit, LogHeader, Opening, RemoteOutcome, RequestId,
-    SchemaTag, SessionId, StoreFault,
+    Arrival, Batch, CommitOutcome, CommitReport, LocalCommit, LogHeader, Opening, RemoteOutcome,
+    RequestId, SchemaTag, SessionId, StoreFault,
 };
 use self::effect::{CloseReason, Effect};
 use self::fleet::Fleet;
@@ -146,6 +147,11 @@ impl Engine {
         let hlc = self.hlc.tick(now.unix_ms);
         let log = self.own_log(&write.space);
         self.writing.insert(write.request, log.log);
+        if is_planted(Mutation::ReplyBeforeCommit) {
+            let dot = Dot::new(log.log, self.frontier.durable_seq(&log.log) + 1);
+            let (request, result) = (write.request, Ok(CommitOutcome::promised(dot, hlc)));
+            self.effects.push_back(Effect::Reply { request, result });
+        }
         self.effects
             .push_back(Effect::Commit(Batch::Local(LocalCommit {
                 request: write.request,
@@ -188,6 +194,9 @@ impl Engine {
     fn on_committed(&mut self, now: Now, report: CommitReport) {
         for (request, result) in report.local {
             self.writing.remove(&request);
+            if is_planted(Mutation::ReplyBeforeCommit) {
+                continue;
+            }
             self.effects.push_back(Effect::Reply { request, result });
         }
         let mut moved = Vec::with_capacity(report.rows.len());

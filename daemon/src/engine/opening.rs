@@ -16,6 +16,7 @@ use super::ingest::Refusal;
 use super::input::Now;
 use super::limits::{HANDSHAKE_MS, LOGS_MAX, PEER_SAVE_MS, SEQ_MAX};
 use super::session::{Greeting, Phase, protocol};
+use crate::mutation::{Mutation, is_planted};
 use crate::wire::chain;
 use crate::wire::limits::{FRONT_ROWS_MAX, SPACES_MAX};
 use crate::wire::message::{FrontRow, Hello, Message, PROTOCOL_VERSION, SpaceRoot};
@@ -94,7 +95,11 @@ impl Engine {
 
         let roots: BTreeMap<_, _> = hello.spaces.iter().map(|s| (s.tag, s.root)).collect();
         let agrees = greeting.is_whole && greeting.roots == roots;
-        let cursor = if agrees { greeting.arrival } else { 0 };
+        let cursor = if agrees || is_planted(Mutation::ResumeFromEnd) {
+            greeting.arrival
+        } else {
+            0
+        };
         let mut held = Held::new();
         let mut fronts: Vec<(SpaceName, Vec<FrontRow>)> = Vec::new();
         for space in self.frontier.spaces() {
@@ -200,8 +205,11 @@ impl Engine {
             return Err(protocol("FRONT names a log in another space than it is in"));
         }
         let end = known.durable;
-        let forked = row.seq == end.seq && row.chain_tag[..] != end.chain[..row.chain_tag.len()];
-        if self.is_own(&row.log) && (forked || row.seq > end.seq) {
+        let forked = row.seq == end.seq
+            && row.chain_tag[..] != end.chain[..row.chain_tag.len()]
+            && !is_planted(Mutation::ForkUnseen);
+        let is_ahead = row.seq > end.seq && !is_planted(Mutation::OwnRollbackOverlooked);
+        if self.is_own(&row.log) && (forked || is_ahead) {
             self.retire(id, &row.log)?;
         }
         if forked {
@@ -248,6 +256,17 @@ impl Engine {
         let refused: Vec<LogId> = session.refused.keys().copied().collect();
         session.pump.begin(cursor, &held, &refused);
         session.save_due_ms = Some(now.mono_ms + PEER_SAVE_MS);
+        if is_planted(Mutation::PeerRollbackOverlooked) {
+            let before = self
+                .peers
+                .held(&session.device)
+                .cloned()
+                .unwrap_or_default();
+            for (log, seq) in before.iter() {
+                let told = held.entry(*log).or_default();
+                *told = (*told).max(*seq);
+            }
+        }
         self.peers.replace_held(&session.device, held);
         self.push(id);
         self.pump(id);

@@ -14,6 +14,7 @@ use super::Engine;
 use super::batch::{Arrival, Fetched, Held, Run, SessionId};
 use super::effect::{CloseReason, Effect};
 use super::limits::{MESSAGE_BYTES_MAX, RUN_OVERHEAD_BYTES, SEQ_MAX, WINDOW_BYTES};
+use crate::mutation::{Mutation, is_planted};
 use crate::wire::limits::DATA_BYTES_TARGET;
 use crate::wire::message::Message;
 
@@ -89,7 +90,7 @@ impl Pump {
     /// target that was set since lies beyond it and still has to be reached.
     fn reach(&mut self, arrival: Arrival, end: bool) {
         self.cursor = arrival.max(self.cursor);
-        if end && self.target == self.asked {
+        if end && (self.target == self.asked || is_planted(Mutation::PushSkipped)) {
             self.target = self.target.min(self.cursor);
         }
     }
@@ -178,7 +179,10 @@ impl Engine {
         is_awaited && fetched.runs.iter().any(is_ahead)
     }
 
-    fn send_runs(&mut self, id: SessionId, runs: Vec<Run>) {
+    fn send_runs(&mut self, id: SessionId, mut runs: Vec<Run>) {
+        if is_planted(Mutation::EffectBeforeCause) {
+            runs.sort_by_key(|run| run.header.log);
+        }
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
@@ -196,6 +200,10 @@ impl Engine {
             }
             session.pump.note_sent(run.header.log, run.last(), bytes);
             session.note_told(run.header.log, run.last());
+            if is_planted(Mutation::SentCountsAsHeld) {
+                let (log, last) = (run.header.log, run.last());
+                self.peers.their_log_moved(&session.device, log, last);
+            }
             message_bytes += bytes;
             message.push(run);
         }

@@ -8,6 +8,7 @@ use super::effect::CloseReason;
 use super::input::Now;
 use super::limits::{WANT_DELAY_MAX_MS, WANT_DELAY_MS, WANT_JITTER_MS};
 use super::session::Session;
+use crate::mutation::{Mutation, is_planted};
 
 /// An announced entry is awaited.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +60,9 @@ impl Engine {
 
     /// Begins to wait for what a peer has announced.
     pub(super) fn await_news(&mut self, now: Now, id: SessionId) {
+        if is_planted(Mutation::NewsIgnored) {
+            return;
+        }
         let due_ms = now.mono_ms + self.want_delay_ms();
         let want = Want {
             due_ms,

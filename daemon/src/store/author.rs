@@ -18,6 +18,7 @@ use crdt_schema::value::Value;
 use crate::engine::batch::{
     CommitOutcome, LocalCommit, LocalEdit, RecordOutcome, Rejection, StoreFault, WriteMode,
 };
+use crate::mutation::{Mutation, is_planted};
 use crate::wire::changeset::{check_change_set, encode_change_set};
 use crate::wire::limits::{DEPS_MAX, ENTRY_BYTES_MAX};
 
@@ -202,7 +203,13 @@ impl Planned<'_> {
         // More heads than an edit may name need more concurrent writers of one record than any
         // fleet has. Those left out count as not seen, which loses nothing.
         let heads = self.doc.heads().into_iter();
-        let deps = heads.filter(|dot| dot.log != own).take(DEPS_MAX).collect();
+        let is_answer = |op: &Op| matches!(op, Op::Resolve { .. });
+        let deps_max = match () {
+            () if is_planted(Mutation::CausesCut) => 1,
+            () if self.ops.iter().any(is_answer) && is_planted(Mutation::ResolutionReopened) => 0,
+            () => DEPS_MAX,
+        };
+        let deps = heads.filter(|dot| dot.log != own).take(deps_max).collect();
         Edit {
             collection: self.key.collection.clone(),
             id: self.key.id.clone(),

@@ -8,11 +8,12 @@
 //! again to continue their logs and to come after their causes. An entry that a document cannot take is kept in its log all the same, because the log is
 //! the truth and replicas must not differ in it.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{Dot, LogId, OrganisationId, RecordKey, SpaceName};
-use crdt_schema::op::Edit;
+use crdt_schema::op::{Edit, Op};
 use crdt_schema::schema::Schema;
 use ed25519_dalek::SigningKey;
 use redb::WriteTransaction;
@@ -21,6 +22,7 @@ use crate::engine::batch::{
     Arrival, Batch, CommitOutcome, CommitReport, FrontierRow, LocalCommit, LogHeader, PeerRow,
     Rejection, RemoteOutcome, Run, StoreFault, VerifiedRun,
 };
+use crate::mutation::{Mutation, is_planted};
 use crate::wire::chain::chain_next;
 use crate::wire::limits::ENTRY_BYTES_MAX;
 
@@ -98,9 +100,13 @@ pub(super) fn failed_report(
                     .push((commit.request, Err(Rejection::Store(fault.clone()))));
             }
             Batch::Remote { batch, .. } => {
+                let result = match is_planted(Mutation::FailureSwallowed) {
+                    true => Ok(()),
+                    false => Err(fault.clone()),
+                };
                 report.remote.push(RemoteOutcome {
                     batch: *batch,
-                    result: Err(fault.clone()),
+                    result,
                 });
             }
             Batch::Peer(_) => {}
@@ -267,7 +273,8 @@ impl<'txn> Joined<'txn> {
                     collection: edit.collection.clone(),
                     id: edit.id.clone(),
                 };
-                self.apply(key, Dot::new(run.header.log, seq), set.hlc, edit)?;
+                let edit = mutated(edit, verified.sets.len());
+                self.apply(key, Dot::new(run.header.log, seq), set.hlc, &edit)?;
             }
             self.records.relieve()?;
         }
@@ -341,6 +348,23 @@ impl<'txn> Joined<'txn> {
         meta::count_commit(tx)?;
         Ok(Ending::Commit(committed))
     }
+}
+
+/// The edit as it came, unless a bug is planted that spoils it. `company` is how many came together.
+fn mutated(edit: &Edit, company: usize) -> Cow<'_, Edit> {
+    let mut edit = Cow::Borrowed(edit);
+    if is_planted(Mutation::TombstoneDropped) {
+        let is_kept = |op: &Op| !matches!(op, Op::Delete { .. });
+        edit.to_mut().ops.retain(is_kept);
+    }
+    if company > 1 && is_planted(Mutation::AdditionTwice) {
+        for op in &mut edit.to_mut().ops {
+            if let Op::Add { delta, .. } = op {
+                *delta *= 2;
+            }
+        }
+    }
+    edit
 }
 
 /// How many entries of `run` are held when its log is held up to `held`.

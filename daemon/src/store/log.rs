@@ -21,6 +21,7 @@ use ed25519_dalek::SigningKey;
 use redb::{ReadableTable, Table, WriteTransaction};
 
 use crate::engine::batch::{Arrival, FrontierRow, LogHeader};
+use crate::mutation::{Mutation, is_planted};
 use crate::wire::chain::{chain_next, chain_start, sign_point};
 use crate::wire::limits::POINT_BYTES_TARGET;
 
@@ -233,7 +234,10 @@ impl<'txn> LogWriter<'txn> {
         self.entries.insert((number, end + 1), row.as_slice())?;
         if let (Some(log), Some(stretch)) = (self.open.get_mut(&header.log), &mut self.stretch) {
             log.row.seq = end + 1;
-            log.row.chain = chain_next(&log.row.chain, entry);
+            log.row.chain = match is_planted(Mutation::ChainUnlinked) {
+                true => chain_next(&[0; 32], entry),
+                false => chain_next(&log.row.chain, entry),
+            };
             log.row.hlc = hlc;
             log.fresh_bytes += entry.len() as u64;
             log.is_moved = true;
@@ -317,7 +321,9 @@ impl<'txn> LogWriter<'txn> {
         let mut rows = Vec::new();
         for log in self.open.values().filter(|log| log.is_moved) {
             self.logs.insert(log.number, log.row.encode().as_slice())?;
-            rows.push(log.row.frontier());
+            let mut row = log.row.frontier();
+            row.seq += u64::from(is_planted(Mutation::FrontierAhead));
+            rows.push(row);
         }
         Ok((rows, self.arrival))
     }

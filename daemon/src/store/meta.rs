@@ -3,6 +3,8 @@
 use crdt_schema::ident::OrganisationId;
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
+use crate::mutation::{Mutation, is_planted};
+
 use super::StoreIdentity;
 use super::reading::Choice;
 use super::tables::META;
@@ -53,6 +55,9 @@ pub(super) fn identity(tx: &ReadTransaction) -> Result<StoreIdentity, Trouble> {
 
 /// Counts a transaction.
 pub(super) fn count_commit(tx: &WriteTransaction) -> Result<(), Trouble> {
+    if is_planted(Mutation::CommitsUncounted) {
+        return Ok(());
+    }
     let mut meta = tx.open_table(META)?;
     let commits = u64::from_le_bytes(read(&meta, COMMITS)?) + 1;
     meta.insert(COMMITS, commits.to_le_bytes().as_slice())?;

@@ -1,7 +1,9 @@
 //! Opens a store: makes a new one, or checks that an old one is ours, readable and whole.
 
 use crdt_schema::ident::{DeviceId, LogId, OrganisationId};
-use redb::{ReadTransaction, ReadableTable};
+use redb::{ReadTransaction, ReadableTable, WriteTransaction};
+
+use crate::mutation::{Mutation, is_planted};
 
 use super::database::{Ending, Handle};
 use super::log::Stretch;
@@ -28,7 +30,18 @@ pub(super) fn prepare(handle: &Handle, options: &StoreOptions) -> Result<(), Sto
         return Err(StoreError::NewerFormat { path, found, known });
     }
     check_organisation(handle, options.organisation)?;
-    handle.read(check_ends)
+    handle.read(check_ends)?;
+    if is_planted(Mutation::IdempotencyForgotten) {
+        let forget = |tx: &WriteTransaction| {
+            tx.open_table(tables::RETRIES)?.retain(|_, _| false)?;
+            tx.open_table(tables::RETRY_ORDER)?.retain(|_, _| false)?;
+            Ok(Ending::Commit(()))
+        };
+        handle
+            .write(forget)
+            .map_err(|trouble| handle.explain(trouble))?;
+    }
+    Ok(())
 }
 
 fn check_organisation(handle: &Handle, expected: OrganisationId) -> Result<(), StoreError> {

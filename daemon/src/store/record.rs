@@ -18,6 +18,8 @@ use crdt_schema::resolution::{Life, RecordView, Review};
 use crdt_schema::schema::Schema;
 use redb::{ReadableTable, Table, WriteTransaction};
 
+use crate::mutation::{Mutation, is_planted};
+
 use super::pack::{Packer, Place, Unpacker, pack_plain};
 use super::reading::Stamp;
 use super::rows::{ViewRow, encode_view};
@@ -197,6 +199,9 @@ impl<'txn> RecordWriter<'txn> {
             };
             let row = self.packer.pack(Place::Doc(number), &record.doc.save());
             self.docs.insert(number, row.as_slice())?;
+            if record.view.is_none() && record.shown.is_some() && is_planted(Mutation::ViewStale) {
+                continue;
+            }
             if let Some(collection) = self.schema.collection(&key.collection) {
                 let view = record
                     .view
@@ -309,7 +314,13 @@ impl<'txn> RecordWriter<'txn> {
             .iter()
             .filter(|id| !reviews_before.contains(id))
         {
+            if !reviews_before.is_empty() && is_planted(Mutation::ReviewClosed) {
+                continue;
+            }
             self.reviews.insert(id.as_str(), number)?;
+        }
+        if before.is_some() && is_planted(Mutation::TallyStale) {
+            return Ok(());
         }
         if before.map(|before| before.is_deleted) != Some(after.is_deleted) {
             self.tally(key, before, &after)?;

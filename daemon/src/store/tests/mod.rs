@@ -3,6 +3,7 @@
 mod disk;
 mod faults;
 mod log;
+mod promises;
 mod records;
 mod remote;
 mod schemas;

@@ -1,0 +1,299 @@
+//! The disk itself: a backend for the database, and the hand that cuts its power.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use redb::StorageBackend;
+
+use super::faults::{DiskCounters, DiskFaults};
+use super::image::{Image, PAGE_BYTES, spans};
+use super::journal::Journal;
+use crate::draw::Draw;
+
+/// "No space left on device", as the database sees it on unix.
+const ENOSPC: i32 = 28;
+/// "Input/output error".
+const EIO: i32 = 5;
+
+/// A page that has not been written for this many writes is cold.
+const COLD_WRITES: u64 = 64;
+
+/// A disk. Clones are the same disk; [`SimDisk::image`] makes another one.
+#[derive(Clone, Debug, Default)]
+pub struct SimDisk {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct State {
+    faults: DiskFaults,
+    /// What a process reads.
+    live: Image,
+    /// What has been made durable.
+    durable: Image,
+    /// What makes `live` of `durable`.
+    journal: Journal,
+    /// Pages that cannot be read until they are written again.
+    worn: BTreeSet<usize>,
+    /// The number of the last write to each page.
+    written: BTreeMap<usize, u64>,
+    /// The write before which the power fails.
+    fails_before: Option<u64>,
+    /// The disk as it was when the power failed.
+    failed: Option<Box<Self>>,
+    counters: DiskCounters,
+}
+
+impl SimDisk {
+    /// An empty disk.
+    pub fn new(faults: DiskFaults) -> Self {
+        let state = State {
+            faults,
+            ..State::default()
+        };
+        Self::of(state)
+    }
+
+    fn of(state: State) -> Self {
+        Self {
+            state: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Another disk with the same content, cached and durable, and the same faults.
+    #[must_use]
+    pub fn image(&self) -> Self {
+        Self::of(self.with(|state| state.clone()))
+    }
+
+    /// Replaces what is wrong with the disk, for those who have it open as well.
+    pub fn set_faults(&self, faults: DiskFaults) {
+        self.with(|state| state.faults = faults);
+    }
+
+    /// What has been done with the disk.
+    pub fn counters(&self) -> DiskCounters {
+        self.with(|state| state.counters)
+    }
+
+    /// How many bytes the pages take that hold something.
+    pub fn allocated_bytes(&self) -> u64 {
+        self.with(|state| state.live.allocated_bytes())
+    }
+
+    /// Takes the disk from the process that has it open, which dies. The cache is the system's and lives on.
+    pub fn kill(&mut self) {
+        *self = self.image();
+    }
+
+    /// Lets the power fail before the `write`-th write, counted from 1 over the disk's life. The process goes
+    /// on without noticing; what it does from there on is forgotten at the next [`Self::power_cut`].
+    pub fn fail_power_before(&self, write: u64) {
+        self.with(|state| state.fails_before = Some(write));
+    }
+
+    /// Whether the power has failed: whatever the process says since then has not happened.
+    pub fn has_power_failed(&self) -> bool {
+        self.with(|state| state.failed.is_some())
+    }
+
+    /// Takes the disk from whoever has it open and cuts its power, now or when it failed: of what was not
+    /// synced, sectors are kept, lost and torn as the draws for `number` say.
+    pub fn power_cut(&mut self, draw: &Draw, number: u64) {
+        let mut state = self.with(|state| match &state.failed {
+            Some(failed) => State::clone(failed),
+            None => state.clone(),
+        });
+        state.fails_before = None;
+        let journal = std::mem::take(&mut state.journal);
+        let damage = journal.cut(&mut state.durable, draw, number);
+        state.live = state.durable.clone();
+        state.counters.cuts += 1;
+        state.counters.sectors_lost += damage.lost;
+        state.counters.sectors_torn += damage.torn;
+        *self = Self::of(state);
+    }
+
+    /// Takes the disk from whoever has it open and gives it the content of an image, all of it durable. Faults
+    /// and counters stay.
+    pub fn restore(&mut self, image: &Self) {
+        let content = image.with(|state| state.live.clone());
+        let state = self.with(|state| State {
+            faults: state.faults,
+            counters: state.counters,
+            live: content.clone(),
+            durable: content,
+            ..State::default()
+        });
+        *self = Self::of(state);
+    }
+
+    /// Flips a bit in a cold page. Returns its offset in bits, or `None` if there is no cold page.
+    pub fn rot(&self, draw: &Draw, number: u64) -> Option<u64> {
+        self.with(|state| {
+            let page = state.cold_page(draw, number)?;
+            let bit = draw.number("disk rot: bit", number, 0..PAGE_BYTES as u64 * 8);
+            let offset = (page * PAGE_BYTES) as u64 + bit / 8;
+            if offset >= state.live.len() {
+                return None;
+            }
+            let mut byte = [0];
+            state.live.read(offset, &mut byte);
+            byte[0] ^= 1 << (bit % 8);
+            state.live.write(offset, &byte);
+            if offset < state.durable.len() {
+                state.durable.write(offset, &byte);
+            }
+            Some(offset * 8 + bit % 8)
+        })
+    }
+
+    /// Wears a cold page out: it cannot be read until it is written again. Returns its offset in bytes, or
+    /// `None` if there is no cold page.
+    pub fn wear(&self, draw: &Draw, number: u64) -> Option<u64> {
+        self.with(|state| {
+            let page = state.cold_page(draw, number)?;
+            state.worn.insert(page);
+            Some((page * PAGE_BYTES) as u64)
+        })
+    }
+}
+
+impl State {
+    /// A page that holds something and has not been written lately.
+    fn cold_page(&self, draw: &Draw, number: u64) -> Option<usize> {
+        let warm_since = self.counters.writes.saturating_sub(COLD_WRITES);
+        let is_cold = |page: &usize| {
+            let last = self.written.get(page).copied().unwrap_or(0);
+            last < warm_since
+        };
+        let cold: Vec<usize> = self.live.used_pages().filter(is_cold).collect();
+        let count = cold.len() as u64;
+        (count > 0).then(|| cold[draw.number("disk: cold page", number, 0..count) as usize])
+    }
+
+    fn check(&self, offset: u64, len: usize) -> io::Result<()> {
+        let is_inside = offset
+            .checked_add(len as u64)
+            .is_some_and(|end| end <= self.live.len());
+        is_inside
+            .then_some(())
+            .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+
+    fn read(&mut self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.check(offset, out.len())?;
+        if !self.worn.is_empty() && spans(offset, out.len()).any(|s| self.worn.contains(&s.page)) {
+            self.counters.read_errors += 1;
+            return Err(io::Error::from_raw_os_error(EIO));
+        }
+        self.live.read(offset, out);
+        self.counters.reads += 1;
+        self.counters.read_bytes += out.len() as u64;
+        Ok(())
+    }
+
+    /// How many of the bytes fit on the disk.
+    fn room(&self, offset: u64, len: usize) -> usize {
+        let DiskFaults {
+            bytes_max,
+            full_from_write,
+            ..
+        } = self.faults;
+        if full_from_write.is_some_and(|from| self.counters.writes >= from) {
+            return 0;
+        }
+        let Some(bytes_max) = bytes_max else {
+            return len;
+        };
+        let mut allocated = self.live.allocated_bytes();
+        for span in spans(offset, len) {
+            if !self.live.is_allocated(span.page) {
+                allocated += PAGE_BYTES as u64;
+            }
+            if allocated > bytes_max && !self.live.is_allocated(span.page) {
+                return span.from;
+            }
+        }
+        len
+    }
+
+    fn write(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.check(offset, data.len())?;
+        self.counters.writes += 1;
+        if self.fails_before == Some(self.counters.writes) {
+            self.fails_before = None;
+            self.failed = Some(Box::new(self.clone()));
+        }
+        // A write that finds the disk full half way has written its first half.
+        let fitting = &data[..self.room(offset, data.len())];
+        for span in spans(offset, fitting.len()) {
+            self.worn.remove(&span.page);
+            self.written.insert(span.page, self.counters.writes);
+        }
+        self.live.write(offset, fitting);
+        self.journal.write(offset, fitting, &mut self.durable);
+        self.counters.written_bytes += fitting.len() as u64;
+        if fitting.len() < data.len() {
+            self.counters.full += 1;
+            return Err(io::Error::from_raw_os_error(ENOSPC));
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) {
+        self.counters.syncs += 1;
+        if !self.faults.syncs.is_done(self.counters.syncs) {
+            self.counters.syncs_ignored += 1;
+            return;
+        }
+        // One after the other: what a shorter length has cut off is zero, however long the disk is now.
+        for len in self.journal.lengths() {
+            self.durable.set_len(len);
+        }
+        let pages: BTreeSet<usize> = self
+            .journal
+            .written()
+            .flat_map(|(offset, len)| spans(offset, len))
+            .map(|span| span.page)
+            .collect();
+        for page in pages {
+            self.durable.share_page(page, &self.live);
+        }
+        self.journal.clear();
+    }
+}
+
+impl StorageBackend for SimDisk {
+    fn len(&self) -> io::Result<u64> {
+        self.with(|state| Ok(state.live.len()))
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.with(|state| state.read(offset, out))
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.with(|state| {
+            state.live.set_len(len);
+            state.journal.set_len(len);
+            Ok(())
+        })
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.with(|state| {
+            state.sync();
+            Ok(())
+        })
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.with(|state| state.write(offset, data))
+    }
+}

@@ -1,0 +1,67 @@
+//! Draws a run: who met whom, what went wrong, how far each device was behind, and what it cost in bytes.
+//!
+//! [`svg`] reads a trace, the JSON lines that a run writes, and gives one self-contained SVG. Up to
+//! [`LANES_MAX`] devices get a lane each; more share a heat map of how far each is behind.
+//!
+//! Invariants: a trace that is damaged, out of order or beyond its bounds is refused by line, never drawn in
+//! part; the same trace gives the same bytes; text is escaped and labels are thinned out rather than laid
+//! over each other; colours are told apart by the colour-blind, and in print by their place in the lane.
+//!
+//! It does not know engines, stores or how a run comes about.
+
+mod axis;
+mod canvas;
+mod lanes;
+mod legend;
+mod map;
+mod trace;
+mod traffic;
+
+#[cfg(test)]
+mod tests;
+
+use std::io::BufRead;
+
+use canvas::Canvas;
+use trace::Trace;
+
+pub use trace::PlotError;
+
+/// Most devices that get a lane of their own.
+pub const LANES_MAX: usize = 40;
+
+/// Width of the picture, in pixels: a projector's, at which text of 13 pixels is read in the last row.
+const WIDTH: f64 = 1600.0;
+/// Where the time axis begins: names stand left of it.
+const LEFT: f64 = 190.0;
+/// Where it ends.
+const RIGHT: f64 = WIDTH - 40.0;
+const TOP: f64 = 128.0;
+
+/// Draws the trace.
+///
+/// # Errors
+/// What is wrong with the trace, by line.
+pub fn svg(lines: impl BufRead) -> Result<String, PlotError> {
+    Ok(draw(&Trace::read(lines)?))
+}
+
+fn draw(trace: &Trace) -> String {
+    let mut canvas = Canvas::default();
+    legend::title(&mut canvas, trace);
+    let bottom = match trace.devices.len() > LANES_MAX {
+        true => map::draw(&mut canvas, trace, TOP),
+        false => lanes::draw(&mut canvas, trace, TOP),
+    };
+    axis::time(&mut canvas, trace.horizon_ms, TOP, bottom);
+    axis::settled(&mut canvas, trace, TOP, bottom);
+    let bottom = legend::faults(&mut canvas, trace, bottom + 46.0);
+    let bottom = traffic::draw(&mut canvas, trace, bottom + 40.0);
+    canvas.finish(WIDTH, bottom + 24.0)
+}
+
+/// Where a moment lies on the time axis.
+fn x_of(at_ms: u64, horizon_ms: u64) -> f64 {
+    let share = at_ms.min(horizon_ms) as f64 / horizon_ms as f64;
+    LEFT + share * (RIGHT - LEFT)
+}
