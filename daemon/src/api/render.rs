@@ -26,6 +26,8 @@ pub(super) fn record(stored: StoredRecord, fleet: &Fleet) -> Record {
         collection: key.collection,
         space: key.space.into(),
         fields: view.fields,
+        partial: view.partial,
+        legacy: view.legacy,
         life: view.life,
         status: status(spread),
         shared: spread.shared,

@@ -62,6 +62,13 @@ pub struct Record {
     pub space: String,
     /// Its fields in the schema's order; those that nobody has set are left out.
     pub fields: Map<String, Json>,
+    /// What the schema of this device cannot show, such as `outcome (since version 3)`. Absent if the
+    /// record is whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partial: Vec<String>,
+    /// The last values of removed fields, until the end that their migration gives them.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub legacy: Map<String, Json>,
     /// Whether it is alive.
     pub life: Life,
     /// Where its present state is known to be held.
@@ -434,6 +441,8 @@ mod tests {
                 .as_object()
                 .cloned()
                 .unwrap_or_default(),
+            partial: vec!["outcome (since version 3)".into()],
+            legacy: Map::new(),
             life: Life::Contested,
             status: RecordStatus::Shared,
             shared: 2,

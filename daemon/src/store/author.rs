@@ -161,7 +161,7 @@ impl<'txn> Author<'_, 'txn> {
         }
         let changed = plan.iter_mut().filter(|planned| !planned.ops.is_empty());
         for (planned, edit) in changed.zip(&set.edits) {
-            planned.apply(dot, hlc, edit)?;
+            planned.apply(dot, &set, edit)?;
         }
 
         self.logs.adopt(&commit.log.space, commit.log.log)?;
@@ -207,9 +207,9 @@ impl Planned<'_> {
     }
 
     /// Applies the edit and judges the merged record.
-    fn apply(&mut self, dot: Dot, hlc: Timestamp, edit: &Edit) -> Result<(), Refusal> {
+    fn apply(&mut self, dot: Dot, set: &ChangeSet, edit: &Edit) -> Result<(), Refusal> {
         self.doc
-            .apply(dot, hlc, edit)
+            .apply(dot, set.hlc, set.schema_version, edit)
             .map_err(|error| failed(error.to_string()))?;
         let after = self.doc.view(self.collection, &self.key.id);
         let before = std::mem::replace(&mut self.view, after);

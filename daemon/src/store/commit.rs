@@ -10,9 +10,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crdt_schema::hlc::Timestamp;
+use crdt_schema::document::Document;
 use crdt_schema::ident::{Dot, LogId, OrganisationId, RecordKey, SpaceName};
-use crdt_schema::op::Edit;
+use crdt_schema::op::{ChangeSet, Edit};
 use crdt_schema::schema::Schema;
 use ed25519_dalek::SigningKey;
 use redb::WriteTransaction;
@@ -247,7 +247,7 @@ impl<'txn> Joined<'txn> {
                     collection: edit.collection.clone(),
                     id: edit.id.clone(),
                 };
-                self.apply(key, Dot::new(run.header.log, seq), set.hlc, edit)?;
+                self.apply(key, Dot::new(run.header.log, seq), set, edit)?;
             }
             self.records.relieve()?;
         }
@@ -258,10 +258,12 @@ impl<'txn> Joined<'txn> {
         &mut self,
         key: RecordKey,
         dot: Dot,
-        hlc: Timestamp,
+        set: &ChangeSet,
         edit: &Edit,
     ) -> Result<(), Trouble> {
-        match self.records.change(&key, |doc| doc.apply(dot, hlc, edit)) {
+        let (hlc, version) = (set.hlc, set.schema_version);
+        let applied = |doc: &mut Document| doc.apply(dot, hlc, version, edit);
+        match self.records.change(&key, applied) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
                 tracing::error!(%key, %dot, %error, "an entry was kept but not applied");
