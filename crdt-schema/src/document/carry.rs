@@ -42,7 +42,7 @@ pub(super) fn carry(document: &Document, collection: &Collection, state: &mut St
             let stored = state.sets.get(key).map_or(&[][..], Vec::as_slice);
             sets.push((key.clone(), carrier.elements(key, place, stored)));
         } else if field.is_register() {
-            let carried = carrier.candidates(key, place, None, None);
+            let carried = carrier.candidates(key, place, None);
             stuck.extend(carrier.take_stuck(key, &carried));
             registers.push((key.clone(), carried));
         }
@@ -67,11 +67,8 @@ pub(super) fn standing_at(
 ) -> Vec<Candidate> {
     let none = BTreeMap::new();
     let place = lens.place(lens.reads);
-    Carrier::new(document, lens, &none).candidates(key, place, None, Some(heads))
+    Carrier::new(document, lens, &none).candidates(key, place, Some(heads))
 }
-
-/// A value as the author of a change saw it: of which key, at which place, without asking which join.
-type Seen = (String, usize, Option<usize>, Dot);
 
 struct Carrier<'a> {
     document: &'a Document,
@@ -79,7 +76,6 @@ struct Carrier<'a> {
     /// What stands in the document as it is.
     registers: &'a BTreeMap<String, Vec<Candidate>>,
     pasts: Option<BTreeMap<Dot, Past>>,
-    seen: BTreeMap<Seen, Value>,
     stuck: BTreeMap<Dot, Stuck>,
 }
 
@@ -94,75 +90,66 @@ impl<'a> Carrier<'a> {
             lens,
             registers,
             pasts: None,
-            seen: BTreeMap::new(),
             stuck: BTreeMap::new(),
         }
     }
 
     /// The candidates of a register at a place in the chain, in the order of their dots; as they stood at
-    /// `heads`, if given. `via` is the join that the question came through: paths through joins lead
-    /// only forwards or only backwards in the chain, so they end.
+    /// `heads`, if given.
     fn candidates(
         &mut self,
         key: &str,
         place: usize,
-        via: Option<usize>,
         heads: Option<&[ChangeHash]>,
     ) -> Vec<Candidate> {
-        let own = match heads {
+        let own = self.own(key, place, heads);
+        let lens = self.lens;
+        let Some(join) = lens.join_of(key) else {
+            return own;
+        };
+        let others = if join.whole == key {
+            self.joined(join, place, heads)
+        } else {
+            self.divided(join, key, place, heads)
+        };
+        let mut found: BTreeMap<Dot, Candidate> = BTreeMap::new();
+        for candidate in own.into_iter().chain(others) {
+            found.entry(candidate.dot).or_insert(candidate);
+        }
+        let mut found = found.into_values().collect();
+        self.keep_unseen(&mut found);
+        found
+    }
+
+    /// The writes of the key itself.
+    fn own(&mut self, key: &str, place: usize, heads: Option<&[ChangeHash]>) -> Vec<Candidate> {
+        let written = match heads {
             None => self.registers.get(key).cloned().unwrap_or_default(),
             Some(heads) => state::register_at(self.document, key, heads),
         };
-        let mut found: BTreeMap<Dot, Candidate> = BTreeMap::new();
-        for candidate in own {
-            let written = self.lens.place(candidate.version);
-            let carried = self.carried(key, candidate, written, place);
-            found.insert(carried.dot, carried);
-        }
-        let lens = self.lens;
-        let joins = lens
-            .joins_of(key)
-            .filter(|(number, _)| Some(*number) != via);
-        let mut sources = usize::from(!found.is_empty());
-        for (number, join) in joins {
-            let joined = if join.whole == key {
-                self.joined(number, join, place, heads)
-            } else {
-                self.divided(number, join, key, place, heads)
-            };
-            sources += usize::from(!joined.is_empty());
-            for candidate in joined {
-                found.entry(candidate.dot).or_insert(candidate);
-            }
-        }
-        let mut found: Vec<Candidate> = found.into_values().collect();
-        // The writes of one whole stand side by side already; those of two parts may not.
-        if sources > 1 || lens.joins_of(key).any(|(_, join)| join.whole == key) {
-            self.keep_unseen(&mut found);
-        }
-        found
+        let carry = |candidate: Candidate| {
+            let from = self.lens.place(candidate.version);
+            self.carried(key, candidate, from, place)
+        };
+        written.into_iter().map(carry).collect()
     }
 
     /// The writes of the parts of a join as writes of its whole.
     fn joined(
         &mut self,
-        number: usize,
         join: &Join,
         place: usize,
         heads: Option<&[ChangeHash]>,
     ) -> Vec<Candidate> {
         let mut writes: BTreeMap<Dot, Candidate> = BTreeMap::new();
         for part in &join.parts {
-            for write in self.candidates(part, join.parts_at(), Some(number), heads) {
+            for write in self.own(part, join.parts_at(), heads) {
                 writes.entry(write.dot).or_insert(write);
             }
         }
         let mut carried = Vec::with_capacity(writes.len());
         for mut write in writes.into_values() {
-            let parts = [0, 1].map(|index| {
-                let part = &join.parts[index];
-                self.as_seen_by(write.dot, part, join.parts_at(), number)
-            });
+            let parts = [0, 1].map(|at| self.as_seen_by(write.dot, join, &join.parts[at]));
             match join.with.join(&parts) {
                 Some(text) => write.value = text,
                 None => self.mark(write.dot, self.stuck_in(join)),
@@ -175,14 +162,13 @@ impl<'a> Carrier<'a> {
     /// The writes of the whole of a join as writes of one of its parts.
     fn divided(
         &mut self,
-        number: usize,
         join: &Join,
         key: &str,
         place: usize,
         heads: Option<&[ChangeHash]>,
     ) -> Vec<Candidate> {
         let index = usize::from(join.parts[1] == key);
-        let writes = self.candidates(&join.whole, join.whole_at(), Some(number), heads);
+        let writes = self.own(&join.whole, join.whole_at(), heads);
         let mut carried = Vec::with_capacity(writes.len());
         for mut write in writes {
             match join.with.part(index, &write.value) {
@@ -194,22 +180,16 @@ impl<'a> Carrier<'a> {
         carried
     }
 
-    /// What the author of a change saw at a key once the change was made: its own write, or the latest
+    /// What the author of a change saw of a part once the change was made: its own write, or the latest
     /// of those that stood.
-    fn as_seen_by(&mut self, dot: Dot, key: &str, place: usize, via: usize) -> Value {
-        let asked: Seen = (key.to_owned(), place, Some(via), dot);
-        if let Some(value) = self.seen.get(&asked) {
-            return value.clone();
-        }
+    fn as_seen_by(&mut self, dot: Dot, join: &Join, part: &str) -> Value {
         let head = self.document.index.find(dot).map(|change| change.hash);
         let heads: Vec<ChangeHash> = head.into_iter().collect();
-        let standing = self.candidates(key, place, Some(via), Some(&heads));
+        let standing = self.candidates(part, join.parts_at(), Some(&heads));
         let seen = standing
             .into_iter()
             .max_by_key(|candidate| (candidate.dot == dot, candidate.hlc, candidate.dot));
-        let value = seen.map_or(Value::Null, |candidate| candidate.value);
-        self.seen.insert(asked, value.clone());
-        value
+        seen.map_or(Value::Null, |candidate| candidate.value)
     }
 
     /// The elements of a set. Elements that are carried to the same one are united.

@@ -41,7 +41,7 @@ pub struct Lens {
     pub(crate) ends: Vec<u32>,
     /// The steps that change values of a key, ascending by place.
     pub(crate) changes: BTreeMap<String, Vec<Change>>,
-    /// Splits and merges, ascending by place.
+    /// Splits and merges, ascending by place. A key is a side of one at most.
     pub(crate) joins: Vec<Join>,
     /// Fields removed up to the version read under.
     pub(crate) removed: Vec<Removed>,
@@ -159,13 +159,13 @@ impl Lens {
 
     /// Whether values of that key may read otherwise than they were written.
     pub(crate) fn touches(&self, key: &str) -> bool {
-        self.changes.contains_key(key) || self.joins_of(key).next().is_some()
+        self.changes.contains_key(key) || self.join_of(key).is_some()
     }
 
-    /// The splits and merges that the key is a side of, with their numbers.
-    pub(crate) fn joins_of(&self, key: &str) -> impl Iterator<Item = (usize, &Join)> {
-        let joins = self.joins.iter().enumerate();
-        joins.filter(move |(_, join)| join.whole == key || join.parts.iter().any(|p| p == key))
+    /// The split or merge that the key is a side of.
+    pub(crate) fn join_of(&self, key: &str) -> Option<&Join> {
+        let of_this = |join: &&Join| join.whole == key || join.parts.iter().any(|part| part == key);
+        self.joins.iter().find(of_this)
     }
 
     /// Carries a value of the key from one place to another.
@@ -229,15 +229,26 @@ impl Lens {
         if life.born <= here {
             return Some(format!("{} (of version {})", life.name, self.knows));
         }
-        let since = self.end(life.born - 1);
-        let born_of = self.joins.iter().find(|join| match join.splits {
-            true => join.at + 1 == life.born && join.parts.iter().any(|part| part == key),
-            false => join.at + 1 == life.born && join.whole == key,
-        });
-        match born_of {
-            None => Some(format!("{} (since version {since})", life.name)),
-            Some(join) if join.splits => self.lacks(&join.whole, written),
-            Some(join) => join.parts.iter().find_map(|part| self.lacks(part, written)),
+        self.unborn(key, here)
+    }
+
+    /// The field, not yet one at that place, that the key is read as; `None` if it is read as fields that
+    /// are there already.
+    fn unborn(&self, key: &str, here: usize) -> Option<String> {
+        let life = self.lives.get(key).filter(|life| life.born > here)?;
+        let step = life.born - 1;
+        let of_this = |join: &&Join| {
+            let after = if join.splits {
+                &join.parts[..]
+            } else {
+                std::slice::from_ref(&join.whole)
+            };
+            join.at == step && after.iter().any(|born| born == key)
+        };
+        match self.joins.iter().find(of_this) {
+            None => Some(format!("{} (since version {})", life.name, self.end(step))),
+            Some(join) if join.splits => self.unborn(&join.whole, here),
+            Some(join) => join.parts.iter().find_map(|part| self.unborn(part, here)),
         }
     }
 }

@@ -34,6 +34,8 @@ struct Trace {
     type_name: &'static str,
     /// Its choices, until a step changes them.
     choices: Option<Vec<String>>,
+    /// Whether a split or merge ends it.
+    joined: bool,
     /// Whether a step changes its values later.
     changed: bool,
     born: usize,
@@ -143,6 +145,7 @@ impl Walk<'_, '_> {
             set,
             type_name: kind.name(),
             choices,
+            joined: false,
             changed: false,
             born: 0,
             gone,
@@ -166,6 +169,7 @@ impl Walk<'_, '_> {
             set: false,
             type_name: "text",
             choices: None,
+            joined: true,
             changed: false,
             born: 0,
             gone: Some(gone),
@@ -410,6 +414,13 @@ impl Walk<'_, '_> {
         if trace.type_name != "text" || trace.set {
             let message = format!("{} must be a text to be split or merged", quoted(name));
             self.report.error(placed.place.clone(), message);
+            return None;
+        }
+        if trace.joined {
+            let message = format!("{} is split or merged a second time", quoted(name));
+            let hint = "a field can be split or merged once; remove it and add a new one";
+            self.report
+                .error_with_hint(placed.place.clone(), message, hint);
             return None;
         }
         trace.born = at + 1;
