@@ -7,7 +7,7 @@
 //! A `trial` is another policy for some writes. Which policy holds must be the same on every device, so
 //! it is judged by signed data alone: by the time and the log of the newest write that stands.
 
-use jiff::civil::Date;
+pub use jiff::civil::Date;
 
 use crate::hlc::Timestamp;
 use crate::ident::{DeviceId, LogId};
@@ -137,4 +137,49 @@ fn is_among(percent: u8, who: &[u8], key: &str) -> bool {
     let mut drawn = [0; 8];
     drawn.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
     u64::from_le_bytes(drawn) % 100 < u64::from(percent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::Schema;
+
+    fn field(flags: &str) -> Field {
+        let text = format!(
+            "schema = \"s\"\nversion = 1\n[collections.c.fields]\na = {{ type = \"text\"{flags} }}"
+        );
+        let schema = Schema::parse(&text).unwrap_or_else(|errors| panic!("{errors}"));
+        schema.collections["c"].fields["a"].clone()
+    }
+
+    fn on(flags: &str, today: &str) -> Availability {
+        availability(&field(flags), &DeviceId([1; 32]), today.parse().unwrap())
+    }
+
+    #[test]
+    fn a_field_opens_on_its_first_day_and_is_deprecated_after_its_last() {
+        const FLAGS: &str = ", since = \"2027-01-01\", until = \"2027-06-30\"";
+        assert!(!on(FLAGS, "2026-12-31").is_open());
+        assert_eq!(on(FLAGS, "2027-01-01"), Availability::Open);
+        assert_eq!(on(FLAGS, "2027-06-30"), Availability::Open);
+        let until = "2027-06-30".parse().unwrap();
+        assert_eq!(on(FLAGS, "2027-07-01"), Availability::Deprecated { until });
+        assert_eq!(on("", "2027-07-01"), Availability::Open);
+    }
+
+    #[test]
+    fn a_rollout_takes_in_about_its_share_of_devices_and_never_gives_one_up() {
+        let today = "2027-01-01".parse().unwrap();
+        let share = |percent: u8| -> Vec<u8> {
+            let field = field(&format!(", rollout = {percent}"));
+            let devices = (0..=255)
+                .filter(|&number| availability(&field, &DeviceId([number; 32]), today).is_open());
+            devices.collect()
+        };
+        let (ten, half) = (share(10), share(50));
+        assert!((10..50).contains(&ten.len()), "{}", ten.len());
+        assert!((90..170).contains(&half.len()), "{}", half.len());
+        assert!(ten.iter().all(|device| half.contains(device)));
+        assert_eq!(share(100).len(), 256);
+    }
 }

@@ -523,7 +523,7 @@ fn plain(view: &RecordView) -> BTreeMap<&String, &serde_json::Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(100) })]
 
     #[test]
     fn migrating_and_merging_commute(

@@ -18,6 +18,8 @@
 //! What a lens does not know: documents, and how concurrent writes merge.
 
 mod function;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 

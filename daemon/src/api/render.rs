@@ -35,6 +35,7 @@ pub(super) fn record(stored: StoredRecord, fleet: &Fleet) -> Record {
         etag,
         updated: view.updated.to_string(),
         heads: view.heads.iter().map(Dot::to_string).collect(),
+        warnings: Vec::new(),
         why: None,
         why_life: None,
     }

@@ -5,6 +5,7 @@
 //! types say nothing of how they are filled in.
 
 use crdt_schema::resolution::Life;
+use crdt_schema::schema::FieldError;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value as Json};
 
@@ -84,6 +85,9 @@ pub struct Record {
     pub updated: String,
     /// The change sets that no other change of the record follows, as `log:seq`.
     pub heads: Vec<String>,
+    /// What people should know about the write, such as a field that is out of use.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<FieldError>,
     /// How each field came to its value, with `?why=true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<Vec<FieldWhy>>,
@@ -246,6 +250,9 @@ pub struct BatchRecord {
     pub etag: String,
     /// Whether the batch created it.
     pub created: bool,
+    /// What people should know about the write, such as a field that is out of use.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<FieldError>,
 }
 
 /// What one change set did to one record: the data of an event `change`.
@@ -450,6 +457,7 @@ mod tests {
             etag: "e".into(),
             updated: "2026-11-21T07:00:00Z".into(),
             heads: vec!["00:1".into()],
+            warnings: Vec::new(),
             why: Some(vec![FieldWhy {
                 field: "name".into(),
                 policy: "review".into(),

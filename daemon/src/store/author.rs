@@ -21,6 +21,7 @@ use crate::engine::batch::{
 use crate::wire::changeset::{check_change_set, encode_change_set};
 use crate::wire::limits::{DEPS_MAX, ENTRY_BYTES_MAX};
 
+use super::calendar::Calendar;
 use super::etag;
 use super::log::LogWriter;
 use super::record::RecordWriter;
@@ -67,6 +68,7 @@ struct Planned<'s> {
     is_new: bool,
     /// Empty if there is nothing to change.
     ops: Vec<Op>,
+    calendar: Calendar,
 }
 
 impl<'txn> Author<'_, 'txn> {
@@ -115,7 +117,17 @@ impl<'txn> Author<'_, 'txn> {
         let view = doc.view(collection, &edit.id);
         let is_new = doc.is_empty();
         check_expectation(edit, &view, is_new)?;
-        let ops = complete(edit, collection, &view, is_new);
+        let calendar = Calendar::of(commit);
+        let refusals = calendar.refusals(collection, &edit.ops);
+        if !refusals.is_empty() {
+            return Err(invalid(edit, refusals));
+        }
+        let mut ops = complete(edit, collection, &view, is_new);
+        // What people did not ask for leaves out what they may not ask for.
+        ops.retain(|op| {
+            let field = op.key().and_then(|key| collection.field_by_key(key));
+            edit.ops.contains(op) || field.is_none_or(|field| calendar.is_open(field))
+        });
         if is_new && ops.is_empty() {
             let errors = check_record(collection, &view.fields);
             return Err(invalid(
@@ -130,6 +142,7 @@ impl<'txn> Author<'_, 'txn> {
             view,
             is_new,
             ops,
+            calendar,
         })
     }
 
@@ -220,6 +233,7 @@ impl Planned<'_> {
         // A record that a merge has made invalid stays editable: only what this edit touches is
         // judged.
         errors.retain(|error| self.is_new || self.touches(&error.pointer));
+        errors.retain(|error| error.code != "missing_required" || self.is_open(&error.pointer));
         if errors.is_empty() {
             return Ok(());
         }
@@ -230,6 +244,13 @@ impl Planned<'_> {
             errors,
         }
         .into())
+    }
+
+    /// Whether people may write the field that the pointer leads to.
+    fn is_open(&self, pointer: &str) -> bool {
+        let name = pointer.strip_prefix('/').unwrap_or(pointer);
+        let field = self.collection.fields.get(name);
+        field.is_none_or(|field| self.calendar.is_open(field))
     }
 
     fn touches(&self, pointer: &str) -> bool {
@@ -248,6 +269,7 @@ impl Planned<'_> {
             id: self.key.id.clone(),
             etag: etag(&self.view.heads),
             created: self.is_new,
+            warnings: self.calendar.warnings(self.collection, &self.ops),
         }
     }
 }

@@ -15,6 +15,7 @@
 //! randomness.
 
 mod author;
+mod calendar;
 mod commit;
 mod database;
 mod feed;
