@@ -404,7 +404,7 @@ impl Model<'_> {
             let texts = [0, 1].map(|index| {
                 let standing = self.part(&then, whole, parts, index);
                 let own = standing.iter().find(|write| write.dot == dot);
-                let seen = own.or(standing.last());
+                let seen = own.or_else(|| standing.last());
                 seen.and_then(|write| write.value.clone())
                     .unwrap_or_default()
             });

@@ -157,7 +157,11 @@ impl Changes {
             };
             ended.contains(&before.key)
         }) {
-            let name = |key: &String| lens.lives.get(key).map_or(key.clone(), |l| l.name.clone());
+            let name = |key: &String| {
+                lens.lives
+                    .get(key)
+                    .map_or_else(|| key.clone(), |l| l.name.clone())
+            };
             let become_of = match join.splits {
                 true => format!(
                     "is split into {} and {}",
@@ -175,7 +179,7 @@ impl Changes {
         }
         match lens.removed.iter().find(|r| r.field.key == before.key) {
             Some(removed) => {
-                let end = removed.until.map_or("for ever".to_owned(), |until| {
+                let end = removed.until.map_or_else(|| "for ever".to_owned(), |until| {
                     format!("until version {until}")
                 });
                 self.push(

@@ -65,7 +65,9 @@ pub(super) fn read(
             continue;
         };
         if seen.contains(&to) {
-            let place = migration.get("to").map_or(table.span(), |(_, v)| v.span());
+            let place = migration
+                .get("to")
+                .map_or_else(|| table.span(), |(_, v)| v.span());
             let message = format!("there is a migration to version {to} already");
             report.error_with_hint(
                 place,
