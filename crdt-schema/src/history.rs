@@ -34,6 +34,7 @@ pub struct History<'a> {
     state: State,
     lineage: Lineage,
     times: BTreeMap<Dot, Timestamp>,
+    versions: BTreeMap<Dot, u32>,
     edits: Vec<(Dot, Timestamp)>,
 }
 
@@ -48,6 +49,7 @@ impl<'a> History<'a> {
             state: document.state(collection),
             lineage: Lineage::read(document),
             times: edits.iter().copied().collect(),
+            versions: document.versions(),
             edits,
         }
     }
@@ -61,7 +63,10 @@ impl<'a> History<'a> {
     pub fn fate(&self, dot: Dot, op: &Op) -> Fate {
         match self.lineage.replaced_by(dot, op) {
             Some(by) => Fate::Superseded { by },
-            None => fate::of_standing(&self.state, self.collection, self.id, dot, op),
+            None => {
+                let version = self.versions.get(&dot).copied().unwrap_or_default();
+                fate::of_standing(&self.state, self.collection, self.id, (dot, version), op)
+            }
         }
     }
 

@@ -15,6 +15,8 @@ pub struct Candidate {
     pub dot: Dot,
     /// When, by its author's hybrid clock.
     pub hlc: Timestamp,
+    /// The version of the schema that it was written under.
+    pub version: u32,
     /// The reviewer's note, if this write answered a review; of a delete or restore, its reason.
     pub answer: Option<String>,
 }
@@ -129,6 +131,11 @@ pub enum Life {
 pub struct RecordView {
     /// The fields by name, in the schema's order; fields that nobody has set are left out.
     pub fields: serde_json::Map<String, serde_json::Value>,
+    /// What the schema read under cannot show, in plain words, such as `outcome (since version 3)`. Empty
+    /// if the record is whole.
+    pub partial: Vec<String>,
+    /// The last values of removed fields by name, until the end that their migration gives them.
+    pub legacy: serde_json::Map<String, serde_json::Value>,
     /// Whether it is alive.
     pub life: Life,
     /// Its open reviews.

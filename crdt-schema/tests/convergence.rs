@@ -169,7 +169,7 @@ impl Device {
             ops: vec![op(act)],
         };
         let hlc = Timestamp::from_ms(self.clock);
-        self.doc.apply(dot, hlc, &edit).expect("own edits apply");
+        self.doc.apply(dot, hlc, 1, &edit).expect("own edits apply");
         history.insert(
             dot,
             Event {
@@ -194,7 +194,7 @@ impl Device {
             let event = &history[&dot];
             for _ in 0..1 + (shuffle >> 20) % 2 {
                 self.doc
-                    .apply(dot, event.hlc, &event.edit)
+                    .apply(dot, event.hlc, 1, &event.edit)
                     .expect("complete edits apply");
             }
             self.seen.insert(dot);

@@ -13,6 +13,8 @@ use crate::ident::{Dot, LogId};
 pub(super) struct IndexedChange {
     pub(super) dot: Dot,
     pub(super) hlc: Timestamp,
+    /// The version of the schema that it was written under.
+    pub(super) version: u32,
     pub(super) hash: ChangeHash,
     /// The counter of its last operation.
     pub(super) max_op: u64,
@@ -31,12 +33,14 @@ impl ChangeIndex {
     pub(super) fn read(doc: &Automerge) -> Result<Self, DocumentError> {
         let mut index = Self::default();
         for meta in doc.get_changes_meta(&[]) {
-            let dot = dot_of(meta.actor.to_bytes(), meta.message.as_deref()).ok_or_else(|| {
+            let named = named(meta.actor.to_bytes(), meta.message.as_deref());
+            let (dot, version) = named.ok_or_else(|| {
                 DocumentError::Damaged(format!("change {} has no dot", meta.hash))
             })?;
             index.push(IndexedChange {
                 dot,
                 hlc: Timestamp(meta.timestamp.cast_unsigned()),
+                version,
                 hash: meta.hash,
                 max_op: meta.max_op,
                 deps: meta.deps,
@@ -101,7 +105,17 @@ impl ChangeIndex {
     }
 }
 
-fn dot_of(actor: &[u8], message: Option<&str>) -> Option<Dot> {
+/// The message of a change: its position in its log and, if it is not the first, the schema's version.
+pub(super) fn message(dot: Dot, version: u32) -> String {
+    match version {
+        1 => dot.seq.to_string(),
+        _ => format!("{}@{version}", dot.seq),
+    }
+}
+
+/// Reads back what [`message`] wrote.
+fn named(actor: &[u8], message: Option<&str>) -> Option<(Dot, u32)> {
     let log = LogId(actor.try_into().ok()?);
-    Some(Dot::new(log, message?.parse().ok()?))
+    let (seq, version) = message?.split_once('@').unwrap_or((message?, "1"));
+    Some((Dot::new(log, seq.parse().ok()?), version.parse().ok()?))
 }

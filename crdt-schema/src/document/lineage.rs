@@ -24,8 +24,8 @@ pub(super) fn pasts(document: &Document) -> BTreeMap<Dot, Past> {
     for change in document.index.iter() {
         let mut past = Past::new();
         for dep in change.deps.iter().filter_map(|dep| dots.get(dep)) {
-            for (&log, &seq) in pasts.get(dep).into_iter().flatten() {
-                raise(&mut past, log, seq);
+            if let Some(before) = pasts.get(dep) {
+                join(&mut past, before);
             }
             raise(&mut past, dep.log, dep.seq);
         }
@@ -33,6 +33,13 @@ pub(super) fn pasts(document: &Document) -> BTreeMap<Dot, Past> {
         pasts.insert(change.dot, past);
     }
     pasts
+}
+
+/// Adds to `past` what another had seen.
+pub(super) fn join(past: &mut Past, other: &Past) {
+    for (&log, &seq) in other {
+        raise(past, log, seq);
+    }
 }
 
 fn raise(past: &mut Past, log: LogId, seq: u64) {
@@ -160,7 +167,8 @@ impl Lineage {
     }
 }
 
-fn holds(past: &Past, dot: Dot) -> bool {
+/// Whether the change is part of that past.
+pub(super) fn holds(past: &Past, dot: Dot) -> bool {
     past.get(&dot.log).is_some_and(|&seq| seq >= dot.seq)
 }
 

@@ -6,15 +6,19 @@
 //!   dot, the time, the dependencies and the ops.
 //! - Only root keys, only puts: no Automerge delete, counter or nested object, because concurrent ones hide
 //!   or lose a side. `keys` names the keys.
-//! - The change's actor is the log and its message is the position in the log, so a document knows its dots.
+//! - The change's actor is the log and its message is the position in the log and the version of the schema
+//!   that it was written under, so a document knows its dots and what each of them meant.
 //!
 //! It does not know policies: what candidates mean is decided in `merge`.
 
+mod carry;
 mod index;
 mod keys;
 mod lineage;
 mod rebuild;
 mod state;
+
+use std::collections::BTreeMap;
 
 use automerge::{Automerge, ChangeHash};
 
@@ -110,15 +114,28 @@ impl Document {
             .collect()
     }
 
-    /// Rebuilds the Automerge change of `edit` and applies it. Applying a held dot again does nothing.
+    /// The version of the schema that each change was written under.
+    pub fn versions(&self) -> BTreeMap<Dot, u32> {
+        let changes = self.index.iter();
+        changes.map(|change| (change.dot, change.version)).collect()
+    }
+
+    /// Rebuilds the Automerge change of `edit`, which was written under that version of the schema, and
+    /// applies it. Applying a held dot again does nothing.
     ///
     /// # Errors
     /// The document is unchanged after an error.
-    pub fn apply(&mut self, dot: Dot, hlc: Timestamp, edit: &Edit) -> Result<(), DocumentError> {
+    pub fn apply(
+        &mut self,
+        dot: Dot,
+        hlc: Timestamp,
+        version: u32,
+        edit: &Edit,
+    ) -> Result<(), DocumentError> {
         if self.contains(dot) {
             return Ok(());
         }
-        let change = rebuild::change(self, dot, hlc, edit)?;
+        let change = rebuild::change(self, dot, hlc, version, edit)?;
         let hash = change.hash();
         let max_op = change.max_op();
         let deps = change.deps().to_vec();
@@ -128,6 +145,7 @@ impl Document {
         self.index.push(index::IndexedChange {
             dot,
             hlc,
+            version,
             hash,
             max_op,
             deps,
@@ -145,9 +163,10 @@ impl Document {
         merge::explain(&self.state(collection), collection, id)
     }
 
-    /// The unmerged contents, with what the policies of `collection` ask for.
+    /// The unmerged contents as `collection` reads them, with what its policies ask for.
     pub(crate) fn state(&self, collection: &Collection) -> State {
         let mut state = state::read(self);
+        carry::carry(self, collection, &mut state);
         let asking = collection
             .fields
             .values()
@@ -155,7 +174,8 @@ impl Document {
         for field in asking {
             let candidates = state.registers.get(&field.key);
             if let Some(candidates) = candidates.filter(|standing| standing.len() > 1) {
-                let previous = state::previous(self, &field.key, candidates);
+                let heads = state::shared_heads(self, candidates);
+                let previous = carry::standing_at(self, &collection.lens, &field.key, &heads);
                 state.previous.insert(field.key.clone(), previous);
             }
         }

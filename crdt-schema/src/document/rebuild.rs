@@ -1,6 +1,6 @@
 //! From an edit to the one Automerge change that it means.
 //!
-//! The change is a pure function of (dot, time, dependencies, ops) and of the document as it was at these
+//! The change is a pure function of (dot, time, version, dependencies, ops) and of the document as it was at these
 //! dependencies: first operation = one after the greatest of the dependencies, predecessors = the values
 //! visible at the key at the dependencies. The log's previous change of the record is always a dependency,
 //! so operation numbers of one log never repeat.
@@ -10,7 +10,7 @@ use std::num::NonZeroU64;
 use automerge::legacy::{Key as MapKey, ObjectId, Op as ChangeOp, OpId, OpType};
 use automerge::{ActorId, Change, ChangeHash, ExpandedChange, ObjId, ROOT, ReadDoc, ScalarValue};
 
-use super::{Document, DocumentError, keys};
+use super::{Document, DocumentError, index, keys};
 use crate::hlc::Timestamp;
 use crate::ident::Dot;
 use crate::op::{Edit, Op};
@@ -24,6 +24,7 @@ pub(super) fn change(
     document: &Document,
     dot: Dot,
     hlc: Timestamp,
+    version: u32,
     edit: &Edit,
 ) -> Result<Change, DocumentError> {
     let previous = document.index.of_log(dot.log).next_back();
@@ -68,7 +69,7 @@ pub(super) fn change(
         seq: document.index.count_of_log(dot.log) + 1,
         start_op: NonZeroU64::MIN.saturating_add(last_op),
         time: hlc.0.min(Timestamp::MAX.0).cast_signed(),
-        message: Some(dot.seq.to_string()),
+        message: Some(index::message(dot, version)),
         deps,
         extra_bytes: Vec::new(),
         author: None,

@@ -10,6 +10,7 @@ use super::index::IndexedChange;
 use super::{Document, keys, lineage};
 use crate::hlc::Timestamp;
 use crate::ident::{Dot, LogId};
+use crate::lens::{Assumed, Stuck};
 use crate::resolution::Candidate;
 use crate::value::Value;
 
@@ -20,6 +21,7 @@ pub(crate) struct LifeMark {
     pub(crate) reason: String,
     pub(crate) dot: Dot,
     pub(crate) hlc: Timestamp,
+    pub(crate) version: u32,
 }
 
 /// The concurrent inserts and removes of one element of a set.
@@ -44,28 +46,36 @@ pub(crate) struct State {
     pub(crate) life: Vec<LifeMark>,
     /// Edits of fields that no standing delete had seen, and that had not seen one.
     pub(crate) unseen_by_delete: Vec<Candidate>,
+    /// For registers that nobody has written: what they read as.
+    pub(crate) assumed: BTreeMap<String, Assumed>,
+    /// The candidates of registers, by stored key, that a migration could not carry.
+    pub(crate) stuck: BTreeMap<(String, Dot), Stuck>,
     /// The newest time of any change.
     pub(crate) updated: Timestamp,
 }
 
-/// The writes of the register that stood at what all the candidates had seen.
-pub(super) fn previous(document: &Document, key: &str, candidates: &[Candidate]) -> Vec<Candidate> {
+/// The changes that stood last of what all the candidates had seen.
+pub(super) fn shared_heads(document: &Document, candidates: &[Candidate]) -> Vec<ChangeHash> {
     let pasts = lineage::pasts(document);
     let mut seen = candidates
         .iter()
         .filter_map(|candidate| pasts.get(&candidate.dot));
     let first = seen.next().cloned().unwrap_or_default();
     let shared = seen.fold(first, lineage::shared);
-    let heads: Vec<ChangeHash> = shared
+    shared
         .iter()
         .filter_map(|(&log, &seq)| document.index.find(Dot::new(log, seq)))
         .map(|change| change.hash)
-        .collect();
+        .collect()
+}
+
+/// The writes of a register that stood at these changes.
+pub(super) fn register_at(document: &Document, key: &str, heads: &[ChangeHash]) -> Vec<Candidate> {
     if heads.is_empty() {
         return Vec::new();
     }
-    let values = document.doc.get_all_at(ROOT, key, &heads);
-    self::candidates(
+    let values = document.doc.get_all_at(ROOT, key, heads);
+    candidates(
         written(document, values.unwrap_or_default()),
         register_value,
     )
@@ -161,6 +171,7 @@ fn candidates(
             value: read(value),
             dot: change.dot,
             hlc: change.hlc,
+            version: change.version,
             answer: None,
         })
         .collect()
@@ -197,6 +208,7 @@ fn life_marks(visible: Vec<(&IndexedChange, ScalarValue)>) -> Vec<LifeMark> {
                 reason,
                 dot: change.dot,
                 hlc: change.hlc,
+                version: change.version,
             }
         })
         .collect()
@@ -238,6 +250,7 @@ fn unseen_by_delete(document: &Document, life: &[LifeMark]) -> Vec<Candidate> {
             value: Value::Bool(false),
             dot: change.dot,
             hlc: change.hlc,
+            version: change.version,
             answer: None,
         })
         .collect();

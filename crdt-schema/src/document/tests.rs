@@ -1,5 +1,7 @@
 use super::*;
+use crate::flags::Flags;
 use crate::ident::LogId;
+use crate::lens::Lens;
 use crate::op::Op;
 use crate::resolution::{Life, ReviewSubject};
 use crate::schema::{DeletePolicy, Field, FieldType, MergePolicy, Priority, Provisional};
@@ -17,6 +19,8 @@ fn field(name: &str, kind: FieldType, merge: MergePolicy) -> (String, Field) {
         merge,
         provisional: Provisional::default(),
         priority: Priority::default(),
+        flags: Flags::default(),
+        trial: None,
     };
     (name.to_owned(), field)
 }
@@ -39,6 +43,7 @@ fn collection(delete: DeletePolicy) -> Collection {
         label: None,
         delete,
         fields: fields.into_iter().collect(),
+        lens: Lens::default(),
     }
 }
 
@@ -81,7 +86,7 @@ impl Device {
 
     fn take(&mut self, (dot, hlc, edit): &Delivery) {
         self.doc
-            .apply(*dot, *hlc, edit)
+            .apply(*dot, *hlc, 1, edit)
             .expect("a causally complete edit applies");
     }
 
@@ -305,7 +310,7 @@ fn edits_that_cannot_apply_change_nothing() {
 
     let result = a
         .doc
-        .apply(Dot::new(LogId([2; 16]), 1), Timestamp(1), &missing);
+        .apply(Dot::new(LogId([2; 16]), 1), Timestamp(1), 1, &missing);
     assert!(matches!(result, Err(DocumentError::MissingDependency(_))));
     assert_eq!(a.doc.save(), before);
     a.seq = 9;
@@ -317,7 +322,7 @@ fn edits_that_cannot_apply_change_nothing() {
     };
     let result = a
         .doc
-        .apply(Dot::new(LogId([1; 16]), 5), Timestamp(1), &late);
+        .apply(Dot::new(LogId([1; 16]), 5), Timestamp(1), 1, &late);
 
     assert!(matches!(result, Err(DocumentError::OutOfOrder(_))));
     assert_eq!(a.doc.save(), before);

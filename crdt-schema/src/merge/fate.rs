@@ -1,6 +1,6 @@
 //! What has become of one write that nothing has replaced: whether it stands, waits or has lost.
 
-use super::{Record, elements, lww, merge, set, tombstone};
+use super::{Record, elements, lww, merge, set, tombstone, trial};
 use crate::document::State;
 use crate::ident::Dot;
 use crate::op::Op;
@@ -13,7 +13,7 @@ pub(crate) fn of_standing(
     state: &State,
     collection: &Collection,
     id: &str,
-    dot: Dot,
+    (dot, version): (Dot, u32),
     op: &Op,
 ) -> Fate {
     let record = Record {
@@ -23,9 +23,17 @@ pub(crate) fn of_standing(
     let Some(key) = op.key() else {
         return of_life(state, collection, &record, op);
     };
+    let lens = &collection.lens;
+    let carried = |element: &Value| {
+        let (from, to) = (lens.place(version), lens.place(lens.reads));
+        let carried = lens.carry(key, element, from, to);
+        carried.unwrap_or_else(|_| element.clone())
+    };
     match (collection.field_by_key(key), op) {
-        (Some(field), Op::Insert { element, .. }) => of_mark(state, field, element, true),
-        (Some(field), Op::Remove { element, .. }) => of_mark(state, field, element, false),
+        (Some(field), Op::Insert { element, .. }) => of_mark(state, field, &carried(element), true),
+        (Some(field), Op::Remove { element, .. }) => {
+            of_mark(state, field, &carried(element), false)
+        }
         (Some(field), Op::Set { .. } | Op::Resolve { .. }) if field.is_register() => {
             of_register(state, field, &record, dot)
         }
@@ -49,13 +57,12 @@ fn of_register(state: &State, field: &Field, record: &Record<'_>, dot: Dot) -> F
 }
 
 fn of_mark(state: &State, field: &Field, element: &Value, inserted: bool) -> Fate {
-    let bias = match field.merge {
+    let elements = elements(state, field);
+    let bias = match trial::policy(state, field) {
         MergePolicy::RemoveWins => set::Bias::Remove,
         _ => set::Bias::Insert,
     };
-    let found = elements(state, field)
-        .iter()
-        .find(|known| known.element == *element);
+    let found = elements.iter().find(|known| known.element == *element);
     let marks = found.map_or(&[][..], |known| known.marks.as_slice());
     if set::is_in(marks, bias) == inserted {
         return Fate::Stands;

@@ -8,6 +8,7 @@
 mod counter;
 pub(crate) mod fate;
 mod invalid;
+mod legacy;
 mod lww;
 mod max;
 mod rank;
@@ -16,6 +17,7 @@ mod set;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tombstone;
+mod trial;
 
 use serde_json::{Map, Value as Json};
 
@@ -65,6 +67,8 @@ pub(crate) fn view(
         fields,
         life: fate.life,
         reviews,
+        partial: legacy::partial(state, collection),
+        legacy: legacy::values(state, collection, &record),
         heads,
         updated: state.updated,
     }
@@ -82,7 +86,7 @@ pub(crate) fn explain(state: &State, collection: &Collection, id: &str) -> Vec<R
             let merged = merge(state, field, &record);
             Resolution {
                 field: field.name.clone(),
-                policy: field.merge.name().to_owned(),
+                policy: trial::policy(state, field).name().to_owned(),
                 value: merged.value.unwrap_or(Json::Null),
                 winner: merged.winner,
                 others: merged.others,
@@ -96,7 +100,10 @@ pub(crate) fn explain(state: &State, collection: &Collection, id: &str) -> Vec<R
 }
 
 fn merge(state: &State, field: &Field, record: &Record<'_>) -> Merged {
-    let merged = match field.merge {
+    if let Some(assumed) = state.assumed.get(&field.key) {
+        return legacy::assumed(assumed);
+    }
+    let merged = match trial::policy(state, field) {
         MergePolicy::Lww => lww::merge(register(state, field)),
         MergePolicy::Max => max::merge(register(state, field), field, max::End::Greatest),
         MergePolicy::Min => max::merge(register(state, field), field, max::End::Least),
@@ -112,7 +119,7 @@ fn merge(state: &State, field: &Field, record: &Record<'_>) -> Merged {
         MergePolicy::Set => return set::merge(elements(state, field), set::Bias::Insert),
         MergePolicy::RemoveWins => return set::merge(elements(state, field), set::Bias::Remove),
     };
-    invalid::check(merged, field, record)
+    invalid::check(merged, field, record, &state.stuck)
 }
 
 fn elements<'a>(state: &'a State, field: &Field) -> &'a [SetElement] {

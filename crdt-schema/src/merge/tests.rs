@@ -59,7 +59,7 @@ impl Device {
             ops: vec![op],
         };
         let (dot, hlc) = (Dot::new(self.log, self.seq), Timestamp::from_ms(ms));
-        self.doc.apply(dot, hlc, &edit).unwrap();
+        self.doc.apply(dot, hlc, 1, &edit).unwrap();
         self.own.push((dot, hlc, edit));
         dot
     }
@@ -76,10 +76,10 @@ impl Device {
 
     pub(crate) fn meet(&mut self, other: &mut Self) {
         for (dot, hlc, edit) in &other.own {
-            self.doc.apply(*dot, *hlc, edit).unwrap();
+            self.doc.apply(*dot, *hlc, 1, edit).unwrap();
         }
         for (dot, hlc, edit) in &self.own {
-            other.doc.apply(*dot, *hlc, edit).unwrap();
+            other.doc.apply(*dot, *hlc, 1, edit).unwrap();
         }
     }
 

@@ -74,6 +74,7 @@ fn as_candidate(mark: &LifeMark) -> Candidate {
         value: Value::Bool(mark.deleted),
         dot: mark.dot,
         hlc: mark.hlc,
+        version: mark.version,
         answer: (!mark.reason.is_empty()).then(|| mark.reason.clone()),
     }
 }

@@ -3,6 +3,7 @@
 use toml::Spanned;
 use toml::de::{DeString, DeValue};
 
+use super::flag;
 use super::keys::{Keys, check_name, integer, json, quoted, wrong_type};
 use super::kind::{self, TYPES};
 use super::report::Report;
@@ -14,7 +15,7 @@ use crate::value::Value;
 /// Greatest bound: up to here a 64-bit float tells every integer from its neighbours.
 const BOUND_MAX: i64 = 1 << 53;
 
-const FIELD_KEYS: [&str; 11] = [
+const FIELD_KEYS: [&str; 15] = [
     "type",
     "required",
     "default",
@@ -26,6 +27,10 @@ const FIELD_KEYS: [&str; 11] = [
     "key",
     "provisional",
     "priority",
+    "since",
+    "until",
+    "rollout",
+    "trial",
 ];
 const POLICIES: [MergePolicy; 8] = [
     MergePolicy::Lww,
@@ -67,6 +72,8 @@ pub(super) fn read(
     let merge = read_policy(type_name, keys, report);
     let provisional = read_provisional(merge, keys, report);
     let priority = read_word("priority", &PRIORITIES, Priority::name, keys, report);
+    let flags = flag::read(keys, report);
+    let trial = flag::read_trial(type_name, keys, report);
     let type_name = type_name?;
 
     check_applicable(type_name, keys, report);
@@ -86,6 +93,8 @@ pub(super) fn read(
         merge: merge?,
         provisional: provisional?,
         priority: priority?,
+        flags: flags?,
+        trial: trial?,
     };
     field.default = read_default(&field, keys, report);
     Some(field)
@@ -105,7 +114,7 @@ fn read_stored_key(
 }
 
 /// The declared policy or the type's own. Without a type, only the policy's name is checked.
-fn read_policy(
+pub(super) fn read_policy(
     type_name: Option<&str>,
     keys: Keys<'_>,
     report: &mut Report<'_>,

@@ -1,16 +1,24 @@
 //! Schemas: which collections and fields there are, what their values may be and how they merge.
 
+mod chain;
+mod compare;
 mod field;
+mod flag;
 mod keys;
 mod kind;
+mod migration;
 mod model;
 mod parse;
 mod published;
+mod reading;
 mod report;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod typed;
 
+pub use compare::{Change, Severity, compare};
+pub use migration::{Migration, Step};
 pub use model::{
     Collection, DeletePolicy, Field, FieldError, FieldType, MergePolicy, Priority, Provisional,
     Schema,
@@ -20,7 +28,9 @@ pub use published::{
     PUBLISHED, PUBLISHED_VERSION_MAX, Publication, RESERVED_PREFIX, publication_id,
     publication_ops, published_collection,
 };
+pub use reading::ReadingError;
 pub use report::{ERRORS_MAX, SchemaError, SchemaErrors};
+pub use steps::{MIGRATIONS_MAX, STEPS_MAX};
 pub use typed::{
     ELEMENT_BYTES_MAX, TEXT_BYTES_MAX, elements_from_text, value_from_json, value_from_text,
 };

@@ -2,6 +2,9 @@
 
 use indexmap::IndexMap;
 
+use super::Migration;
+use crate::flags::{Flags, Trial};
+use crate::lens::Lens;
 use crate::value::Value;
 
 /// A parsed and checked schema file.
@@ -13,6 +16,8 @@ pub struct Schema {
     pub version: u32,
     /// The collections in the file's order, by name.
     pub collections: IndexMap<String, Collection>,
+    /// How the versions before this one became it, ascending.
+    pub migrations: Vec<Migration>,
     /// The file's text, kept so that it can be shown and travel.
     pub source: String,
 }
@@ -28,6 +33,8 @@ pub struct Collection {
     pub delete: DeletePolicy,
     /// The fields in the file's order, by name.
     pub fields: IndexMap<String, Field>,
+    /// How writes of other versions are read.
+    pub lens: Lens,
 }
 
 /// A typed field.
@@ -53,6 +60,10 @@ pub struct Field {
     pub provisional: Provisional,
     /// Which reviews people should see first.
     pub priority: Priority,
+    /// When, and on which devices, people may write it.
+    pub flags: Flags,
+    /// Another policy for some writes.
+    pub trial: Option<Trial>,
 }
 
 /// The type of a field.
@@ -215,7 +226,8 @@ pub struct FieldError {
     /// Where, as a JSON pointer into the record: `/temp_c`.
     pub pointer: String,
     /// A stable code: `unknown_field`, `wrong_type`, `missing_required`, `below_min`, `above_max`,
-    /// `not_a_choice`, `moves_back`, `counter_needs_add`, `bad_intent`, `counter_overflow`.
+    /// `not_a_choice`, `moves_back`, `counter_needs_add`, `bad_intent`, `counter_overflow`,
+    /// `not_yet`, `deprecated`.
     pub code: String,
     /// What is wrong and what would be right, for people.
     pub message: String,

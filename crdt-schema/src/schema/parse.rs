@@ -10,11 +10,14 @@ use indexmap::IndexMap;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
+use super::chain;
 use super::field;
 use super::keys::{Keys, check_name, integer, quoted, wrong_type};
 use super::published::RESERVED_PREFIX;
 use super::report::{Report, SchemaErrors};
-use super::{Collection, DeletePolicy, Field, Schema};
+use super::steps::{self, Placed};
+use super::{Collection, DeletePolicy, Field, Migration, Schema};
+use crate::lens::Lens;
 use crate::nearest::advice;
 
 /// Longest schema file. Schemas travel to every device, some of them over radio.
@@ -26,7 +29,7 @@ pub const COLLECTIONS_MAX: usize = 200;
 /// Most fields in a collection.
 pub const FIELDS_MAX: usize = 200;
 
-const SCHEMA_KEYS: [&str; 3] = ["schema", "version", "collections"];
+const SCHEMA_KEYS: [&str; 4] = ["schema", "version", "collections", "migrations"];
 const COLLECTION_KEYS: [&str; 3] = ["label", "delete", "fields"];
 const DELETE_POLICIES: [DeletePolicy; 3] = [
     DeletePolicy::Review,
@@ -75,13 +78,38 @@ fn read_schema(text: &str, root: &DeTable<'_>, report: &mut Report<'_>) -> Optio
     let keys = Keys::read(root, &SCHEMA_KEYS, report);
     let name = read_schema_name(keys, report);
     let version = read_version(keys, report);
-    let collections = read_collections(keys, report);
+    let steps = steps::read(keys, version, &collection_names(root), report);
+    let collections = read_collections(keys, version.unwrap_or(1), &steps, report);
     Some(Schema {
         name: name?,
         version: version?,
         collections: collections?,
+        migrations: migrations(steps),
         source: text.to_owned(),
     })
+}
+
+/// The names of the file's collections, right or wrong in themselves.
+fn collection_names<'t>(root: &'t DeTable<'_>) -> Vec<&'t str> {
+    let collections = root.iter().find(|(key, _)| key.get_ref() == "collections");
+    let table = collections.and_then(|(_, value)| value.get_ref().as_table());
+    let names = table.into_iter().flat_map(|table| table.keys());
+    names.map(|name| name.get_ref().as_ref()).collect()
+}
+
+/// The steps by the versions that they lead to.
+fn migrations(steps: Vec<Placed>) -> Vec<Migration> {
+    let mut migrations: Vec<Migration> = Vec::new();
+    for Placed { to, step, .. } in steps {
+        match migrations.last_mut().filter(|last| last.to == to) {
+            Some(migration) => migration.steps.push(step),
+            None => migrations.push(Migration {
+                to,
+                steps: vec![step],
+            }),
+        }
+    }
+    migrations
 }
 
 fn read_schema_name(keys: Keys<'_>, report: &mut Report<'_>) -> Option<String> {
@@ -115,6 +143,8 @@ fn read_version(keys: Keys<'_>, report: &mut Report<'_>) -> Option<u32> {
 
 fn read_collections(
     keys: Keys<'_>,
+    version: u32,
+    steps: &[Placed],
     report: &mut Report<'_>,
 ) -> Option<IndexMap<String, Collection>> {
     const HINT: &str = "add a table such as `[collections.patient]`";
@@ -137,7 +167,7 @@ fn read_collections(
     let names: Vec<&str> = table.keys().map(|name| name.get_ref().as_ref()).collect();
     let mut collections = IndexMap::new();
     for entry in table {
-        if let Some(collection) = read_collection(entry, &names, report) {
+        if let Some(collection) = read_collection(entry, (version, steps), &names, report) {
             collections.insert(collection.name.clone(), collection);
         }
     }
@@ -146,6 +176,7 @@ fn read_collections(
 
 fn read_collection(
     (name, value): Entry<'_>,
+    (version, steps): (u32, &[Placed]),
     collections: &[&str],
     report: &mut Report<'_>,
 ) -> Option<Collection> {
@@ -163,7 +194,15 @@ fn read_collection(
     };
     let keys = Keys::read(table, &COLLECTION_KEYS, report);
     let delete = read_delete_policy(keys, report);
-    let fields = read_fields(name, keys, collections, report);
+    let mut fields = read_fields(name, keys, collections, report);
+    let lens = link(
+        name.get_ref(),
+        version,
+        steps,
+        keys,
+        fields.as_mut(),
+        report,
+    );
     let label = read_label(keys, report);
     named.then_some(())?;
     Some(Collection {
@@ -171,6 +210,7 @@ fn read_collection(
         label,
         delete: delete?,
         fields: fields?,
+        lens: lens?,
     })
 }
 
@@ -213,23 +253,44 @@ fn read_fields(
         report.error(key, message);
         return None;
     }
-    let mut stored_keys: BTreeMap<String, String> = BTreeMap::new();
     let mut fields = IndexMap::new();
     for (name, value) in table {
-        let Some(field) = field::read(name, value, collections, report) else {
-            continue;
-        };
-        if let Some(other) = stored_keys.insert(field.key.clone(), field.name.clone()) {
-            let given = value.get_ref().get("key");
-            report.error_with_hint(
-                given.map_or_else(|| name.span(), Spanned::span),
-                format!("field `{other}` has the stored key `{}` already", field.key),
-                "give every field of a collection a `key` of its own",
-            );
+        if let Some(field) = field::read(name, value, collections, report) {
+            fields.insert(field.name.clone(), field);
         }
-        fields.insert(field.name.clone(), field);
     }
-    Some(fields)
+    // A field that could not be read would make the steps that name it look wrong.
+    (fields.len() == table.len()).then_some(fields)
+}
+
+/// Finds the stored keys of the fields and the lens of their collection.
+fn link(
+    collection: &str,
+    version: u32,
+    steps: &[Placed],
+    keys: Keys<'_>,
+    fields: Option<&mut IndexMap<String, Field>>,
+    report: &mut Report<'_>,
+) -> Option<Lens> {
+    let fields = fields?;
+    let (_, value) = keys.get("fields")?;
+    let mut names = BTreeMap::new();
+    let mut given = BTreeMap::new();
+    for (name, value) in value.get_ref().as_table()? {
+        names.insert(name.get_ref().to_string(), name.span());
+        if let Some(key) = value.get_ref().get("key") {
+            let text = key.get_ref().as_str()?.to_owned();
+            given.insert(name.get_ref().to_string(), (text, key.span()));
+        }
+    }
+    let of_this = |placed: &&Placed| placed.step.collection() == collection;
+    let steps: Vec<&Placed> = steps.iter().filter(of_this).collect();
+    let fields = chain::Fields {
+        fields,
+        names: &names,
+        keys: &given,
+    };
+    Some(chain::link(collection, version, &steps, fields, report))
 }
 
 fn no_fields(

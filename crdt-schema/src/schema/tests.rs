@@ -1,4 +1,5 @@
 mod fields;
+mod migrations;
 
 use proptest::prelude::*;
 

@@ -48,6 +48,7 @@ pub(super) async fn batch(State(api): State<Api>, incoming: Incoming) -> Answer<
         id: record.id,
         etag: record.etag,
         created: record.created,
+        warnings: record.warnings,
     });
     Ok(Json(BatchResponse {
         dot: outcome.dot.to_string(),

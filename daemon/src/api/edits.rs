@@ -215,7 +215,9 @@ pub(super) async fn written(
 ) -> Result<Response, ApiError> {
     let created = outcome.records.iter().any(|record| record.created);
     let location = location(&key);
-    let record = api.read(move |handle| find(handle, &key, false)).await?;
+    let mut record = api.read(move |handle| find(handle, &key, false)).await?;
+    let warnings = outcome.records.iter().flat_map(|record| &record.warnings);
+    record.warnings = warnings.cloned().collect();
     let status = if created {
         StatusCode::CREATED
     } else {

@@ -346,6 +346,8 @@ mod tests {
             fields: fields.as_object().unwrap().clone(),
             life: Life::Live,
             reviews: Vec::new(),
+            partial: Vec::new(),
+            legacy: serde_json::Map::new(),
             heads: Vec::new(),
             updated: Timestamp::default(),
         }

@@ -26,6 +26,8 @@ pub(super) fn record(stored: StoredRecord, fleet: &Fleet) -> Record {
         collection: key.collection,
         space: key.space.into(),
         fields: view.fields,
+        partial: view.partial,
+        legacy: view.legacy,
         life: view.life,
         status: status(spread),
         shared: spread.shared,
@@ -33,6 +35,7 @@ pub(super) fn record(stored: StoredRecord, fleet: &Fleet) -> Record {
         etag,
         updated: view.updated.to_string(),
         heads: view.heads.iter().map(Dot::to_string).collect(),
+        warnings: Vec::new(),
         why: None,
         why_life: None,
     }

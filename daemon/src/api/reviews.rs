@@ -407,6 +407,7 @@ mod tests {
             value: Value::Text(text.into()),
             dot: Dot::new(LogId([1; 16]), seq),
             hlc: Timestamp::from_ms(seq),
+            version: 1,
             answer: None,
         };
         resolution::Review {

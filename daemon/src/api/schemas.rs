@@ -8,7 +8,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::DeviceId;
-use crdt_schema::schema::{PUBLISHED_VERSION_MAX, Schema};
+use crdt_schema::schema::{Change, PUBLISHED_VERSION_MAX, Schema, Severity, compare};
 
 use super::error::{ApiError, Code, Shape};
 use super::request::{Incoming, shortened};
@@ -21,7 +21,6 @@ use super::{Answer, Api};
 use crate::engine::batch::SchemaTag;
 use crate::engine::fleet::PeerStatus;
 use crate::node::handle::Handle;
-use crate::store::evolution::{Change, Severity, compare};
 use crate::store::{Known, Published, SchemaState};
 
 /// How many versions before the newest are searched for fields that it has not.

@@ -5,6 +5,7 @@
 //! types say nothing of how they are filled in.
 
 use crdt_schema::resolution::Life;
+use crdt_schema::schema::FieldError;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value as Json};
 
@@ -67,6 +68,13 @@ pub struct Record {
     pub space: String,
     /// Its fields in the schema's order; those that nobody has set are left out.
     pub fields: Map<String, Json>,
+    /// What the schema of this device cannot show, such as `outcome (since version 3)`. Absent if the
+    /// record is whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partial: Vec<String>,
+    /// The last values of removed fields, until the end that their migration gives them.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub legacy: Map<String, Json>,
     /// Whether it is alive.
     pub life: Life,
     /// Where its present state is known to be held.
@@ -82,6 +90,9 @@ pub struct Record {
     pub updated: String,
     /// The change sets that no other change of the record follows, as `log:seq`.
     pub heads: Vec<String>,
+    /// What people should know about the write, such as a field that is out of use.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<FieldError>,
     /// How each field came to its value, with `?why=true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<Vec<FieldWhy>>,
@@ -244,6 +255,9 @@ pub struct BatchRecord {
     pub etag: String,
     /// Whether the batch created it.
     pub created: bool,
+    /// What people should know about the write, such as a field that is out of use.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<FieldError>,
 }
 
 /// What one change set did to one record: the data of an event `change`.
@@ -439,6 +453,8 @@ mod tests {
                 .as_object()
                 .cloned()
                 .unwrap_or_default(),
+            partial: vec!["outcome (since version 3)".into()],
+            legacy: Map::new(),
             life: Life::Contested,
             status: RecordStatus::Shared,
             shared: 2,
@@ -446,6 +462,7 @@ mod tests {
             etag: "e".into(),
             updated: "2026-11-21T07:00:00Z".into(),
             heads: vec!["00:1".into()],
+            warnings: Vec::new(),
             why: Some(vec![FieldWhy {
                 field: "name".into(),
                 policy: "review".into(),

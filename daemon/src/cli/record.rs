@@ -193,6 +193,9 @@ async fn written(call: Call<'_>, out: Output) -> Result<Exit, Failure> {
         out.json(&record)?;
     } else {
         out.line(&plain(&record.id))?;
+        for warning in &record.warnings {
+            out.talk(&format!("warning: {}", plain(&warning.message)));
+        }
         for review in &record.reviews {
             out.talk(&format!(
                 "a decision is open: fieldmesh review show {}",

@@ -29,6 +29,17 @@ pub(super) fn record(record: &Record, out: Output) -> String {
     for (name, value) in &record.fields {
         text += &format!("\n  {name:width$}  {}", human(value), name = plain(name));
     }
+    for (name, value) in &record.legacy {
+        text += &format!(
+            "\n  {name:width$}  {} (removed field)",
+            human(value),
+            name = plain(name)
+        );
+    }
+    for lack in &record.partial {
+        let lack = format!("not shown by this schema: {}", plain(lack));
+        text += &format!("\n  {}", out.bad(&lack));
+    }
     text += &format!("\n  {:width$}  {}", "updated", plain(&record.updated));
     for review in &record.reviews {
         text += &format!(

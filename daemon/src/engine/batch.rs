@@ -200,6 +200,9 @@ pub struct RecordOutcome {
     pub etag: String,
     /// Whether the write created it.
     pub created: bool,
+    /// What people should know about it, such as a field that is out of use.
+    #[serde(default)]
+    pub warnings: Vec<FieldError>,
 }
 
 /// A successful local write.

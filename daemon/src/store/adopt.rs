@@ -5,12 +5,11 @@
 
 use std::sync::Arc;
 
-use crdt_schema::schema::Schema;
+use crdt_schema::schema::{Schema, compare};
 use redb::WriteTransaction;
 
 use super::catalogue::{self, Catalogue, digest};
 use super::database::{Ending, Handle};
-use super::evolution::compare;
 use super::reading::{Choice, Grounds, SchemaState, VIEW_FORMAT, broken};
 use super::{Store, StoreError, StoreOptions, meta, tables};
 

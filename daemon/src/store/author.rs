@@ -22,6 +22,7 @@ use crate::mutation::{Mutation, is_planted};
 use crate::wire::changeset::{check_change_set, encode_change_set};
 use crate::wire::limits::{DEPS_MAX, ENTRY_BYTES_MAX};
 
+use super::calendar::Calendar;
 use super::etag;
 use super::log::LogWriter;
 use super::record::RecordWriter;
@@ -68,6 +69,7 @@ struct Planned<'s> {
     is_new: bool,
     /// Empty if there is nothing to change.
     ops: Vec<Op>,
+    calendar: Calendar,
 }
 
 impl<'txn> Author<'_, 'txn> {
@@ -121,7 +123,17 @@ impl<'txn> Author<'_, 'txn> {
         let view = doc.view(collection, &edit.id);
         let is_new = doc.is_empty();
         check_expectation(edit, &view, is_new)?;
-        let ops = complete(edit, collection, &view, is_new);
+        let calendar = Calendar::of(commit);
+        let refusals = calendar.refusals(collection, &edit.ops);
+        if !refusals.is_empty() {
+            return Err(invalid(edit, refusals));
+        }
+        let mut ops = complete(edit, collection, &view, is_new);
+        // What people did not ask for leaves out what they may not ask for.
+        ops.retain(|op| {
+            let field = op.key().and_then(|key| collection.field_by_key(key));
+            edit.ops.contains(op) || field.is_none_or(|field| calendar.is_open(field))
+        });
         if is_new && ops.is_empty() {
             let errors = check_record(collection, &view.fields);
             return Err(invalid(
@@ -136,6 +148,7 @@ impl<'txn> Author<'_, 'txn> {
             view,
             is_new,
             ops,
+            calendar,
         })
     }
 
@@ -167,7 +180,7 @@ impl<'txn> Author<'_, 'txn> {
         }
         let changed = plan.iter_mut().filter(|planned| !planned.ops.is_empty());
         for (planned, edit) in changed.zip(&set.edits) {
-            planned.apply(dot, hlc, edit)?;
+            planned.apply(dot, &set, edit)?;
         }
 
         self.logs.adopt(&commit.log.space, commit.log.log)?;
@@ -219,9 +232,9 @@ impl Planned<'_> {
     }
 
     /// Applies the edit and judges the merged record.
-    fn apply(&mut self, dot: Dot, hlc: Timestamp, edit: &Edit) -> Result<(), Refusal> {
+    fn apply(&mut self, dot: Dot, set: &ChangeSet, edit: &Edit) -> Result<(), Refusal> {
         self.doc
-            .apply(dot, hlc, edit)
+            .apply(dot, set.hlc, set.schema_version, edit)
             .map_err(|error| failed(error.to_string()))?;
         let after = self.doc.view(self.collection, &self.key.id);
         let before = std::mem::replace(&mut self.view, after);
@@ -232,6 +245,7 @@ impl Planned<'_> {
         // A record that a merge has made invalid stays editable: only what this edit touches is
         // judged.
         errors.retain(|error| self.is_new || self.touches(&error.pointer));
+        errors.retain(|error| error.code != "missing_required" || self.is_open(&error.pointer));
         if errors.is_empty() {
             return Ok(());
         }
@@ -242,6 +256,13 @@ impl Planned<'_> {
             errors,
         }
         .into())
+    }
+
+    /// Whether people may write the field that the pointer leads to.
+    fn is_open(&self, pointer: &str) -> bool {
+        let name = pointer.strip_prefix('/').unwrap_or(pointer);
+        let field = self.collection.fields.get(name);
+        field.is_none_or(|field| self.calendar.is_open(field))
     }
 
     fn touches(&self, pointer: &str) -> bool {
@@ -260,6 +281,7 @@ impl Planned<'_> {
             id: self.key.id.clone(),
             etag: etag(&self.view.heads),
             created: self.is_new,
+            warnings: self.calendar.warnings(self.collection, &self.ops),
         }
     }
 }

@@ -11,9 +11,9 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crdt_schema::hlc::Timestamp;
+use crdt_schema::document::Document;
 use crdt_schema::ident::{Dot, LogId, OrganisationId, RecordKey, SpaceName};
-use crdt_schema::op::{Edit, Op};
+use crdt_schema::op::{ChangeSet, Edit, Op};
 use crdt_schema::schema::Schema;
 use ed25519_dalek::SigningKey;
 use redb::WriteTransaction;
@@ -274,7 +274,7 @@ impl<'txn> Joined<'txn> {
                     id: edit.id.clone(),
                 };
                 let edit = mutated(edit, verified.sets.len());
-                self.apply(key, Dot::new(run.header.log, seq), set.hlc, &edit)?;
+                self.apply(key, Dot::new(run.header.log, seq), set, &edit)?;
             }
             self.records.relieve()?;
         }
@@ -285,12 +285,14 @@ impl<'txn> Joined<'txn> {
         &mut self,
         key: RecordKey,
         dot: Dot,
-        hlc: Timestamp,
+        set: &ChangeSet,
         edit: &Edit,
     ) -> Result<(), Trouble> {
+        let (hlc, version) = (set.hlc, set.schema_version);
         self.found
             .extend(Found::read(&key.collection, &key.id, &edit.ops, dot, hlc));
-        match self.records.change(&key, |doc| doc.apply(dot, hlc, edit)) {
+        let applied = |doc: &mut Document| doc.apply(dot, hlc, version, edit);
+        match self.records.change(&key, applied) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
                 tracing::error!(%key, %dot, %error, "an entry was kept but not applied");

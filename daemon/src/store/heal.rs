@@ -74,7 +74,7 @@ fn replay(
                 if keys.contains(&key) {
                     let doc = docs.entry(key).or_default();
                     // What could not be applied when it came is no damage of the log.
-                    if let Err(error) = doc.apply(dot, set.hlc, edit) {
+                    if let Err(error) = doc.apply(dot, set.hlc, set.schema_version, edit) {
                         tracing::error!(%dot, %error, "an entry was kept but not applied");
                     }
                 }

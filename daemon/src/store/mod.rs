@@ -18,10 +18,10 @@
 
 mod adopt;
 mod author;
+mod calendar;
 mod catalogue;
 mod commit;
 mod database;
-pub mod evolution;
 mod feed;
 mod heal;
 mod log;

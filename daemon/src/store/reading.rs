@@ -13,10 +13,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crdt_schema::schema::Schema;
+use crdt_schema::schema::{Change, Schema, Severity, compare};
 
 use super::catalogue::{Catalogue, Digest, Known, digest};
-use super::evolution::{Change, Severity, compare, reading};
 use super::trouble::Trouble;
 use crate::engine::batch::SchemaTag;
 
@@ -204,7 +203,7 @@ impl Grounds<'_> {
         }
         let held_back = held_back.or_else(|| unusable.values().next_back().cloned());
         let digest = stamp_digest(&active, &newest);
-        let (active, held_back) = match reading(Schema::clone(&active), &newest) {
+        let (active, held_back) = match Schema::clone(&active).reading(&newest) {
             Ok(lensed) => (Arc::new(lensed), held_back),
             Err(why) => {
                 let words = format!("version {} cannot be read back: {why}", newest.version);

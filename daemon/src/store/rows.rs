@@ -97,7 +97,10 @@ pub(super) fn encode_view(key: &RecordKey, view: &RecordView) -> Vec<u8> {
     view.reviews
         .iter()
         .for_each(|review| put_review(&mut out, review));
-    // A map of JSON values with text keys always has a JSON form.
+    out.count(view.partial.len());
+    view.partial.iter().for_each(|lack| out.text(lack));
+    // Maps of JSON values with text keys always have a JSON form.
+    out.bytes(&serde_json::to_vec(&view.legacy).unwrap_or_default());
     out.bytes(&serde_json::to_vec(&view.fields).unwrap_or_default());
     out.into_bytes()
 }
@@ -110,6 +113,8 @@ pub(super) struct ViewRow<'a> {
     pub(super) reviews: Vec<Review>,
     heads: Vec<Dot>,
     updated: Timestamp,
+    partial: Vec<String>,
+    legacy: &'a [u8],
     fields: &'a [u8],
 }
 
@@ -130,6 +135,10 @@ impl<'a> ViewRow<'a> {
             id: row.text("id", LENGTH_MAX)?.to_owned(),
         };
         let reviews = list(&mut row, "reviews", review)?;
+        let partial = list(&mut row, "partial", |row| {
+            Ok(row.text("partial", LENGTH_MAX)?.to_owned())
+        })?;
+        let legacy = row.bytes("legacy", LENGTH_MAX)?;
         let fields = row.bytes("fields", LENGTH_MAX)?;
         row.finish("view row")?;
         Ok(Self {
@@ -138,6 +147,8 @@ impl<'a> ViewRow<'a> {
             reviews,
             heads,
             updated,
+            partial,
+            legacy,
             fields,
         })
     }
@@ -145,12 +156,16 @@ impl<'a> ViewRow<'a> {
     pub(super) fn into_view(self) -> Result<(RecordKey, RecordView), WireError> {
         let fields =
             serde_json::from_slice(self.fields).map_err(|_| WireError::Malformed("fields"))?;
+        let legacy =
+            serde_json::from_slice(self.legacy).map_err(|_| WireError::Malformed("legacy"))?;
         let view = RecordView {
             fields,
             life: self.life,
             reviews: self.reviews,
             heads: self.heads,
             updated: self.updated,
+            partial: self.partial,
+            legacy,
         };
         Ok((self.key, view))
     }
@@ -249,6 +264,7 @@ fn put_review(out: &mut Writer, review: &Review) {
         put_value(out, &candidate.value);
         put_dot(out, candidate.dot);
         out.varint(candidate.hlc.0);
+        out.varint(candidate.version.into());
         out.flag(candidate.answer.is_some());
         out.text(candidate.answer.as_deref().unwrap_or_default());
     }
@@ -280,12 +296,14 @@ fn candidate(row: &mut Reader<'_>) -> Result<Candidate, WireError> {
     let value = value(row)?;
     let dot = dot(row)?;
     let hlc = Timestamp(row.varint("hlc")?);
+    let version = row.varint_u32("schema version")?;
     let answered = row.flag("answered")?;
     let note = row.text("answer", LENGTH_MAX)?;
     Ok(Candidate {
         value,
         dot,
         hlc,
+        version,
         answer: answered.then(|| note.to_owned()),
     })
 }
@@ -375,6 +393,7 @@ mod tests {
             value,
             dot: some_dot(4),
             hlc: Timestamp(9),
+            version: 3,
             answer: answer.map(str::to_owned),
         };
         let review = |id: &str, subject: ReviewSubject| Review {
@@ -422,6 +441,8 @@ mod tests {
             ],
             heads: vec![some_dot(1), some_dot(2)],
             updated: Timestamp(77),
+            partial: vec!["outcome (since version 3)".to_owned()],
+            legacy: serde_json::Map::from_iter([("old".to_owned(), 7.into())]),
         };
 
         let bytes = encode_view(&key, &view);
