@@ -44,6 +44,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
             "node",
             "net",
+            "store::survey",
             "wire::limits",
             "cli",
         ],

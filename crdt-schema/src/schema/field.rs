@@ -14,7 +14,7 @@ use crate::value::Value;
 /// Greatest bound: up to here a 64-bit float tells every integer from its neighbours.
 const BOUND_MAX: i64 = 1 << 53;
 
-const FIELD_KEYS: [&str; 11] = [
+pub(super) const FIELD_KEYS: [&str; 11] = [
     "type",
     "required",
     "default",
@@ -27,7 +27,7 @@ const FIELD_KEYS: [&str; 11] = [
     "provisional",
     "priority",
 ];
-const POLICIES: [MergePolicy; 8] = [
+pub(super) const POLICIES: [MergePolicy; 8] = [
     MergePolicy::Lww,
     MergePolicy::Review,
     MergePolicy::Max,
@@ -37,8 +37,8 @@ const POLICIES: [MergePolicy; 8] = [
     MergePolicy::Set,
     MergePolicy::RemoveWins,
 ];
-const PROVISIONALS: [Provisional; 2] = [Provisional::Lww, Provisional::Previous];
-const PRIORITIES: [Priority; 2] = [Priority::Critical, Priority::Normal];
+pub(super) const PROVISIONALS: [Provisional; 2] = [Provisional::Lww, Provisional::Previous];
+pub(super) const PRIORITIES: [Priority; 2] = [Priority::Critical, Priority::Normal];
 
 /// Reads a field, reporting all that is wrong with it. `collections` are the names of all
 /// collections of the file, right or wrong in themselves.
@@ -104,25 +104,29 @@ fn read_stored_key(
     check_name("stored key", &key, report).then(|| key.to_string())
 }
 
+/// The policies that fields of that type may merge by; the type's own first.
+pub(super) fn policies(type_name: &str) -> &'static [MergePolicy] {
+    match type_name {
+        "counter" => &[MergePolicy::Counter],
+        "set" => &[MergePolicy::Set, MergePolicy::RemoveWins],
+        "choice" => &[MergePolicy::Lww, MergePolicy::Review, MergePolicy::Rank],
+        "integer" | "number" | "date" | "datetime" => &[
+            MergePolicy::Lww,
+            MergePolicy::Review,
+            MergePolicy::Max,
+            MergePolicy::Min,
+        ],
+        _ => &[MergePolicy::Lww, MergePolicy::Review],
+    }
+}
+
 /// The declared policy or the type's own. Without a type, only the policy's name is checked.
 fn read_policy(
     type_name: Option<&str>,
     keys: Keys<'_>,
     report: &mut Report<'_>,
 ) -> Option<MergePolicy> {
-    let allowed: &[MergePolicy] = match type_name {
-        Some("counter") => &[MergePolicy::Counter],
-        Some("set") => &[MergePolicy::Set, MergePolicy::RemoveWins],
-        Some("choice") => &[MergePolicy::Lww, MergePolicy::Review, MergePolicy::Rank],
-        Some("integer" | "number" | "date" | "datetime") => &[
-            MergePolicy::Lww,
-            MergePolicy::Review,
-            MergePolicy::Max,
-            MergePolicy::Min,
-        ],
-        Some(_) => &[MergePolicy::Lww, MergePolicy::Review],
-        None => &POLICIES,
-    };
+    let allowed = type_name.map_or(&POLICIES[..], policies);
     if keys.get("merge").is_none() {
         return allowed.first().copied();
     }
@@ -199,7 +203,7 @@ fn read_word<T: Copy + Default>(
 }
 
 /// Whether a key of a field means anything for fields of that type.
-fn applies(key: &str, type_name: &str) -> bool {
+pub(super) fn applies(key: &str, type_name: &str) -> bool {
     match key {
         "of" => matches!(type_name, "choice" | "set"),
         "to" => type_name == "ref",

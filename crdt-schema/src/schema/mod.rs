@@ -1,8 +1,10 @@
 //! Schemas: which collections and fields there are, what their values may be and how they merge.
 
 mod field;
+mod json_schema;
 mod keys;
 mod kind;
+mod lint;
 mod model;
 mod parse;
 mod report;
@@ -10,12 +12,14 @@ mod report;
 mod tests;
 mod typed;
 
+pub use json_schema::json_schema;
+pub use lint::lint;
 pub use model::{
     Collection, DeletePolicy, Field, FieldError, FieldType, MergePolicy, Priority, Provisional,
     Schema,
 };
 pub use parse::{COLLECTIONS_MAX, FIELDS_MAX, SOURCE_BYTES_MAX};
-pub use report::{ERRORS_MAX, SchemaError, SchemaErrors};
+pub use report::{ERRORS_MAX, SchemaError, SchemaErrors, SchemaWarnings};
 pub use typed::{
     ELEMENT_BYTES_MAX, TEXT_BYTES_MAX, elements_from_text, value_from_json, value_from_text,
 };

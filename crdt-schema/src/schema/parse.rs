@@ -25,9 +25,9 @@ pub const COLLECTIONS_MAX: usize = 200;
 /// Most fields in a collection.
 pub const FIELDS_MAX: usize = 200;
 
-const SCHEMA_KEYS: [&str; 3] = ["schema", "version", "collections"];
-const COLLECTION_KEYS: [&str; 3] = ["label", "delete", "fields"];
-const DELETE_POLICIES: [DeletePolicy; 3] = [
+pub(super) const SCHEMA_KEYS: [&str; 3] = ["schema", "version", "collections"];
+pub(super) const COLLECTION_KEYS: [&str; 3] = ["label", "delete", "fields"];
+pub(super) const DELETE_POLICIES: [DeletePolicy; 3] = [
     DeletePolicy::Review,
     DeletePolicy::DeleteWins,
     DeletePolicy::EditWins,

@@ -1,6 +1,6 @@
 //! The `fieldmesh` command: its arguments, and which module carries out what.
 //!
-//! All but `init`, `run` and `schema check` are clients of the daemon's HTTP API, the one way in. Data
+//! All but `init`, `run`, `demo` and the tools for schema files are clients of the daemon's HTTP API, the one way in. Data
 //! goes to standard output, talk to standard error. Nothing ever asks a question. How a command ends is
 //! told by [`failure::Exit`].
 
@@ -161,7 +161,7 @@ fn carry_out(cli: Cli) -> Result<Exit, Failure> {
     match command {
         Command::Init(args) => init::init(&dir, &args, out),
         Command::Run(args) => run::run(&dir, global.api, global.verbose, args),
-        Command::Schema(command) => schema_file::schema(&command, out),
+        Command::Schema(command) => schema_file::schema(&command, &dir, out),
         Command::Demo(args) => runtime()?.block_on(demo::demo(&args, out)),
         command => {
             // A variable that is set to nothing says nothing.

@@ -27,6 +27,7 @@ mod read;
 mod record;
 mod retry;
 mod rows;
+pub mod survey;
 mod tables;
 #[cfg(test)]
 mod tests;
