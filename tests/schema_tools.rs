@@ -19,13 +19,17 @@ const NEW: &str = "schema = \"s\"\nversion = 2\n[collections.patient]\nlabel = \
 
 fn tool(args: &[&str]) -> (i32, String, String) {
     let said = output(fieldmesh().args(args));
-    (said.status.code().unwrap(), stdout(&said), stderr(&said))
+    (
+        said.status.code().expect("it ends by itself"),
+        stdout(&said),
+        stderr(&said),
+    )
 }
 
 fn write(folder: &Path, name: &str, text: &str) -> String {
     let path = folder.join(name);
-    fs::write(&path, text).unwrap();
-    path.to_str().unwrap().to_owned()
+    fs::write(&path, text).expect("a file is written");
+    path.to_str().expect("a plain path").to_owned()
 }
 
 #[test]

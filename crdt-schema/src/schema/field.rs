@@ -14,7 +14,7 @@ use crate::value::Value;
 /// Greatest bound: up to here a 64-bit float tells every integer from its neighbours.
 const BOUND_MAX: i64 = 1 << 53;
 
-pub(super) const FIELD_KEYS: [&str; 11] = [
+const FIELD_KEYS: [&str; 11] = [
     "type",
     "required",
     "default",
@@ -27,7 +27,7 @@ pub(super) const FIELD_KEYS: [&str; 11] = [
     "provisional",
     "priority",
 ];
-pub(super) const POLICIES: [MergePolicy; 8] = [
+const POLICIES: [MergePolicy; 8] = [
     MergePolicy::Lww,
     MergePolicy::Review,
     MergePolicy::Max,
@@ -37,8 +37,8 @@ pub(super) const POLICIES: [MergePolicy; 8] = [
     MergePolicy::Set,
     MergePolicy::RemoveWins,
 ];
-pub(super) const PROVISIONALS: [Provisional; 2] = [Provisional::Lww, Provisional::Previous];
-pub(super) const PRIORITIES: [Priority; 2] = [Priority::Critical, Priority::Normal];
+const PROVISIONALS: [Provisional; 2] = [Provisional::Lww, Provisional::Previous];
+const PRIORITIES: [Priority; 2] = [Priority::Critical, Priority::Normal];
 
 /// Reads a field, reporting all that is wrong with it. `collections` are the names of all
 /// collections of the file, right or wrong in themselves.
@@ -296,4 +296,14 @@ fn read_default(field: &Field, keys: Keys<'_>, report: &mut Report<'_>) -> Optio
             None
         }
     }
+}
+
+/// The tables that fields are read with, for the description of schema files.
+pub(super) mod tables {
+    use super::{MergePolicy, Priority, Provisional};
+
+    pub(in crate::schema) const KEYS: &[&str] = &super::FIELD_KEYS;
+    pub(in crate::schema) const POLICIES: &[MergePolicy] = &super::POLICIES;
+    pub(in crate::schema) const PROVISIONALS: &[Provisional] = &super::PROVISIONALS;
+    pub(in crate::schema) const PRIORITIES: &[Priority] = &super::PRIORITIES;
 }

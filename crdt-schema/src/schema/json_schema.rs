@@ -5,11 +5,15 @@
 //! test. An editor sees less than the parser: whether a reference or a label leads anywhere, whether
 //! bounds fit each other and whether names are free is found by `schema check` only.
 
+mod parts;
+
 use serde_json::{Map, Value as Json, json};
 
-use super::field::{self, FIELD_KEYS, PRIORITIES, PROVISIONALS};
+use super::field::tables::{KEYS as FIELD_KEYS, POLICIES, PRIORITIES, PROVISIONALS};
+use super::field::{applies, policies};
 use super::kind::{CHOICES_MAX, TYPES};
-use super::parse::{COLLECTION_KEYS, COLLECTIONS_MAX, DELETE_POLICIES, FIELDS_MAX, SCHEMA_KEYS};
+use super::parse::tables::{COLLECTION_KEYS, DELETE_POLICIES, KEYS as SCHEMA_KEYS};
+use super::parse::{COLLECTIONS_MAX, FIELDS_MAX};
 use super::{DeletePolicy, MergePolicy, Priority, Provisional};
 use crate::ident::KEY_BYTES_MAX;
 
@@ -18,14 +22,14 @@ const SCHEMA_KEYS_REQUIRED: [&str; 3] = ["schema", "version", "collections"];
 
 /// The JSON Schema of schema files.
 pub fn json_schema() -> Json {
-    let mut root = table(&SCHEMA_KEYS, &SCHEMA_KEYS_REQUIRED, of_schema);
+    let mut root = table(SCHEMA_KEYS, &SCHEMA_KEYS_REQUIRED, of_schema);
     root.shift_insert(
         0,
         "$schema".to_owned(),
         json!("http://json-schema.org/draft-07/schema#"),
     );
     root.shift_insert(1, "title".to_owned(), json!("fieldmesh schema"));
-    let mut field = table(&FIELD_KEYS, &["type"], of_field);
+    let mut field = table(FIELD_KEYS, &["type"], of_field);
     field.insert("allOf".to_owned(), rules().into());
     root.insert(
         "definitions".to_owned(),
@@ -34,7 +38,7 @@ pub fn json_schema() -> Json {
                 "type": "string",
                 "pattern": name_pattern(),
             },
-            "collection": table(&COLLECTION_KEYS, &["fields"], of_collection),
+            "collection": table(COLLECTION_KEYS, &["fields"], of_collection),
             "field": field,
         }),
     );
@@ -95,7 +99,7 @@ fn of_schema(key: &str) -> Option<Json> {
             "description": "Raise it by one with every change.",
         }),
         "collections" => named("collection", COLLECTIONS_MAX, "The kinds of records."),
-        _ => return None,
+        _ => return parts::of_schema(key),
     })
 }
 
@@ -104,7 +108,7 @@ fn of_collection(key: &str) -> Option<Json> {
     Some(match key {
         "label" => name("The field that people know a record by."),
         "delete" => words(
-            &DELETE_POLICIES,
+            DELETE_POLICIES,
             DeletePolicy::name,
             DeletePolicy::Review.name(),
             "What happens when a delete meets an edit that it had not seen: a person decides, the \
@@ -136,7 +140,7 @@ fn of_field(key: &str) -> Option<Json> {
             "description": "Greatest number, length of the text in characters, or sum of the counter.",
         }),
         "merge" => words(
-            &field::POLICIES,
+            POLICIES,
             MergePolicy::name,
             MergePolicy::Lww.name(),
             "How concurrent writes merge. Each type has a policy of its own and allows some others.",
@@ -145,18 +149,18 @@ fn of_field(key: &str) -> Option<Json> {
         "to" => name("The collection whose records it refers to."),
         "key" => name("The key under which values are stored: the field's first name."),
         "provisional" => words(
-            &PROVISIONALS,
+            PROVISIONALS,
             Provisional::name,
             Provisional::default().name(),
             "What is shown while a review of concurrent writes is open.",
         ),
         "priority" => words(
-            &PRIORITIES,
+            PRIORITIES,
             Priority::name,
             Priority::default().name(),
             "Which reviews people should see first.",
         ),
-        _ => return None,
+        _ => return parts::of_field(key),
     })
 }
 
@@ -176,12 +180,12 @@ fn rules() -> Vec<Json> {
 /// What the other keys of a field of that type may be.
 fn of_type(type_name: &str) -> Json {
     let mut properties = Map::new();
-    for key in FIELD_KEYS {
-        if !field::applies(key, type_name) {
+    for &key in FIELD_KEYS {
+        if !applies(key, type_name) {
             properties.insert(key.to_owned(), json!(false));
         }
     }
-    let policies: Vec<&str> = field::policies(type_name)
+    let policies: Vec<&str> = policies(type_name)
         .iter()
         .map(|policy| policy.name())
         .collect();
@@ -277,7 +281,7 @@ mod tests {
                 "ref" => ", to = \"c\"",
                 _ => "",
             };
-            for policy in field::policies(type_name) {
+            for policy in policies(type_name) {
                 let text = with_field(&format!(
                     "type = \"{type_name}\", merge = \"{}\"{rest}",
                     policy.name()
@@ -286,17 +290,17 @@ mod tests {
                 assert!(validates(&text), "{text}");
             }
         }
-        for provisional in PROVISIONALS.map(Provisional::name) {
+        for provisional in PROVISIONALS.iter().map(|word| word.name()) {
             assert!(validates(&with_field(&format!(
                 "type = \"text\", merge = \"review\", provisional = \"{provisional}\""
             ))));
         }
-        for priority in PRIORITIES.map(Priority::name) {
+        for priority in PRIORITIES.iter().map(|word| word.name()) {
             assert!(validates(&with_field(&format!(
                 "type = \"text\", priority = \"{priority}\""
             ))));
         }
-        for delete in DELETE_POLICIES.map(DeletePolicy::name) {
+        for delete in DELETE_POLICIES.iter().map(|word| word.name()) {
             let text = with_field("type = \"date\", default = 2026-11-21");
             assert!(validates(&format!(
                 "{text}[collections.d]\ndelete = \"{delete}\"\nfields.n = {{ type = \"set\", of = [\"a\"] }}"

@@ -25,9 +25,9 @@ pub const COLLECTIONS_MAX: usize = 200;
 /// Most fields in a collection.
 pub const FIELDS_MAX: usize = 200;
 
-pub(super) const SCHEMA_KEYS: [&str; 3] = ["schema", "version", "collections"];
-pub(super) const COLLECTION_KEYS: [&str; 3] = ["label", "delete", "fields"];
-pub(super) const DELETE_POLICIES: [DeletePolicy; 3] = [
+const SCHEMA_KEYS: [&str; 3] = ["schema", "version", "collections"];
+const COLLECTION_KEYS: [&str; 3] = ["label", "delete", "fields"];
+const DELETE_POLICIES: [DeletePolicy; 3] = [
     DeletePolicy::Review,
     DeletePolicy::DeleteWins,
     DeletePolicy::EditWins,
@@ -249,4 +249,13 @@ fn read_label(keys: Keys<'_>, report: &mut Report<'_>) -> Option<String> {
         );
     }
     Some((*label.get_ref()).to_owned())
+}
+
+/// The tables that files are read with, for their description.
+pub(super) mod tables {
+    use super::DeletePolicy;
+
+    pub(in crate::schema) const KEYS: &[&str] = &super::SCHEMA_KEYS;
+    pub(in crate::schema) const COLLECTION_KEYS: &[&str] = &super::COLLECTION_KEYS;
+    pub(in crate::schema) const DELETE_POLICIES: &[DeletePolicy] = &super::DELETE_POLICIES;
 }
