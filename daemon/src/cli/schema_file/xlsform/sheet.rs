@@ -198,16 +198,3 @@ fn text(value: &DataRef<'_>) -> String {
         DataRef::Error(_) | DataRef::Empty => String::new(),
     }
 }
-
-#[cfg(test)]
-impl Row {
-    pub(super) fn of(number: u32, cells: &[(&str, &str)]) -> Self {
-        let cells = cells
-            .iter()
-            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
-        Self {
-            number,
-            cells: cells.collect(),
-        }
-    }
-}
