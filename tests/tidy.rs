@@ -47,6 +47,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
             "node",
             "net",
+            "store::survey",
             "wire::limits",
             "cli",
         ],

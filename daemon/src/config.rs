@@ -24,6 +24,8 @@ use crate::wire::limits::NAME_BYTES_MAX;
 pub const CONFIG_FILE: &str = "config.toml";
 /// The schema's file name.
 pub const SCHEMA_FILE: &str = "schema.toml";
+/// The store's file name.
+pub const STORE_FILE: &str = "store.redb";
 /// The file of the secret that devices of one organisation share: 64 hexadecimal digits.
 pub const SECRET_FILE: &str = "join.secret";
 /// The file of the token that HTTP clients over TCP send.

@@ -113,25 +113,29 @@ fn read_stored_key(
     check_name("stored key", &key, report).then(|| key.to_string())
 }
 
+/// The policies that fields of that type may merge by; the type's own first.
+pub(super) fn policies(type_name: &str) -> &'static [MergePolicy] {
+    match type_name {
+        "counter" => &[MergePolicy::Counter],
+        "set" => &[MergePolicy::Set, MergePolicy::RemoveWins],
+        "choice" => &[MergePolicy::Lww, MergePolicy::Review, MergePolicy::Rank],
+        "integer" | "number" | "date" | "datetime" => &[
+            MergePolicy::Lww,
+            MergePolicy::Review,
+            MergePolicy::Max,
+            MergePolicy::Min,
+        ],
+        _ => &[MergePolicy::Lww, MergePolicy::Review],
+    }
+}
+
 /// The declared policy or the type's own. Without a type, only the policy's name is checked.
 pub(super) fn read_policy(
     type_name: Option<&str>,
     keys: Keys<'_>,
     report: &mut Report<'_>,
 ) -> Option<MergePolicy> {
-    let allowed: &[MergePolicy] = match type_name {
-        Some("counter") => &[MergePolicy::Counter],
-        Some("set") => &[MergePolicy::Set, MergePolicy::RemoveWins],
-        Some("choice") => &[MergePolicy::Lww, MergePolicy::Review, MergePolicy::Rank],
-        Some("integer" | "number" | "date" | "datetime") => &[
-            MergePolicy::Lww,
-            MergePolicy::Review,
-            MergePolicy::Max,
-            MergePolicy::Min,
-        ],
-        Some(_) => &[MergePolicy::Lww, MergePolicy::Review],
-        None => &POLICIES,
-    };
+    let allowed = type_name.map_or(&POLICIES[..], policies);
     if keys.get("merge").is_none() {
         return allowed.first().copied();
     }
@@ -208,7 +212,7 @@ fn read_word<T: Copy + Default>(
 }
 
 /// Whether a key of a field means anything for fields of that type.
-fn applies(key: &str, type_name: &str) -> bool {
+pub(super) fn applies(key: &str, type_name: &str) -> bool {
     match key {
         "of" => matches!(type_name, "choice" | "set"),
         "to" => type_name == "ref",
@@ -301,4 +305,14 @@ fn read_default(field: &Field, keys: Keys<'_>, report: &mut Report<'_>) -> Optio
             None
         }
     }
+}
+
+/// The tables that fields are read with, for the description of schema files.
+pub(super) mod tables {
+    use super::{MergePolicy, Priority, Provisional};
+
+    pub(in crate::schema) const KEYS: &[&str] = &super::FIELD_KEYS;
+    pub(in crate::schema) const POLICIES: &[MergePolicy] = &super::POLICIES;
+    pub(in crate::schema) const PROVISIONALS: &[Provisional] = &super::PROVISIONALS;
+    pub(in crate::schema) const PRIORITIES: &[Priority] = &super::PRIORITIES;
 }

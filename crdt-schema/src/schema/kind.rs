@@ -12,7 +12,7 @@ use super::typed::ELEMENT_BYTES_MAX;
 use crate::nearest::{advice, nearest};
 
 /// Most choices of a field.
-const CHOICES_MAX: usize = 1000;
+pub(super) const CHOICES_MAX: usize = 1000;
 
 /// The names of the types.
 pub(super) const TYPES: [&str; 11] = [

@@ -4,8 +4,10 @@ mod chain;
 mod compare;
 mod field;
 mod flag;
+mod json_schema;
 mod keys;
 mod kind;
+mod lint;
 mod migration;
 mod model;
 mod parse;
@@ -18,6 +20,8 @@ mod tests;
 mod typed;
 
 pub use compare::{Change, Severity, compare};
+pub use json_schema::json_schema;
+pub use lint::lint;
 pub use migration::{Migration, Step};
 pub use model::{
     Collection, DeletePolicy, Field, FieldError, FieldType, MergePolicy, Priority, Provisional,
@@ -29,7 +33,7 @@ pub use published::{
     publication_ops, published_collection,
 };
 pub use reading::ReadingError;
-pub use report::{ERRORS_MAX, SchemaError, SchemaErrors};
+pub use report::{ERRORS_MAX, SchemaError, SchemaErrors, SchemaWarnings};
 pub use steps::{MIGRATIONS_MAX, STEPS_MAX};
 pub use typed::{
     ELEMENT_BYTES_MAX, TEXT_BYTES_MAX, elements_from_text, value_from_json, value_from_text,

@@ -319,3 +319,12 @@ fn read_label(keys: Keys<'_>, report: &mut Report<'_>) -> Option<String> {
     }
     Some((*label.get_ref()).to_owned())
 }
+
+/// The tables that files are read with, for their description.
+pub(super) mod tables {
+    use super::DeletePolicy;
+
+    pub(in crate::schema) const KEYS: &[&str] = &super::SCHEMA_KEYS;
+    pub(in crate::schema) const COLLECTION_KEYS: &[&str] = &super::COLLECTION_KEYS;
+    pub(in crate::schema) const DELETE_POLICIES: &[DeletePolicy] = &super::DELETE_POLICIES;
+}

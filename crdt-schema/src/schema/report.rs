@@ -54,10 +54,36 @@ impl SchemaErrors {
 
 impl std::error::Error for SchemaErrors {}
 
+/// What is allowed in a schema and probably not meant, in the file's order. Its `Display` shows each
+/// warning as [`SchemaErrors`] shows errors; it is empty if there is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchemaWarnings {
+    /// The warnings; at most [`ERRORS_MAX`].
+    pub warnings: Vec<SchemaError>,
+    source: String,
+    name: String,
+}
+
+impl SchemaWarnings {
+    /// The same warnings, shown under the file's name.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+}
+
+impl fmt::Display for SchemaWarnings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut warnings = self.warnings.iter();
+        warnings.try_for_each(|warning| show(f, "warning", (&self.name, &self.source), warning))
+    }
+}
+
 impl fmt::Display for SchemaErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for error in &self.errors {
-            self.show(f, error)?;
+            show(f, "error", (&self.name, &self.source), error)?;
         }
         match (self.omitted, self.errors.len()) {
             (0, 1) => write!(f, "{} has 1 error", self.name),
@@ -74,27 +100,31 @@ impl fmt::Display for SchemaErrors {
     }
 }
 
-impl SchemaErrors {
-    fn show(&self, f: &mut fmt::Formatter<'_>, error: &SchemaError) -> fmt::Result {
-        let SchemaError {
-            line,
-            column,
-            span,
-            message,
-            hint,
-        } = error;
-        let indent = " ".repeat(line.to_string().len());
-        writeln!(f, "error: {message}")?;
-        writeln!(f, "{indent}--> {}:{line}:{column}", self.name)?;
-        let (text, mark) = excerpt(&self.source, span);
-        writeln!(f, "{indent} |")?;
-        writeln!(f, "{line} | {text}")?;
-        writeln!(f, "{indent} | {mark}")?;
-        if let Some(hint) = hint {
-            writeln!(f, "{indent} = help: {hint}")?;
-        }
-        writeln!(f)
+/// One error or warning with its line and a mark under the part that it is about.
+fn show(
+    f: &mut fmt::Formatter<'_>,
+    word: &str,
+    (name, source): (&str, &str),
+    error: &SchemaError,
+) -> fmt::Result {
+    let SchemaError {
+        line,
+        column,
+        span,
+        message,
+        hint,
+    } = error;
+    let indent = " ".repeat(line.to_string().len());
+    writeln!(f, "{word}: {message}")?;
+    writeln!(f, "{indent}--> {name}:{line}:{column}")?;
+    let (text, mark) = excerpt(source, span);
+    writeln!(f, "{indent} |")?;
+    writeln!(f, "{line} | {text}")?;
+    writeln!(f, "{indent} | {mark}")?;
+    if let Some(hint) = hint {
+        writeln!(f, "{indent} = help: {hint}")?;
     }
+    writeln!(f)
 }
 
 /// The line in which `span` begins, and carets that stand under the span when printed below it.
@@ -192,6 +222,21 @@ impl<'s> Report<'s> {
 
     pub(super) fn is_empty(&self) -> bool {
         self.errors.is_empty()
+    }
+
+    /// What was gathered, if none of it makes the file unusable.
+    pub(super) fn warnings(self) -> SchemaWarnings {
+        let SchemaErrors {
+            errors: warnings,
+            source,
+            name,
+            ..
+        } = self.finish();
+        SchemaWarnings {
+            warnings,
+            source,
+            name,
+        }
     }
 
     pub(super) fn finish(mut self) -> SchemaErrors {

@@ -164,7 +164,7 @@ fn carry_out(cli: Cli) -> Result<Exit, Failure> {
         Command::Init(args) => init::init(&dir, &args, out),
         Command::Run(args) => run::run(&dir, global.api, global.verbose, args),
         Command::Schema(command) if !matches!(command, SchemaCommand::Live(_)) => {
-            schema_file::schema(&command, out)
+            schema_file::schema(&command, &dir, out)
         }
         Command::Demo(args) => runtime()?.block_on(demo::demo(&args, out)),
         command => {

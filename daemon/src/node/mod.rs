@@ -21,7 +21,7 @@ use crdt_schema::ident::DeviceId;
 use crdt_schema::schema::Schema;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::config::{Config, KEY_FILE};
+use crate::config::{Config, KEY_FILE, STORE_FILE};
 use crate::engine::{Engine, EngineConfig};
 use crate::net::identity::{Identity, IdentityError};
 use crate::net::{self, NetConfig, NetError};
@@ -88,7 +88,7 @@ pub async fn start(config: &Config) -> Result<Node, NodeError> {
         cache_bytes: CACHE_BYTES,
         new_store_id: random("drawing a store id")?,
     };
-    let path = config.dir.join("store.redb");
+    let path = config.dir.join(STORE_FILE);
     let mut store = tokio::task::block_in_place(|| Store::open_file(&path, options))?;
     let witness = reconcile_witness(&mut store, &config.dir, &path)?;
     let opening = store.opening()?;

@@ -35,6 +35,7 @@ mod refresh;
 mod retry;
 mod rows;
 mod schemas;
+pub mod survey;
 mod tables;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ mod batch;
 mod check;
 mod csv;
 mod jsonl;
-mod progress;
+pub(super) mod progress;
 mod report;
 mod send;
 

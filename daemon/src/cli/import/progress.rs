@@ -8,7 +8,7 @@ use crate::cli::output::Output;
 
 /// Says how many of `total` rows are done.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(in crate::cli) struct Progress {
     output: Output,
     bar: Option<ProgressBar>,
     total: u64,
@@ -16,7 +16,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(output: Output, total: u64) -> Self {
+    pub(in crate::cli) fn new(output: Output, total: u64) -> Self {
         let silent = output.quiet || output.json;
         let bar = (!silent && io::stderr().is_terminal()).then(|| ProgressBar::new(total));
         let style = ProgressStyle::with_template("{bar:40} {pos}/{len} rows, {eta} left");
@@ -32,7 +32,7 @@ impl Progress {
         }
     }
 
-    pub(super) fn add(&mut self, rows: u64) {
+    pub(in crate::cli) fn add(&mut self, rows: u64) {
         let before = tenths(self.done, self.total);
         self.done += rows;
         let now = tenths(self.done, self.total);
