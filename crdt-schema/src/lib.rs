@@ -16,6 +16,8 @@ pub mod intent;
 mod merge;
 pub mod nearest;
 pub mod op;
+pub mod reference;
 pub mod resolution;
+pub mod rule;
 pub mod schema;
 pub mod value;

@@ -42,10 +42,27 @@ pub(crate) struct State {
     pub(crate) counters: BTreeMap<String, Vec<Candidate>>,
     pub(crate) sets: BTreeMap<String, Vec<SetElement>>,
     pub(crate) life: Vec<LifeMark>,
+    /// Who lets stand what a review is about, by the review's id. The note is the answer.
+    pub(crate) accepts: BTreeMap<String, Vec<Candidate>>,
     /// Edits of fields that no standing delete had seen, and that had not seen one.
     pub(crate) unseen_by_delete: Vec<Candidate>,
     /// The newest time of any change.
     pub(crate) updated: Timestamp,
+}
+
+/// The writes of the register that stood when the change with that dot was made.
+pub(super) fn before(document: &Document, key: &str, dot: Dot) -> Vec<Candidate> {
+    let Some(change) = document.index.find(dot) else {
+        return Vec::new();
+    };
+    if change.deps.is_empty() {
+        return Vec::new();
+    }
+    let values = document.doc.get_all_at(ROOT, key, &change.deps);
+    candidates(
+        written(document, values.unwrap_or_default()),
+        register_value,
+    )
 }
 
 /// The writes of the register that stood at what all the candidates had seen.
@@ -106,6 +123,9 @@ pub(super) fn read(document: &Document) -> State {
                     .push(SetElement { element, marks });
             }
             keys::Key::Life => state.life = life_marks(visible),
+            keys::Key::Accept(review) => {
+                state.accepts.insert(review.to_owned(), accepts(visible));
+            }
         }
     }
     for (key, values) in &mut state.registers {
@@ -183,6 +203,18 @@ fn text(scalar: &ScalarValue) -> Cow<'_, str> {
         ScalarValue::Str(text) => Cow::Borrowed(text.as_str()),
         _ => Cow::Borrowed(""),
     }
+}
+
+fn accepts(visible: Vec<(&IndexedChange, ScalarValue)>) -> Vec<Candidate> {
+    visible
+        .into_iter()
+        .map(|(change, note)| Candidate {
+            value: Value::Null,
+            dot: change.dot,
+            hlc: change.hlc,
+            answer: Some(text(&note).into_owned()),
+        })
+        .collect()
 }
 
 fn life_marks(visible: Vec<(&IndexedChange, ScalarValue)>) -> Vec<LifeMark> {
@@ -282,7 +314,7 @@ fn editing_fields(document: &Document, changes: &[&IndexedChange]) -> BTreeSet<C
 
 fn edits_a_field(change: &Change) -> bool {
     change.decode().operations.iter().any(|op| match &op.key {
-        MapKey::Map(key) => key.as_str() != keys::LIFE,
+        MapKey::Map(key) => keys::is_of_field(key),
         MapKey::Seq(_) => false,
     })
 }

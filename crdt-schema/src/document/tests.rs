@@ -2,7 +2,7 @@ use super::*;
 use crate::ident::LogId;
 use crate::op::Op;
 use crate::resolution::{Life, ReviewSubject};
-use crate::schema::{DeletePolicy, Field, FieldType, MergePolicy, Priority, Provisional};
+use crate::schema::{DeletePolicy, Field, FieldType, MergePolicy, OnDelete, Priority, Provisional};
 use crate::value::Value;
 
 fn field(name: &str, kind: FieldType, merge: MergePolicy) -> (String, Field) {
@@ -17,6 +17,7 @@ fn field(name: &str, kind: FieldType, merge: MergePolicy) -> (String, Field) {
         merge,
         provisional: Provisional::default(),
         priority: Priority::default(),
+        on_delete: OnDelete::default(),
     };
     (name.to_owned(), field)
 }
@@ -39,6 +40,10 @@ fn collection(delete: DeletePolicy) -> Collection {
         label: None,
         delete,
         fields: fields.into_iter().collect(),
+        rules: Vec::new(),
+        clock_bound_days: 180,
+        rank: 0,
+        judged: 0,
     }
 }
 

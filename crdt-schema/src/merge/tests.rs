@@ -31,6 +31,9 @@ pub(crate) fn collection() -> Collection {
     schema.collections["c"].clone()
 }
 
+/// Clocks that were never set open reviews of their own.
+const START_MS: u64 = 1_790_000_000_000;
+
 /// One device with one record.
 pub(crate) struct Device {
     log: LogId,
@@ -58,7 +61,7 @@ impl Device {
             deps: heads.filter(|dot| dot.log != self.log).collect(),
             ops: vec![op],
         };
-        let (dot, hlc) = (Dot::new(self.log, self.seq), Timestamp::from_ms(ms));
+        let (dot, hlc) = (Dot::new(self.log, self.seq), Timestamp::from_ms(START_MS + ms));
         self.doc.apply(dot, hlc, &edit).unwrap();
         self.own.push((dot, hlc, edit));
         dot

@@ -5,16 +5,21 @@ mod keys;
 mod kind;
 mod model;
 mod parse;
+mod reference;
 mod report;
+mod roles;
+mod rules;
 #[cfg(test)]
 mod tests;
 mod typed;
 
 pub use model::{
-    Collection, DeletePolicy, Field, FieldError, FieldType, MergePolicy, Priority, Provisional,
-    Schema,
+    Collection, DeletePolicy, Field, FieldError, FieldType, MergePolicy, OnDelete, Priority,
+    Provisional, Schema,
 };
 pub use parse::{COLLECTIONS_MAX, FIELDS_MAX, SOURCE_BYTES_MAX};
+pub use roles::{ROLES_MAX, Role};
+pub use rules::{RULES_MAX, Rule};
 pub use report::{ERRORS_MAX, SchemaError, SchemaErrors};
 pub use typed::{
     ELEMENT_BYTES_MAX, TEXT_BYTES_MAX, elements_from_text, value_from_json, value_from_text,

@@ -2,6 +2,8 @@
 
 use indexmap::IndexMap;
 
+use super::roles::Role;
+use super::rules::Rule;
 use crate::value::Value;
 
 /// A parsed and checked schema file.
@@ -13,6 +15,8 @@ pub struct Schema {
     pub version: u32,
     /// The collections in the file's order, by name.
     pub collections: IndexMap<String, Collection>,
+    /// What the devices of each role may do; empty if every device may do everything.
+    pub roles: IndexMap<String, Role>,
     /// The file's text, kept so that it can be shown and travel.
     pub source: String,
 }
@@ -24,10 +28,19 @@ pub struct Collection {
     pub name: String,
     /// The field that people know a record by, if one is named.
     pub label: Option<String>,
-    /// What happens when a delete meets an edit that it had not seen.
+/// What happens when a delete meets an edit that it had not seen.
     pub delete: DeletePolicy,
     /// The fields in the file's order, by name.
     pub fields: IndexMap<String, Field>,
+    /// The conditions that a person is asked about, in the file's order.
+    pub rules: Vec<Rule>,
+    /// Concurrent writes whose clocks lie further apart than this, in days, are put before a person where
+    /// the clocks decide between them.
+    pub clock_bound_days: u32,
+    /// Its place among the collections when those that are referred to come first.
+    pub rank: usize,
+    /// Its place among the collections when those whose records decide over others' lives come first.
+    pub judged: usize,
 }
 
 /// A typed field.
@@ -53,6 +66,8 @@ pub struct Field {
     pub provisional: Provisional,
     /// Which reviews people should see first.
     pub priority: Priority,
+    /// Of a reference: what the deletion of the record referred to means.
+    pub on_delete: OnDelete,
 }
 
 /// The type of a field.
@@ -183,6 +198,32 @@ impl Priority {
         match self {
             Self::Critical => "critical",
             Self::Normal => "normal",
+        }
+    }
+}
+
+/// What the deletion of a record means for those that refer to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDelete {
+    /// They stay, and a review opens on each.
+    #[default]
+    Review,
+    /// A record that others refer to cannot be deleted.
+    Restrict,
+    /// They are deleted as long as it is.
+    Cascade,
+    /// Their reference reads as empty as long as it is deleted.
+    Detach,
+}
+
+impl OnDelete {
+    /// Its name in schema files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Review => "review",
+            Self::Restrict => "restrict",
+            Self::Cascade => "cascade",
+            Self::Detach => "detach",
         }
     }
 }

@@ -27,7 +27,10 @@ pub(super) enum Code {
     MethodNotAllowed,
     AlreadyExists,
     Deleted,
+    Referenced,
+    NotAllowed,
     ReviewGone,
+    ReviewResolved,
     CursorGone,
     Changed,
     PreconditionFailed,
@@ -58,7 +61,7 @@ const RETRYABLE: bool = true;
 
 impl Code {
     #[cfg(test)]
-    pub(super) const ALL: [Self; 26] = [
+    pub(super) const ALL: [Self; 29] = [
         Self::BadRequest,
         Self::InvalidJson,
         Self::Unauthorized,
@@ -70,7 +73,10 @@ impl Code {
         Self::MethodNotAllowed,
         Self::AlreadyExists,
         Self::Deleted,
+        Self::Referenced,
+        Self::NotAllowed,
         Self::ReviewGone,
+        Self::ReviewResolved,
         Self::CursorGone,
         Self::Changed,
         Self::PreconditionFailed,
@@ -113,6 +119,12 @@ impl Code {
                 "the record already exists", "change it with PATCH, or create one with another id"),
             Self::Deleted => ("deleted", 409, FINAL,
                 "the record is deleted", "restore it first, with POST to its path and `/restore`"),
+            Self::Referenced => ("referenced", 409, FINAL,
+                "other records refer to the record", "delete those, or let them refer to another, first or in the same batch"),
+            Self::NotAllowed => ("not_allowed", 403, FINAL,
+                "the device's role may not do this", "do it on a device with one of the roles that `detail` names"),
+            Self::ReviewResolved => ("review_resolved", 409, FINAL,
+                "the review has been answered", "read the answer with GET; send `\"revisit\": true` to decide anew"),
             Self::ReviewGone => ("review_gone", 409, FINAL,
                 "the review is not open any more", "read the record: somebody has decided, or a newer write has replaced the conflict"),
             Self::CursorGone => ("cursor_gone", 410, FINAL,
@@ -229,6 +241,9 @@ impl ApiError {
             }
             Rejection::Deleted { collection, id } => {
                 Self::new(Code::Deleted, detail).of_record(shape, &collection, &id)
+            }
+            Rejection::Referenced { collection, id, .. } => {
+                Self::new(Code::Referenced, detail).of_record(shape, &collection, &id)
             }
             Rejection::Changed {
                 collection,

@@ -77,6 +77,9 @@ pub struct Record {
     pub updated: String,
     /// The change sets that no other change of the record follows, as `log:seq`.
     pub heads: Vec<String>,
+    /// The records that it refers to and that are not here yet, as `collection/id`: it is not complete.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<String>,
     /// How each field came to its value, with `?why=true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<Vec<FieldWhy>>,
@@ -253,7 +256,8 @@ pub struct Change {
     pub id: String,
     /// The record's space.
     pub space: String,
-    /// The kinds of intent: `set`, `add`, `insert`, `remove`, `delete`, `restore`, `resolve`.
+    /// The kinds of intent: `set`, `add`, `insert`, `remove`, `delete`, `restore`, `resolve`,
+    /// `accept`.
     pub kinds: Vec<String>,
     /// The names of the fields that were written.
     pub fields: Vec<String>,
@@ -288,6 +292,13 @@ pub enum ReviewKind {
     Invalid,
     /// A delete met an edit that it had not seen.
     Deletion,
+    /// The record fulfils the condition of a rule of the schema.
+    Rule,
+    /// The record that a field refers to is deleted; or, without a field, the record was deleted while
+    /// others that live refer to it.
+    Reference,
+    /// Clocks that cannot be trusted chose between concurrent values.
+    Clock,
 }
 
 /// A conflict that waits for a person.
@@ -441,6 +452,7 @@ mod tests {
             etag: "e".into(),
             updated: "2026-11-21T07:00:00Z".into(),
             heads: vec!["00:1".into()],
+            waiting: vec!["place/p1".into()],
             why: Some(vec![FieldWhy {
                 field: "name".into(),
                 policy: "review".into(),

@@ -135,6 +135,7 @@ impl<'txn> Joined<'txn> {
             retries,
             ..
         } = self;
+        records.settle()?;
         let mut author = Author {
             schema: facts.schema,
             logs,

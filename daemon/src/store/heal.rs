@@ -22,7 +22,7 @@ use super::trouble::Trouble;
 use super::{meta, tables};
 
 /// Raised when the same documents and schema give other views than before.
-const VIEW_FORMAT: u32 = 1;
+const VIEW_FORMAT: u32 = 2;
 
 /// How many views one transaction rebuilds: bounds what it keeps in memory.
 const VIEWS_PER_COMMIT: usize = 2000;
@@ -112,6 +112,8 @@ pub(super) fn refresh_views(handle: &Handle, schema: &Schema) -> Result<(), Trou
                 tx.delete_table(tables::VIEWS)?;
                 tx.delete_table(tables::REVIEWS)?;
                 tx.delete_table(tables::TALLIES)?;
+                tx.delete_table(tables::ANSWERED)?;
+                tx.delete_multimap_table(tables::REFS)?;
             }
             let last = refresh_some(tx, schema, after.as_deref())?;
             if last.is_none() {
@@ -151,6 +153,8 @@ fn refresh_some(
             other => other?,
         }
     }
+    records.flush()?;
+    drop(records);
     let last = some.len() == VIEWS_PER_COMMIT;
     Ok(some
         .into_iter()

@@ -19,13 +19,17 @@ mod commit;
 mod database;
 mod feed;
 mod heal;
+mod judge;
 mod log;
 mod meta;
 mod open;
 mod pack;
 mod read;
 mod record;
+mod relations;
+mod restrict;
 mod retry;
+mod reviews;
 mod rows;
 mod tables;
 #[cfg(test)]

@@ -14,6 +14,7 @@ use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata}
 
 use crate::engine::batch::Arrival;
 
+use super::judge::Neighbours;
 use super::open::last_arrival;
 use super::pack::{Place, Unpacker};
 use super::record::load_document;
@@ -206,7 +207,17 @@ fn derive_view(
         .ok_or_else(|| Trouble::Damaged(format!("record {key}: its view: {why}")))?;
     let docs = tx.open_table(tables::DOCS)?;
     let doc = load_document(&docs, &mut Unpacker::default(), &key, number)?;
-    let view = doc.view(collection, &key.id);
+    let own = doc.view(collection, &key.id);
+    let index = tx.open_table(tables::INDEX)?;
+    let views = tx.open_table(tables::VIEWS)?;
+    let refs = tx.open_multimap_table(tables::REFS)?;
+    let neighbours = Neighbours {
+        schema,
+        index: &index,
+        views: &views,
+        refs: &refs,
+    };
+    let view = neighbours.judge(&key, own)?;
     Ok((key, view))
 }
 
