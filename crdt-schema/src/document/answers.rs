@@ -22,7 +22,11 @@ pub(super) fn of_registers(
     id: &str,
 ) -> Vec<Answered> {
     let mut answered = Vec::new();
-    for field in collection.fields.values().filter(|field| field.is_register()) {
+    for field in collection
+        .fields
+        .values()
+        .filter(|field| field.is_register())
+    {
         let standing = state.registers.get(&field.key).into_iter().flatten();
         for write in standing {
             let Some(note) = &write.answer else {
@@ -82,7 +86,8 @@ fn reviews_at(
         );
         // Answers that stand beside each other are no conflict.
         let all_answers = standing.iter().all(|write| is_answer(write.dot));
-        if !all_answers && let Some(review) = merge::review_of(field, collection, id, standing)
+        if !all_answers
+            && let Some(review) = merge::review_of(field, collection, id, standing)
             && reviews.iter().all(|known| known.id != review.id)
         {
             reviews.push(review);

@@ -25,9 +25,8 @@ pub(super) fn check(mut merged: Merged, field: &Field, record: &Record<'_>) -> M
     let mut losers = losers.filter(|loser| clocks_decided(field, winner, loser));
     let apart = |loser: &Candidate| winner.hlc.ms().abs_diff(loser.hlc.ms());
     let is_unset = |write: &Candidate| write.hlc.ms() < NEVER_SET_BEFORE_MS;
-    let suspect = losers.find(|loser| {
-        apart(loser) > record.clock_bound_ms || is_unset(loser) || is_unset(winner)
-    });
+    let suspect = losers
+        .find(|loser| apart(loser) > record.clock_bound_ms || is_unset(loser) || is_unset(winner));
     let Some(loser) = suspect.filter(|_| winner.answer.is_none()) else {
         return merged;
     };

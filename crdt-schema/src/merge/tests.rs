@@ -61,7 +61,10 @@ impl Device {
             deps: heads.filter(|dot| dot.log != self.log).collect(),
             ops: vec![op],
         };
-        let (dot, hlc) = (Dot::new(self.log, self.seq), Timestamp::from_ms(START_MS + ms));
+        let (dot, hlc) = (
+            Dot::new(self.log, self.seq),
+            Timestamp::from_ms(START_MS + ms),
+        );
         self.doc.apply(dot, hlc, &edit).unwrap();
         self.own.push((dot, hlc, edit));
         dot

@@ -62,7 +62,9 @@ fn judged(doc: &Document, parent: Parent) -> RecordView {
     let collection = collection("item");
     let own = doc.view(&collection, "i");
     let parents = vec![parent; own.refs.len()];
-    let judged = judge(own, &collection, "i", &parents, || Ok::<_, Infallible>(false));
+    let judged = judge(own, &collection, "i", &parents, || {
+        Ok::<_, Infallible>(false)
+    });
     judged.unwrap()
 }
 
@@ -74,7 +76,10 @@ fn gone() -> Parent {
 fn a_record_waits_for_what_it_refers_to() {
     let doc = record(vec![vec![set("asks"), set("goes")]]);
 
-    assert_eq!(judged(&doc, Parent::Unknown).waiting(), ["place/p", "place/p"]);
+    assert_eq!(
+        judged(&doc, Parent::Unknown).waiting(),
+        ["place/p", "place/p"]
+    );
     assert!(judged(&doc, Parent::Here).waiting().is_empty());
     assert!(judged(&doc, gone()).waiting().is_empty());
 }
@@ -87,7 +92,10 @@ fn each_mode_says_what_a_deleted_parent_means() {
 
     let key = "asks".to_owned();
     assert_eq!(asks.reviews[0].subject, ReviewSubject::Reference { key });
-    assert_eq!((asks.life, goes.life, loose.life), (Life::Live, Life::Deleted, Life::Live));
+    assert_eq!(
+        (asks.life, goes.life, loose.life),
+        (Life::Live, Life::Deleted, Life::Live)
+    );
     assert_eq!(goes.deleted_by, [Dot::new(LogId([9; 16]), 3)]);
     assert_eq!(asks.fields.get("asks"), Some(&json!("p")));
     assert!(loose.fields.is_empty() && loose.reviews.is_empty());
@@ -97,7 +105,10 @@ fn each_mode_says_what_a_deleted_parent_means() {
 fn a_parent_that_is_here_changes_nothing() {
     let doc = record(vec![vec![set("asks"), set("goes"), set("loose")]]);
 
-    assert_eq!(judged(&doc, Parent::Here), doc.view(&collection("item"), "i"));
+    assert_eq!(
+        judged(&doc, Parent::Here),
+        doc.view(&collection("item"), "i")
+    );
 }
 
 #[test]
@@ -107,7 +118,10 @@ fn a_deletion_waits_while_a_living_record_restricts_it_or_until_a_person_lets_it
         reason: String::new(),
     };
     let held = |doc: &Document, held: bool| {
-        judge(doc.view(&place, "p"), &place, "p", &[], || Ok::<_, Infallible>(held)).unwrap()
+        judge(doc.view(&place, "p"), &place, "p", &[], || {
+            Ok::<_, Infallible>(held)
+        })
+        .unwrap()
     };
     let doc = record(vec![vec![set("name")], vec![delete()]]);
 
@@ -120,10 +134,16 @@ fn a_deletion_waits_while_a_living_record_restricts_it_or_until_a_person_lets_it
         review: contested.reviews[0].id.0.clone(),
         note: "moved".into(),
     };
-    let accepted = held(&record(vec![vec![set("name")], vec![delete()], vec![accept]]), true);
+    let accepted = held(
+        &record(vec![vec![set("name")], vec![delete()], vec![accept]]),
+        true,
+    );
     assert_eq!(accepted.life, Life::Deleted);
     assert!(accepted.reviews.is_empty());
-    assert_eq!(accepted.answered[0].subject, Some(ReviewSubject::Restricted));
+    assert_eq!(
+        accepted.answered[0].subject,
+        Some(ReviewSubject::Restricted)
+    );
 }
 
 #[test]
@@ -165,8 +185,16 @@ fn the_reasons_name_the_record_that_is_missing_or_gone() {
         why
     };
 
-    assert!(why(Parent::Unknown)[0].why.ends_with("waiting for place/p, which is not here yet"));
+    assert!(
+        why(Parent::Unknown)[0]
+            .why
+            .ends_with("waiting for place/p, which is not here yet")
+    );
     let gone = why(gone());
-    assert!(gone[1].why.contains("this record with it"), "{}", gone[1].why);
+    assert!(
+        gone[1].why.contains("this record with it"),
+        "{}",
+        gone[1].why
+    );
     assert!(gone[2].why.contains("reads as empty") && gone[2].value.is_null());
 }

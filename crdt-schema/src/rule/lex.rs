@@ -44,14 +44,19 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token<'_>>, ConditionError> {
         } else if let '"' | '\'' = first {
             let body = &rest[1..];
             let Some(end) = body.find(first) else {
-                return Err(error(at..text.len(), "the text has no end", "close its quotes"));
+                return Err(error(
+                    at..text.len(),
+                    "the text has no end",
+                    "close its quotes",
+                ));
             };
             (Word::Text(&body[..end]), end + 2)
         } else if let Some(symbol) = SYMBOLS.iter().find(|symbol| rest.starts_with(**symbol)) {
             (Word::Symbol(symbol), symbol.len())
         } else {
             let message = format!("{first:?} means nothing here");
-            let hint = "conditions are made of fields, values, `< <= = != >= >`, `and`, `or`, `not`";
+            let hint =
+                "conditions are made of fields, values, `< <= = != >= >`, `and`, `or`, `not`";
             return Err(error(at..at + first.len_utf8(), &message, hint));
         };
         tokens.push(Token {

@@ -51,9 +51,18 @@ fn conditions_hold_as_they_read() {
 
 #[test]
 fn what_has_no_value_compares_with_nothing() {
-    for text in ["on_hand < 0", "on_hand >= 0", "on_hand != 0", "urgent", "on_hand + 1 = 1"] {
+    for text in [
+        "on_hand < 0",
+        "on_hand >= 0",
+        "on_hand != 0",
+        "urgent",
+        "on_hand + 1 = 1",
+    ] {
         assert!(!holds(text, json!({})), "{text}");
-        assert!(!holds(text, json!({"on_hand": "seven", "urgent": 3})), "{text}");
+        assert!(
+            !holds(text, json!({"on_hand": "seven", "urgent": 3})),
+            "{text}"
+        );
     }
     assert!(holds("not urgent", json!({})));
     assert!(holds("name is empty", json!({ "name": null })));
@@ -61,7 +70,10 @@ fn what_has_no_value_compares_with_nothing() {
 
 #[test]
 fn a_condition_names_its_fields() {
-    let condition = Condition::parse("on_hand < minimum or ('a' in tags and not urgent)", &fields());
+    let condition = Condition::parse(
+        "on_hand < minimum or ('a' in tags and not urgent)",
+        &fields(),
+    );
 
     let names: Vec<&str> = condition.as_ref().unwrap().fields().into_iter().collect();
 

@@ -18,9 +18,9 @@ pub use model::{
     Provisional, Schema,
 };
 pub use parse::{COLLECTIONS_MAX, FIELDS_MAX, SOURCE_BYTES_MAX};
+pub use report::{ERRORS_MAX, SchemaError, SchemaErrors};
 pub use roles::{ROLES_MAX, Role};
 pub use rules::{RULES_MAX, Rule};
-pub use report::{ERRORS_MAX, SchemaError, SchemaErrors};
 pub use typed::{
     ELEMENT_BYTES_MAX, TEXT_BYTES_MAX, elements_from_text, value_from_json, value_from_text,
 };

@@ -28,7 +28,7 @@ pub struct Collection {
     pub name: String,
     /// The field that people know a record by, if one is named.
     pub label: Option<String>,
-/// What happens when a delete meets an edit that it had not seen.
+    /// What happens when a delete meets an edit that it had not seen.
     pub delete: DeletePolicy,
     /// The fields in the file's order, by name.
     pub fields: IndexMap<String, Field>,

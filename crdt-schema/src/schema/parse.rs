@@ -119,9 +119,7 @@ fn places(keys: Keys<'_>) -> Vec<(String, Range<usize>)> {
     let table = keys.get("collections");
     let table = table.and_then(|(_, value)| value.get_ref().as_table());
     let names = table.into_iter().flat_map(|table| table.keys());
-    names
-        .map(|name| (name.to_string(), name.span()))
-        .collect()
+    names.map(|name| (name.to_string(), name.span())).collect()
 }
 
 fn read_schema_name(keys: Keys<'_>, report: &mut Report<'_>) -> Option<String> {

@@ -111,7 +111,9 @@ fn edges(
     let mut edges = Edges::new();
     for (child, collection) in collections.values().enumerate() {
         for field in collection.references() {
-            let parent = field.refers_to().and_then(|to| collections.get_index_of(to));
+            let parent = field
+                .refers_to()
+                .and_then(|to| collections.get_index_of(to));
             edges.extend(parent.and_then(|parent| edge(child, field, parent)));
         }
     }
@@ -119,7 +121,9 @@ fn edges(
 }
 
 fn next(edges: &Edges, from: usize) -> impl DoubleEndedIterator<Item = usize> {
-    edges.range((from, 0)..=(from, usize::MAX)).map(|&(_, to)| to)
+    edges
+        .range((from, 0)..=(from, usize::MAX))
+        .map(|&(_, to)| to)
 }
 
 /// A way from a collection back to itself, with it at both ends.

@@ -106,8 +106,15 @@ fn read_rule(
         }
     };
     let name = read_name(keys, &when, report)?;
-    if collection.rules.iter().any(|rule| rule.name == *name.get_ref()) {
-        let message = format!("the collection has a rule {} already", quoted(name.get_ref()));
+    if collection
+        .rules
+        .iter()
+        .any(|rule| rule.name == *name.get_ref())
+    {
+        let message = format!(
+            "the collection has a rule {} already",
+            quoted(name.get_ref())
+        );
         report.error_with_hint(name.span(), message, "give each a `name` of its own");
     }
     collection.rules.push(Rule {

@@ -348,6 +348,9 @@ mod tests {
             reviews: Vec::new(),
             heads: Vec::new(),
             updated: Timestamp::default(),
+            answered: Vec::new(),
+            refs: Vec::new(),
+            deleted_by: Vec::new(),
         }
     }
 

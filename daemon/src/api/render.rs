@@ -63,7 +63,9 @@ pub(super) fn explain(
     if let Some(stored) = reader.get(key).map_err(ApiError::of_store)? {
         reference::explain(&stored.view, collection, &mut resolutions);
     }
-    let why = resolutions.into_iter().map(|resolution| field_why(reader, resolution));
+    let why = resolutions
+        .into_iter()
+        .map(|resolution| field_why(reader, resolution));
     record.why = Some(why.collect::<Result<_, _>>()?);
     let mut life = Vec::new();
     for (dot, _) in document.changes().into_iter().rev().take(LIFE_CHANGES_MAX) {

@@ -299,6 +299,8 @@ pub enum ReviewKind {
     Reference,
     /// Clocks that cannot be trusted chose between concurrent values.
     Clock,
+    /// What was accepted is so no longer.
+    Past,
 }
 
 /// A conflict that waits for a person.
@@ -319,6 +321,14 @@ pub struct Review {
     /// The field's name; absent for a deletion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
+    /// The rule's name; only for a rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// Whether this device's role may answer it.
+    pub may_resolve: bool,
+    /// The answers that stand, the one that counts first; absent while it is open.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<ReviewAnswer>,
     /// `critical` reviews are listed before `normal` ones.
     pub priority: String,
     /// What is wrong with the value that is shown; absent if it is only contested.
@@ -336,6 +346,20 @@ pub struct Review {
     pub record: Option<Box<Record>>,
 }
 
+/// A person's answer to a review.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReviewAnswer {
+    /// Whether what there was may stay as it is.
+    pub accepted: bool,
+    /// The value decided on; `null` if it was accepted, or cleared.
+    pub value: Json,
+    /// Why, in the reviewer's words.
+    pub note: String,
+    /// Who decided.
+    #[serde(flatten)]
+    pub origin: Origin,
+}
+
 /// `GET /v1/reviews`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReviewPage {
@@ -347,7 +371,7 @@ pub struct ReviewPage {
     pub total: usize,
 }
 
-/// `POST /v1/reviews/{id}/resolve`: exactly one of `candidate`, `value` and `keep`.
+/// `POST /v1/reviews/{id}/resolve`: exactly one of `candidate`, `value`, `keep` and `accept`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResolveRequest {
@@ -364,9 +388,15 @@ pub struct ResolveRequest {
     /// Whether to keep the record. Only for deletions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep: Option<bool>,
+    /// `true` to let stand what the review is about. Not for fields and deletions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accept: Option<bool>,
     /// Why, in the reviewer's words.
     #[serde(default)]
     pub note: String,
+    /// Whether to decide anew what has been answered.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub revisit: bool,
 }
 
 /// Tells a member that is `null` from one that is absent.

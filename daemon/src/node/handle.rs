@@ -22,6 +22,8 @@ pub struct NodeFacts {
     pub name: String,
     /// Whether it is a hub.
     pub hub: bool,
+    /// Its role among those of the schema, if it has one.
+    pub role: Option<String>,
     /// The libp2p peer id, as text.
     pub peer_id: String,
     /// When it started, in milliseconds since 1970.

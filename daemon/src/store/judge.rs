@@ -70,7 +70,9 @@ where
                 if holders.len() >= limit {
                     return Ok(holders);
                 }
-                if let Some((child, Life::Live | Life::Contested, _)) = self.life(number?.value())? {
+                if let Some((child, Life::Live | Life::Contested, _)) =
+                    self.life(number?.value())?
+                {
                     holders.insert((child, field.key.clone()));
                 }
             }
@@ -80,10 +82,7 @@ where
 
     /// Whose view row it is, whether that record is shown as alive, and its deletes. A row that does not
     /// read back counts as none: the next write of its record repairs it.
-    fn life(
-        &self,
-        number: u64,
-    ) -> Result<Option<(RecordKey, Life, Vec<Dot>)>, Trouble> {
+    fn life(&self, number: u64) -> Result<Option<(RecordKey, Life, Vec<Dot>)>, Trouble> {
         let Some(row) = self.views.get(number)? else {
             return Ok(None);
         };

@@ -231,8 +231,7 @@ impl<'txn> RecordWriter<'txn> {
                 let damaged = |why: String| Trouble::Damaged(format!("view {number}: {why}"));
                 let content = self.unpacker.unpack(Place::View(number), row.value());
                 let content = content.map_err(|why| damaged(why.to_owned()))?;
-                let row =
-                    ViewRow::decode(&content).map_err(|error| damaged(error.to_string()))?;
+                let row = ViewRow::decode(&content).map_err(|error| damaged(error.to_string()))?;
                 let before = Shown::of(row.life, &row.deleted_by, &row.reviews);
                 let before = before.with(&row.answered, &row.refs);
                 (row.key, before)

@@ -63,11 +63,7 @@ pub(super) fn check(records: &RecordWriter<'_>, plan: &[Planned<'_>]) -> Result<
 }
 
 /// What the same write makes of the references of `child` to `parent`.
-fn rewrite(
-    holders: &mut BTreeSet<(RecordKey, String)>,
-    parent: &Planned<'_>,
-    child: &Planned<'_>,
-) {
+fn rewrite(holders: &mut BTreeSet<(RecordKey, String)>, parent: &Planned<'_>, child: &Planned<'_>) {
     if deletes(child) {
         holders.retain(|(holder, _)| *holder != child.key);
         return;

@@ -2,7 +2,6 @@
 
 use crdt_schema::ident::RecordKey;
 use crdt_schema::resolution::Answered;
-use redb::ReadableTable;
 
 use super::pack::{Place, Unpacker};
 use super::rows::ViewRow;

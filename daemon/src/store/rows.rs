@@ -8,9 +8,7 @@ use std::sync::Arc;
 
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{DeviceId, Dot, LogId, RecordKey, SpaceName};
-use crdt_schema::resolution::{
-    Answered, Candidate, Life, RecordView, Reference, Review, ReviewId, ReviewSubject,
-};
+use crdt_schema::resolution::{Answered, Candidate, Life, RecordView, Reference, Review, ReviewId};
 use crdt_schema::value::Value;
 
 use crate::engine::batch::{CommitOutcome, FrontierRow, Held, LogHeader, PeerRow};
@@ -358,7 +356,7 @@ fn list<T>(
 
 #[cfg(test)]
 mod tests {
-    use crdt_schema::resolution::Target;
+    use crdt_schema::resolution::{ReviewSubject, Target};
 
     use super::*;
 

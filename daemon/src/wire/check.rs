@@ -12,7 +12,9 @@ use crdt_schema::op::{ChangeSet, Edit, Op};
 use crdt_schema::value::Value;
 
 use super::WireError;
-use super::limits::{DEPS_MAX, EDITS_MAX, NAME_BYTES_MAX, OPS_MAX, REVIEW_ID_BYTES, TEXT_BYTES_MAX};
+use super::limits::{
+    DEPS_MAX, EDITS_MAX, NAME_BYTES_MAX, OPS_MAX, REVIEW_ID_BYTES, TEXT_BYTES_MAX,
+};
 
 /// Whether a change set is one that [`super::changeset::decode_change_set`] would accept, but for its
 /// size: compare the encoding with [`super::limits::ENTRY_BYTES_MAX`].

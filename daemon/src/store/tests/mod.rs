@@ -4,6 +4,7 @@ mod disk;
 mod faults;
 mod log;
 mod records;
+mod references;
 mod remote;
 
 use std::sync::Arc;
