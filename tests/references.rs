@@ -289,9 +289,8 @@ async fn an_answered_review_says_who_decided_and_can_be_revisited() {
         shown["fields"] == record["fields"]
     })
     .await;
-    let shown = stdout(&a.cli(&["review", "show", &id]));
-    assert!(
-        shown.contains("decided: ") && shown.contains("--revisit"),
-        "{shown}"
-    );
+    let shown = a.cli(&["review", "show", &id]);
+    let (answers, advice) = (stdout(&shown), stderr(&shown));
+    assert!(answers.contains("decided: "), "{answers}");
+    assert!(advice.contains("--revisit --pick N"), "{advice}");
 }

@@ -83,8 +83,8 @@ pub(crate) fn view(
     reviews.extend(fate.review);
     if fate.life != Life::Deleted {
         let asked = rule::check(state, collection, &fields, &heads, &record);
-        let (let_stand, open) = asked.partition(|review| is_accepted(state, review));
-        let (let_stand, open): (Vec<Review>, Vec<Review>) = (let_stand, open);
+        let (let_stand, open): (Vec<Review>, Vec<Review>) =
+            asked.partition(|review| is_accepted(state, review));
         accepted.extend(let_stand);
         reviews.extend(open);
     }

@@ -34,7 +34,7 @@ pub(super) fn check(
                 name: rule.name.clone(),
             },
             // A rule may hold because nobody has written its fields.
-            provisional: latest.or(heads.last().copied())?,
+            provisional: latest.or_else(|| heads.last().copied())?,
             candidates,
         })
     })

@@ -171,7 +171,9 @@ impl<'t> Parser<'t> {
             return Err(error(span, &message, "compare values of one type"));
         }
         let is_ordered = !matches!(comparison, Comparison::Equal | Comparison::Unequal);
-        let has_choice = self.choices(&left).or(self.choices(&right)).is_some();
+        let has_choice = [&left, &right]
+            .into_iter()
+            .any(|side| self.choices(side).is_some());
         if is_ordered && (left.kind == Kind::Truth || has_choice) {
             let message = "these values have no order";
             return Err(error(span, message, "compare them with `=` or `!=`"));

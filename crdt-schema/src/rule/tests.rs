@@ -101,9 +101,8 @@ fn what_is_wrong_is_shown_at_its_place() {
         ("extra = 'x'", "extra = 'x'", "cannot be compared"),
         ("on_hand is set = true and -name", "-", "ended"),
     ] {
-        let error = match Condition::parse(text, &fields()) {
-            Err(error) => error,
-            Ok(_) => panic!("{text} was read"),
+        let Err(error) = Condition::parse(text, &fields()) else {
+            panic!("{text} was read");
         };
         assert!(error.message.contains(message), "{text}: {error:?}");
         let marked = &text[error.span.clone()];

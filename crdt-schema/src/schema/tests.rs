@@ -1,4 +1,5 @@
 mod fields;
+mod relations;
 
 use proptest::prelude::*;
 

@@ -78,6 +78,14 @@ impl Shown {
     }
 }
 
+/// The neighbours of a record, as this transaction has them.
+type OwnNeighbours<'w, 'txn> = Neighbours<
+    'w,
+    Table<'txn, &'static [u8], u64>,
+    Table<'txn, u64, &'static [u8]>,
+    MultimapTable<'txn, &'static [u8], u64>,
+>;
+
 /// The records in one write transaction.
 pub(super) struct RecordWriter<'txn> {
     schema: &'txn Schema,
@@ -186,14 +194,7 @@ impl<'txn> RecordWriter<'txn> {
         self.neighbours().holders(key, limit)
     }
 
-    fn neighbours(
-        &self,
-    ) -> Neighbours<
-        '_,
-        Table<'txn, &'static [u8], u64>,
-        Table<'txn, u64, &'static [u8]>,
-        MultimapTable<'txn, &'static [u8], u64>,
-    > {
+    fn neighbours(&self) -> OwnNeighbours<'_, 'txn> {
         Neighbours {
             schema: self.schema,
             index: &self.index,
