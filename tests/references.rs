@@ -46,8 +46,8 @@ async fn pair() -> (Daemon, Daemon) {
 
 fn with_role(device: Daemon, role: &str) -> Daemon {
     let path = device.dir().join("config.toml");
-    let config = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, format!("{config}role = \"{role}\"\n")).unwrap();
+    let config = std::fs::read_to_string(&path).expect("init writes it");
+    std::fs::write(&path, format!("{config}role = \"{role}\"\n")).expect("it is written");
     device
 }
 
