@@ -133,7 +133,7 @@ async fn a_review_resolved_on_one_device_is_resolved_on_all_and_stays_so() {
         .await;
     assert_eq!(
         (status.as_u16(), gone["code"].as_str()),
-        (409, Some("review_gone"))
+        (409, Some("review_resolved"))
     );
 }
 

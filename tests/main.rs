@@ -9,6 +9,7 @@ mod discovery;
 mod faults;
 mod http;
 mod policies;
+mod references;
 mod schema_tools;
 mod schemas;
 mod service;

@@ -21,6 +21,8 @@ pub mod lens;
 mod merge;
 pub mod nearest;
 pub mod op;
+pub mod reference;
 pub mod resolution;
+pub mod rule;
 pub mod schema;
 pub mod value;

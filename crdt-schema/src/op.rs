@@ -55,10 +55,17 @@ pub enum Op {
         /// Why, in the reviewer's words; may be empty.
         note: String,
     },
+    /// A person has seen what a review is about, and it may stay.
+    Accept {
+        /// The review's id.
+        review: String,
+        /// Why, in the reviewer's words; may be empty.
+        note: String,
+    },
 }
 
 impl Op {
-    /// The field's stored key, or `None` for ops on the record's life.
+    /// The field's stored key, or `None` for ops on the record as a whole.
     pub fn key(&self) -> Option<&str> {
         match self {
             Self::Set { key, .. }
@@ -66,7 +73,7 @@ impl Op {
             | Self::Insert { key, .. }
             | Self::Remove { key, .. }
             | Self::Resolve { key, .. } => Some(key),
-            Self::Delete { .. } | Self::Restore { .. } => None,
+            Self::Delete { .. } | Self::Restore { .. } | Self::Accept { .. } => None,
         }
     }
 }

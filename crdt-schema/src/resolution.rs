@@ -66,15 +66,41 @@ pub enum ReviewSubject {
     },
     /// A delete met an edit that it had not seen.
     Deletion,
+    /// The record fulfils the condition of one of the schema's rules.
+    Rule {
+        /// The rule's name.
+        name: String,
+    },
+    /// Clocks that lie far apart, or were never set, chose between concurrent values.
+    Clock {
+        /// The field's stored key.
+        key: String,
+    },
+    /// The record that a field refers to is deleted.
+    Reference {
+        /// The field's stored key.
+        key: String,
+    },
+    /// The record was deleted while records that still live refer to it.
+    Restricted,
 }
 
 impl ReviewSubject {
-    /// The stored key of the field that it is about; `None` for a deletion.
+    /// The stored key of the field that it is about, if it is about one.
     pub fn key(&self) -> Option<&str> {
         match self {
-            Self::Field { key } | Self::Bounds { key } | Self::Invalid { key } => Some(key),
-            Self::Deletion => None,
+            Self::Field { key }
+            | Self::Bounds { key }
+            | Self::Invalid { key }
+            | Self::Clock { key }
+            | Self::Reference { key } => Some(key),
+            Self::Deletion | Self::Rule { .. } | Self::Restricted => None,
         }
+    }
+
+    /// Whether a person may say that it can stay as it is. The others have sides to choose from.
+    pub fn can_be_accepted(&self) -> bool {
+        !matches!(self, Self::Field { .. } | Self::Deletion)
     }
 }
 
@@ -86,10 +112,59 @@ pub struct Review {
     /// What it is about.
     pub subject: ReviewSubject,
     /// What a person may choose from. For a deletion: the deletes (value `true`) and the edits that
-    /// they had not seen (value `false`). For bounds: each log's running sum, which nobody chooses.
+    /// they had not seen (value `false`). For bounds: each log's running sum, which nobody chooses. For a
+    /// rule: the standing writes of the fields that it mentions. For references: the write of the field,
+    /// or the deletes.
     pub candidates: Vec<Candidate>,
     /// The write whose value is shown until then: a candidate, or a write that all of them had seen.
     pub provisional: Dot,
+}
+
+/// A person's answer to a review, as long as it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answered {
+    /// The review that it answered.
+    pub review: ReviewId,
+    /// What the review was about; `None` for one that was accepted and would no longer be open.
+    pub subject: Option<ReviewSubject>,
+    /// The value decided on; `None` if what there was may stay.
+    pub value: Option<Value>,
+    /// The change set that says so.
+    pub dot: Dot,
+    /// When, by its author's hybrid clock.
+    pub hlc: Timestamp,
+    /// Why, in the reviewer's words; may be empty.
+    pub note: String,
+}
+
+/// What a reference leads to, as far as this device knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A record that is alive or contested.
+    Here,
+    /// A record that nobody has told this device of.
+    Unknown,
+    /// A record that is deleted.
+    Deleted,
+}
+
+/// A reference of a record to another one of its space.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// The field's stored key.
+    pub key: String,
+    /// The collection of the record referred to.
+    pub collection: String,
+    /// The id of the record referred to.
+    pub id: String,
+    /// The write of the field.
+    pub dot: Dot,
+    /// When that was, by its author's hybrid clock.
+    pub hlc: Timestamp,
+    /// The schema version it was written under.
+    pub version: u32,
+    /// What it leads to. [`Target::Here`] in a view that has not been judged.
+    pub target: Target,
 }
 
 /// What has become of one write.
@@ -144,4 +219,31 @@ pub struct RecordView {
     pub heads: Vec<Dot>,
     /// When the newest of its change sets was written.
     pub updated: Timestamp,
+    /// The answers to reviews that stand, the latest of each review first.
+    pub answered: Vec<Answered>,
+    /// What its fields of type `ref` refer to.
+    pub refs: Vec<Reference>,
+    /// The deletes that it is deleted by, its own or those of the records that it goes with; ascending.
+    /// Empty unless it is deleted.
+    pub deleted_by: Vec<Dot>,
+}
+
+impl RecordView {
+    /// The records that it refers to and that this device has not been told of, as `collection/id`:
+    /// until they are here, it is not complete.
+    pub fn waiting(&self) -> Vec<String> {
+        let unknown = self
+            .refs
+            .iter()
+            .filter(|reference| reference.target == Target::Unknown);
+        unknown
+            .map(|reference| format!("{}/{}", reference.collection, reference.id))
+            .collect()
+    }
+
+    /// Whether a person has let stand what the review is about.
+    pub fn has_accepted(&self, review: &ReviewId) -> bool {
+        let mut answers = self.answered.iter();
+        answers.any(|answer| answer.review == *review && answer.value.is_none())
+    }
 }

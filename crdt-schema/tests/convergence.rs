@@ -120,6 +120,9 @@ fn value(key: &str, number: u8) -> Value {
     }
 }
 
+/// When the histories begin: clocks that were never set open reviews of their own.
+const START_MS: u64 = 1_790_000_000_000;
+
 /// One edit, as the model keeps it.
 #[derive(Clone, Debug)]
 struct Event {
@@ -168,7 +171,7 @@ impl Device {
             deps,
             ops: vec![op(act)],
         };
-        let hlc = Timestamp::from_ms(self.clock);
+        let hlc = Timestamp::from_ms(START_MS + self.clock);
         self.doc.apply(dot, hlc, 1, &edit).expect("own edits apply");
         history.insert(
             dot,
@@ -255,7 +258,7 @@ fn thing(op: &Op) -> Option<String> {
             Some(format!("{key}/{element}"))
         }
         Op::Delete { .. } | Op::Restore { .. } => Some("!".to_owned()),
-        Op::Add { .. } => None,
+        Op::Add { .. } | Op::Accept { .. } => None,
     }
 }
 
@@ -608,6 +611,7 @@ fn shown(doc: &Document, delete: DeletePolicy) -> Shown {
             ReviewSubject::Bounds { key } => format!("{key}!bounds"),
             ReviewSubject::Invalid { key } => format!("{key}!invalid"),
             ReviewSubject::Deletion => "!".to_owned(),
+            other => panic!("nothing here asks about {other:?}"),
         };
         let dots = review.candidates.iter().map(|candidate| candidate.dot);
         (subject, dots.collect())

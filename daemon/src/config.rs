@@ -11,7 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use crdt_schema::ident::OrganisationId;
+use crdt_schema::ident::{OrganisationId, check_key};
 use crdt_schema::schema::Schema;
 use libp2p::Multiaddr;
 use serde::Deserialize;
@@ -97,6 +97,7 @@ struct RawConfig {
     api_tcp: Option<Spanned<String>>,
     metered: Option<bool>,
     schema_follow: Option<bool>,
+    role: Option<Spanned<String>>,
 }
 
 /// Everything the node needs to start.
@@ -128,6 +129,8 @@ pub struct Config {
     pub api_token: String,
     /// Whether traffic costs money: fewer pings and announcements.
     pub metered: bool,
+    /// The device's role among those of the schema, if it has one.
+    pub role: Option<String>,
 }
 
 impl fmt::Debug for Config {
@@ -144,6 +147,7 @@ impl fmt::Debug for Config {
             .field("hub", &self.hub)
             .field("api_tcp", &self.api_tcp)
             .field("metered", &self.metered)
+            .field("role", &self.role)
             .finish_non_exhaustive()
     }
 }
@@ -207,6 +211,7 @@ impl Config {
             api_token: read_line(&dir.join(TOKEN_FILE))?,
             metered: switch(flags.metered, "FIELDMESH_METERED", raw.metered, &env)?
                 .unwrap_or(false),
+            role: file.value("FIELDMESH_ROLE", raw.role, &env, role)?,
             dir: dir.to_owned(),
         })
     }
@@ -255,6 +260,12 @@ pub(crate) fn name(text: &str) -> Result<String, String> {
         ));
     }
     Ok(text.to_owned())
+}
+
+/// Checks a role's name.
+pub(crate) fn role(text: &str) -> Result<String, String> {
+    let problem = |error| format!("{error}; a role is one of the schema's, such as supervisor");
+    check_key(text).map(|()| text.to_owned()).map_err(problem)
 }
 
 /// The API's TCP address. Only loopback is allowed: the API speaks plain HTTP.

@@ -7,11 +7,15 @@
 //! | `name#<log>` | that log's running sum of a counter |
 //! | `name/<element>` | whether a set has the element |
 //! | `!life` | `d<reason>` when deleted, `r<reason>` when restored |
+//! | `!ok/<review>` | the note of the person who lets stand what that review is about |
 
 use crate::ident::LogId;
 use crate::value::Value;
 
 pub(super) const LIFE: &str = "!life";
+
+/// What the keys of accepted reviews begin with.
+const ACCEPT: &str = "!ok/";
 
 /// What a root key names.
 #[derive(Debug, PartialEq)]
@@ -21,10 +25,20 @@ pub(super) enum Key<'a> {
     Counter(&'a str, LogId),
     Element(&'a str, Value),
     Life,
+    Accept(&'a str),
 }
 
 pub(super) fn answer(key: &str) -> String {
     format!("?{key}")
+}
+
+pub(super) fn accept(review: &str) -> String {
+    format!("{ACCEPT}{review}")
+}
+
+/// Whether the key holds what a field's does, and not something about the record as a whole.
+pub(super) fn is_of_field(text: &str) -> bool {
+    !text.starts_with('!')
 }
 
 pub(super) fn counter(key: &str, log: LogId) -> String {
@@ -46,6 +60,9 @@ pub(super) fn element(key: &str, element: &Value) -> String {
 pub(super) fn parse(text: &str) -> Option<Key<'_>> {
     if text == LIFE {
         return Some(Key::Life);
+    }
+    if let Some(review) = text.strip_prefix(ACCEPT) {
+        return Some(Key::Accept(review));
     }
     if let Some(key) = text.strip_prefix('?') {
         return Some(Key::Answer(key));
@@ -89,6 +106,7 @@ mod tests {
             Some(Key::Counter("visits", log))
         );
         assert_eq!(parse(LIFE), Some(Key::Life));
+        assert_eq!(parse(&accept("00ff")), Some(Key::Accept("00ff")));
         for value in [
             Value::Null,
             Value::Bool(true),

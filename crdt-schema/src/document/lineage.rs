@@ -129,6 +129,7 @@ impl Lineage {
                 keys::element(key, element)
             }
             Op::Delete { .. } | Op::Restore { .. } => keys::LIFE.to_owned(),
+            Op::Accept { review, .. } => keys::accept(review),
         };
         self.replaced.get(&(dot, key)).map(|&(_, by)| by)
     }
@@ -158,7 +159,13 @@ impl Lineage {
         };
         let differ = a
             .iter()
-            .filter(|(key, _)| !matches!(keys::parse(key), Some(keys::Key::Answer(_))))
+            .filter(|(key, _)| {
+                // Two notes may differ where the answers agree.
+                !matches!(
+                    keys::parse(key),
+                    Some(keys::Key::Answer(_) | keys::Key::Accept(_))
+                )
+            })
             .any(|(key, value)| b.get(key).is_some_and(|other| other != value));
         match differ || (deletes(a) && edits(b)) || (deletes(b) && edits(a)) {
             true => Meeting::Conflict,
@@ -185,5 +192,5 @@ fn deletes(puts: &BTreeMap<String, ScalarValue>) -> bool {
 }
 
 fn edits(puts: &BTreeMap<String, ScalarValue>) -> bool {
-    puts.keys().any(|key| key != keys::LIFE)
+    puts.keys().any(|key| keys::is_of_field(key))
 }

@@ -11,6 +11,7 @@
 //!
 //! It does not know policies: what candidates mean is decided in `merge`.
 
+mod answers;
 mod carry;
 mod index;
 mod keys;
@@ -18,6 +19,7 @@ mod lineage;
 mod rebuild;
 mod state;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use automerge::{Automerge, ChangeHash};
@@ -26,7 +28,7 @@ use crate::hlc::Timestamp;
 use crate::ident::Dot;
 use crate::merge;
 use crate::op::Edit;
-use crate::resolution::{RecordView, Resolution};
+use crate::resolution::{Answered, RecordView, Resolution, Review};
 use crate::schema::{Collection, Provisional};
 
 use index::ChangeIndex;
@@ -155,7 +157,30 @@ impl Document {
 
     /// The record as shown under `collection`.
     pub fn view(&self, collection: &Collection, id: &str) -> RecordView {
-        merge::view(&self.state(collection), collection, id, self.heads())
+        let state = self.state(collection);
+        let mut view = merge::view(&state, collection, id, self.heads());
+        let answered = answers::of_registers(self, &state, collection, id);
+        view.answered.extend(answered);
+        let latest_first = |answer: &Answered| {
+            let Answered {
+                review, hlc, dot, ..
+            } = answer;
+            (review.clone(), Reverse((*hlc, *dot)))
+        };
+        view.answered.sort_by_key(latest_first);
+        view
+    }
+
+    /// The review that an answer was given to, with what there was to choose from.
+    pub fn review_answered(
+        &self,
+        collection: &Collection,
+        id: &str,
+        answer: &Answered,
+    ) -> Option<Review> {
+        answers::reviews(self, collection, id, answer)
+            .into_iter()
+            .find(|review| review.id == answer.review)
     }
 
     /// How every field came to its value, in the schema's order.

@@ -120,6 +120,7 @@ fn puts(document: &Document, dot: Dot, ops: &[Op]) -> Vec<(String, ScalarValue)>
             }
             Op::Insert { key, element } => puts.push((keys::element(key, element), true.into())),
             Op::Remove { key, element } => puts.push((keys::element(key, element), false.into())),
+            Op::Accept { review, note } => puts.push((keys::accept(review), note.as_str().into())),
             Op::Delete { reason } => {
                 puts.push((keys::LIFE.to_owned(), format!("d{reason}").into()))
             }

@@ -44,6 +44,8 @@ pub(crate) struct State {
     pub(crate) counters: BTreeMap<String, Vec<Candidate>>,
     pub(crate) sets: BTreeMap<String, Vec<SetElement>>,
     pub(crate) life: Vec<LifeMark>,
+    /// Who lets stand what a review is about, by the review's id. The note is the answer.
+    pub(crate) accepts: BTreeMap<String, Vec<Candidate>>,
     /// Edits of fields that no standing delete had seen, and that had not seen one.
     pub(crate) unseen_by_delete: Vec<Candidate>,
     /// For registers that nobody has written: what they read as.
@@ -116,6 +118,9 @@ pub(super) fn read(document: &Document) -> State {
                     .push(SetElement { element, marks });
             }
             keys::Key::Life => state.life = life_marks(visible),
+            keys::Key::Accept(review) => {
+                state.accepts.insert(review.to_owned(), accepts(visible));
+            }
         }
     }
     for (key, values) in &mut state.registers {
@@ -194,6 +199,19 @@ fn text(scalar: &ScalarValue) -> Cow<'_, str> {
         ScalarValue::Str(text) => Cow::Borrowed(text.as_str()),
         _ => Cow::Borrowed(""),
     }
+}
+
+fn accepts(visible: Vec<(&IndexedChange, ScalarValue)>) -> Vec<Candidate> {
+    visible
+        .into_iter()
+        .map(|(change, note)| Candidate {
+            value: Value::Null,
+            dot: change.dot,
+            hlc: change.hlc,
+            version: change.version,
+            answer: Some(text(&note).into_owned()),
+        })
+        .collect()
 }
 
 fn life_marks(visible: Vec<(&IndexedChange, ScalarValue)>) -> Vec<LifeMark> {
@@ -295,7 +313,7 @@ fn editing_fields(document: &Document, changes: &[&IndexedChange]) -> BTreeSet<C
 
 fn edits_a_field(change: &Change) -> bool {
     change.decode().operations.iter().any(|op| match &op.key {
-        MapKey::Map(key) => key.as_str() != keys::LIFE,
+        MapKey::Map(key) => keys::is_of_field(key),
         MapKey::Seq(_) => false,
     })
 }

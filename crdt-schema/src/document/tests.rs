@@ -4,7 +4,7 @@ use crate::ident::LogId;
 use crate::lens::Lens;
 use crate::op::Op;
 use crate::resolution::{Life, ReviewSubject};
-use crate::schema::{DeletePolicy, Field, FieldType, MergePolicy, Priority, Provisional};
+use crate::schema::{DeletePolicy, Field, FieldType, MergePolicy, OnDelete, Priority, Provisional};
 use crate::value::Value;
 
 fn field(name: &str, kind: FieldType, merge: MergePolicy) -> (String, Field) {
@@ -21,6 +21,7 @@ fn field(name: &str, kind: FieldType, merge: MergePolicy) -> (String, Field) {
         priority: Priority::default(),
         flags: Flags::default(),
         trial: None,
+        on_delete: OnDelete::default(),
     };
     (name.to_owned(), field)
 }
@@ -44,6 +45,10 @@ fn collection(delete: DeletePolicy) -> Collection {
         delete,
         fields: fields.into_iter().collect(),
         lens: Lens::default(),
+        rules: Vec::new(),
+        clock_bound_days: 180,
+        rank: 0,
+        judged: 0,
     }
 }
 

@@ -401,7 +401,7 @@ fn a_schema_reads_only_later_versions_of_itself() {
 
 #[test]
 fn a_trial_is_judged_by_the_newest_write_and_not_by_the_reader() {
-    let fields = "a = { type = \"text\", trial = { merge = \"review\", since = \"1970-01-02\" } }";
+    let fields = "a = { type = \"text\", trial = { merge = \"review\", since = \"2027-01-02\" } }";
     let schema = schema(1, fields, "");
     let collection: &Collection = &schema.collections["c"];
     let write = |doc: &mut Document, log: u8, day: u64| {
@@ -411,7 +411,8 @@ fn a_trial_is_judged_by_the_newest_write_and_not_by_the_reader() {
             deps: Vec::new(),
             ops: vec![set("a", text(&log.to_string()))],
         };
-        let hlc = Timestamp::from_ms(day * 86_400_000);
+        // The first of January 2027, and days after it.
+        let hlc = Timestamp::from_ms(1_798_761_600_000 + day * 86_400_000);
         doc.apply(Dot::new(LogId([log; 16]), 1), hlc, 1, &edit)
             .unwrap();
     };

@@ -43,6 +43,7 @@ pub(super) fn merge(sums: &[Candidate], field: &Field, record: &Record<'_>) -> M
         winner: None,
         others: latest,
         review,
+        accepted: Vec::new(),
         why,
     }
 }

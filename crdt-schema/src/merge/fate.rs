@@ -16,10 +16,14 @@ pub(crate) fn of_standing(
     (dot, version): (Dot, u32),
     op: &Op,
 ) -> Fate {
-    let record = Record {
-        collection: &collection.name,
-        id,
-    };
+    let record = Record::new(collection, id);
+    if let Op::Accept { review, .. } = op {
+        let accepts = state.accepts.get(review).map_or(&[][..], Vec::as_slice);
+        return match lww::ranked(accepts).first() {
+            Some(latest) if latest.dot != dot => Fate::Lost { to: latest.dot },
+            _ => Fate::Stands,
+        };
+    }
     let Some(key) = op.key() else {
         return of_life(state, collection, &record, op);
     };

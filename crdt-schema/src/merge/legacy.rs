@@ -96,6 +96,7 @@ pub(super) fn assumed(assumed: &Assumed) -> Merged {
         winner: None,
         others: Vec::new(),
         review: None,
+        accepted: Vec::new(),
         why: format!(
             "nobody has written it; version {} added it with this value",
             assumed.since

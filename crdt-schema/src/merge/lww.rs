@@ -36,6 +36,7 @@ pub(super) fn first_of(
             winner: None,
             others: ranked,
             review: None,
+            accepted: Vec::new(),
             why: UNSET.to_owned(),
         };
     };
@@ -50,6 +51,7 @@ pub(super) fn first_of(
         winner: Some(winner),
         others: ranked,
         review: None,
+        accepted: Vec::new(),
         why,
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn merge(candidates: &[Candidate], field: &Field, end: End) -> Merged
 }
 
 /// The order in which values win.
-fn compare(field: &Field, end: End, a: &Value, b: &Value) -> Ordering {
+pub(super) fn compare(field: &Field, end: End, a: &Value, b: &Value) -> Ordering {
     match (measure(field, a), measure(field, b)) {
         (Some(a), Some(b)) if end == End::Greatest => b.compare(&a),
         (Some(a), Some(b)) => a.compare(&b),

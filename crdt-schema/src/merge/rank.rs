@@ -23,7 +23,7 @@ pub(super) fn merge(candidates: &[Candidate], field: &Field) -> Merged {
 }
 
 /// The place among the field's choices.
-fn rank(field: &Field, value: &Value) -> Option<usize> {
+pub(super) fn rank(field: &Field, value: &Value) -> Option<usize> {
     match (&field.kind, value) {
         (FieldType::Choice { of }, Value::Text(text)) => {
             of.iter().position(|choice| choice == text)

@@ -65,6 +65,7 @@ pub(super) fn merge(elements: &[SetElement], bias: Bias) -> Merged {
         winner: None,
         others: lww::ranked(&marks),
         review: None,
+        accepted: Vec::new(),
         why,
     }
 }

@@ -31,6 +31,9 @@ pub(crate) fn collection() -> Collection {
     schema.collections["c"].clone()
 }
 
+/// Clocks that were never set open reviews of their own.
+const START_MS: u64 = 1_790_000_000_000;
+
 /// One device with one record.
 pub(crate) struct Device {
     log: LogId,
@@ -50,6 +53,10 @@ impl Device {
     }
 
     pub(crate) fn write(&mut self, ms: u64, op: Op) -> Dot {
+        self.write_op(Timestamp::from_ms(START_MS + ms), op)
+    }
+
+    fn write_op(&mut self, hlc: Timestamp, op: Op) -> Dot {
         self.seq += 1;
         let heads = self.doc.heads().into_iter();
         let edit = Edit {
@@ -58,7 +65,7 @@ impl Device {
             deps: heads.filter(|dot| dot.log != self.log).collect(),
             ops: vec![op],
         };
-        let (dot, hlc) = (Dot::new(self.log, self.seq), Timestamp::from_ms(ms));
+        let dot = Dot::new(self.log, self.seq);
         self.doc.apply(dot, hlc, 1, &edit).unwrap();
         self.own.push((dot, hlc, edit));
         dot
@@ -67,6 +74,12 @@ impl Device {
     pub(crate) fn set(&mut self, ms: u64, key: &str, value: Value) -> Dot {
         let key = key.to_owned();
         self.write(ms, Op::Set { key, value })
+    }
+
+    /// A write by a clock that says what it likes.
+    fn write_at(&mut self, hlc: Timestamp, key: &str, value: Value) -> Dot {
+        let key = key.to_owned();
+        self.write_op(hlc, Op::Set { key, value })
     }
 
     fn add(&mut self, ms: u64, delta: i64) -> Dot {
@@ -342,4 +355,109 @@ fn json_is_replaced_as_a_whole() {
         concurrent("extra", Value::Json(left), Value::Json(right)),
         json!({"b": 2})
     );
+}
+
+#[test]
+fn clocks_that_lie_too_far_apart_are_put_before_a_person_until_the_field_is_written_anew() {
+    const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+    let apart = |days| {
+        let (mut a, mut b) = pair();
+        a.set(1, "name", text("Ann"));
+        b.set(1 + days * DAY_MS, "name", text("Ben"));
+        a.meet(&mut b);
+        a
+    };
+
+    assert!(apart(180).view().reviews.is_empty());
+    let mut a = apart(181);
+    let review = a.view().reviews[0].clone();
+    assert_eq!(review.subject, ReviewSubject::Clock { key: "name".into() });
+    assert_eq!(a.why("name").why.matches("181 days apart").count(), 1);
+    assert_eq!(
+        (a.shows("name"), review.candidates.len()),
+        (json!("Ben"), 2)
+    );
+    let accept = |id: &str| Op::Accept {
+        review: id.to_owned(),
+        note: "seen".into(),
+    };
+    a.write(300 * DAY_MS, accept(&review.id.0));
+    assert!(a.view().reviews.is_empty() && a.view().has_accepted(&review.id));
+    assert_eq!(a.view().answered[0].subject, Some(review.subject));
+    a.set(301 * DAY_MS, "name", text("Cis"));
+    assert!(a.view().reviews.is_empty());
+    assert_eq!(a.view().answered[0].subject, None);
+}
+
+#[test]
+fn a_clock_that_was_never_set_is_suspect_only_where_it_decides() {
+    let (mut a, mut b) = pair();
+    a.set(0, "name", text("Ann"));
+    a.set(0, "weight", Value::Integer(2));
+    b.write_at(Timestamp::from_ms(7), "name", text("Ben"));
+    b.write_at(Timestamp::from_ms(8), "weight", Value::Integer(3));
+    a.meet(&mut b);
+
+    let subjects: Vec<_> = a
+        .view()
+        .reviews
+        .into_iter()
+        .map(|review| review.subject)
+        .collect();
+
+    assert_eq!(subjects, [ReviewSubject::Clock { key: "name".into() }]);
+    assert!(a.why("name").why.contains("never set"));
+}
+
+#[test]
+fn an_accepted_review_stays_closed_until_a_new_write_joins() {
+    let (mut a, mut b) = pair();
+    a.add(1, -3);
+    let first = a.view().reviews[0].id.clone();
+    a.write(
+        2,
+        Op::Accept {
+            review: first.0.clone(),
+            note: String::new(),
+        },
+    );
+    a.meet(&mut b);
+
+    assert!(b.view().reviews.is_empty());
+    b.add(3, -1);
+    let again = b.view().reviews[0].id.clone();
+    assert_ne!(again, first);
+    a.meet(&mut b);
+    assert_eq!(a.view(), b.view());
+}
+
+#[test]
+fn an_answer_names_its_review_and_so_does_the_one_that_revisits_it() {
+    let resolve = |value: &str| Op::Resolve {
+        key: "blood".into(),
+        value: text(value),
+        note: String::new(),
+    };
+    let (mut a, mut b) = pair();
+    a.set(1, "blood", text("A"));
+    b.set(2, "blood", text("B"));
+    a.meet(&mut b);
+    let asked = a.view().reviews[0].id.clone();
+    a.write(3, resolve("A"));
+    b.write(4, resolve("B"));
+    a.meet(&mut b);
+
+    let both = a.view().answered;
+    a.write(5, resolve("0"));
+    let revisited = a.view().answered;
+    a.set(6, "blood", text("AB"));
+
+    assert!(both.len() == 2 && both.iter().all(|answer| answer.review == asked));
+    assert_eq!(both[0].value, Some(text("B")));
+    assert_eq!(revisited.len(), 1);
+    assert_eq!(
+        (&revisited[0].review, &revisited[0].value),
+        (&asked, &Some(text("0")))
+    );
+    assert!(a.view().answered.is_empty());
 }

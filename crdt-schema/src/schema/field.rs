@@ -8,14 +8,14 @@ use super::keys::{Keys, check_name, integer, json, quoted, wrong_type};
 use super::kind::{self, TYPES};
 use super::report::Report;
 use super::typed;
-use super::{Field, MergePolicy, Priority, Provisional};
+use super::{Field, MergePolicy, OnDelete, Priority, Provisional};
 use crate::nearest::{advice, listed};
 use crate::value::Value;
 
 /// Greatest bound: up to here a 64-bit float tells every integer from its neighbours.
 const BOUND_MAX: i64 = 1 << 53;
 
-const FIELD_KEYS: [&str; 15] = [
+const FIELD_KEYS: [&str; 16] = [
     "type",
     "required",
     "default",
@@ -31,6 +31,7 @@ const FIELD_KEYS: [&str; 15] = [
     "until",
     "rollout",
     "trial",
+    "on_delete",
 ];
 const POLICIES: [MergePolicy; 8] = [
     MergePolicy::Lww,
@@ -44,6 +45,12 @@ const POLICIES: [MergePolicy; 8] = [
 ];
 const PROVISIONALS: [Provisional; 2] = [Provisional::Lww, Provisional::Previous];
 const PRIORITIES: [Priority; 2] = [Priority::Critical, Priority::Normal];
+const ON_DELETE: [OnDelete; 4] = [
+    OnDelete::Review,
+    OnDelete::Restrict,
+    OnDelete::Cascade,
+    OnDelete::Detach,
+];
 
 /// Reads a field, reporting all that is wrong with it. `collections` are the names of all
 /// collections of the file, right or wrong in themselves.
@@ -74,6 +81,8 @@ pub(super) fn read(
     let priority = read_word("priority", &PRIORITIES, Priority::name, keys, report);
     let flags = flag::read(keys, report);
     let trial = flag::read_trial(type_name, keys, report);
+    let on_delete = read_word("on_delete", &ON_DELETE, OnDelete::name, keys, report);
+    check_detach(on_delete, required, keys, report);
     let type_name = type_name?;
 
     check_applicable(type_name, keys, report);
@@ -95,6 +104,7 @@ pub(super) fn read(
         priority: priority?,
         flags: flags?,
         trial: trial?,
+        on_delete: on_delete?,
     };
     field.default = read_default(&field, keys, report);
     Some(field)
@@ -165,6 +175,25 @@ pub(super) fn read_policy(
     Some(policy)
 }
 
+/// A reference that may read as empty cannot be required.
+fn check_detach(
+    on_delete: Option<OnDelete>,
+    required: bool,
+    keys: Keys<'_>,
+    report: &mut Report<'_>,
+) {
+    let (Some(OnDelete::Detach), true) = (on_delete, required) else {
+        return;
+    };
+    if let Some((place, _)) = keys.get("on_delete") {
+        report.error_with_hint(
+            place,
+            "a required reference cannot be detached",
+            "use `review`, `restrict` or `cascade`, or leave out `required`",
+        );
+    }
+}
+
 /// What is shown while a review is open; means nothing where concurrent writes open none.
 fn read_provisional(
     merge: Option<MergePolicy>,
@@ -215,7 +244,7 @@ fn read_word<T: Copy + Default>(
 pub(super) fn applies(key: &str, type_name: &str) -> bool {
     match key {
         "of" => matches!(type_name, "choice" | "set"),
-        "to" => type_name == "ref",
+        "to" | "on_delete" => type_name == "ref",
         "min" | "max" => matches!(type_name, "text" | "integer" | "number" | "counter"),
         "required" | "default" => !matches!(type_name, "counter" | "set"),
         _ => true,

@@ -13,7 +13,10 @@ mod model;
 mod parse;
 mod published;
 mod reading;
+mod reference;
 mod report;
+mod roles;
+mod rules;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -24,8 +27,8 @@ pub use json_schema::json_schema;
 pub use lint::lint;
 pub use migration::{Migration, Step};
 pub use model::{
-    Collection, DeletePolicy, Field, FieldError, FieldType, MergePolicy, Priority, Provisional,
-    Schema,
+    Collection, DeletePolicy, Field, FieldError, FieldType, MergePolicy, OnDelete, Priority,
+    Provisional, Schema,
 };
 pub use parse::{COLLECTIONS_MAX, FIELDS_MAX, SOURCE_BYTES_MAX};
 pub use published::{
@@ -34,6 +37,8 @@ pub use published::{
 };
 pub use reading::ReadingError;
 pub use report::{ERRORS_MAX, SchemaError, SchemaErrors, SchemaWarnings};
+pub use roles::{ROLES_MAX, Role};
+pub use rules::{RULES_MAX, Rule};
 pub use steps::{MIGRATIONS_MAX, STEPS_MAX};
 pub use typed::{
     ELEMENT_BYTES_MAX, TEXT_BYTES_MAX, elements_from_text, value_from_json, value_from_text,

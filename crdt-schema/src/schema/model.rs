@@ -3,6 +3,8 @@
 use indexmap::IndexMap;
 
 use super::Migration;
+use super::roles::Role;
+use super::rules::Rule;
 use crate::flags::{Flags, Trial};
 use crate::lens::Lens;
 use crate::value::Value;
@@ -18,6 +20,8 @@ pub struct Schema {
     pub collections: IndexMap<String, Collection>,
     /// How the versions before this one became it, ascending.
     pub migrations: Vec<Migration>,
+    /// What the devices of each role may do; empty if every device may do everything.
+    pub roles: IndexMap<String, Role>,
     /// The file's text, kept so that it can be shown and travel.
     pub source: String,
 }
@@ -35,6 +39,15 @@ pub struct Collection {
     pub fields: IndexMap<String, Field>,
     /// How writes of other versions are read.
     pub lens: Lens,
+    /// The conditions that a person is asked about, in the file's order.
+    pub rules: Vec<Rule>,
+    /// Concurrent writes whose clocks lie further apart than this, in days, are put before a person where
+    /// the clocks decide between them.
+    pub clock_bound_days: u32,
+    /// Its place among the collections when those that are referred to come first.
+    pub rank: usize,
+    /// Its place among the collections when those whose records decide over others' lives come first.
+    pub judged: usize,
 }
 
 /// A typed field.
@@ -64,6 +77,8 @@ pub struct Field {
     pub flags: Flags,
     /// Another policy for some writes.
     pub trial: Option<Trial>,
+    /// Of a reference: what the deletion of the record referred to means.
+    pub on_delete: OnDelete,
 }
 
 /// The type of a field.
@@ -194,6 +209,32 @@ impl Priority {
         match self {
             Self::Critical => "critical",
             Self::Normal => "normal",
+        }
+    }
+}
+
+/// What the deletion of a record means for those that refer to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDelete {
+    /// They stay, and a review opens on each.
+    #[default]
+    Review,
+    /// A record that others refer to cannot be deleted.
+    Restrict,
+    /// They are deleted as long as it is.
+    Cascade,
+    /// Their reference reads as empty as long as it is deleted.
+    Detach,
+}
+
+impl OnDelete {
+    /// Its name in schema files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Review => "review",
+            Self::Restrict => "restrict",
+            Self::Cascade => "cascade",
+            Self::Detach => "detach",
         }
     }
 }

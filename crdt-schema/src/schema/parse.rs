@@ -5,6 +5,7 @@
 //! checked.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use indexmap::IndexMap;
 use toml::Spanned;
@@ -16,7 +17,7 @@ use super::keys::{Keys, check_name, integer, quoted, wrong_type};
 use super::published::RESERVED_PREFIX;
 use super::report::{Report, SchemaErrors};
 use super::steps::{self, Placed};
-use super::{Collection, DeletePolicy, Field, Migration, Schema};
+use super::{Collection, DeletePolicy, Field, Migration, Schema, reference, roles, rules};
 use crate::lens::Lens;
 use crate::nearest::advice;
 
@@ -29,7 +30,18 @@ pub const COLLECTIONS_MAX: usize = 200;
 /// Most fields in a collection.
 pub const FIELDS_MAX: usize = 200;
 
-const SCHEMA_KEYS: [&str; 4] = ["schema", "version", "collections", "migrations"];
+/// How far apart the clocks of concurrent writes may lie unless the schema says otherwise.
+const CLOCK_BOUND_DAYS: u32 = 180;
+
+const SCHEMA_KEYS: [&str; 7] = [
+    "schema",
+    "version",
+    "collections",
+    "migrations",
+    "roles",
+    "review",
+    "clock_bound_days",
+];
 const COLLECTION_KEYS: [&str; 3] = ["label", "delete", "fields"];
 const DELETE_POLICIES: [DeletePolicy; 3] = [
     DeletePolicy::Review,
@@ -78,13 +90,21 @@ fn read_schema(text: &str, root: &DeTable<'_>, report: &mut Report<'_>) -> Optio
     let keys = Keys::read(root, &SCHEMA_KEYS, report);
     let name = read_schema_name(keys, report);
     let version = read_version(keys, report);
+    let clock_bound_days = read_clock_bound(keys, report);
     let steps = steps::read(keys, version, &collection_names(root), report);
-    let collections = read_collections(keys, version.unwrap_or(1), &steps, report);
+    let mut collections = read_collections(keys, version.unwrap_or(1), &steps, report)?;
+    for collection in collections.values_mut() {
+        collection.clock_bound_days = clock_bound_days;
+    }
+    reference::check(&mut collections, &places(keys), report);
+    let roles = roles::read(keys, &collections, report);
+    rules::read(text, keys, &roles, &mut collections, report);
     Some(Schema {
         name: name?,
         version: version?,
-        collections: collections?,
+        collections,
         migrations: migrations(steps),
+        roles,
         source: text.to_owned(),
     })
 }
@@ -110,6 +130,26 @@ fn migrations(steps: Vec<Placed>) -> Vec<Migration> {
         }
     }
     migrations
+}
+
+fn read_clock_bound(keys: Keys<'_>, report: &mut Report<'_>) -> u32 {
+    let Some((_, value)) = keys.get("clock_bound_days") else {
+        return CLOCK_BOUND_DAYS;
+    };
+    let days = integer(value.get_ref()).and_then(|days| u32::try_from(days).ok());
+    if days.is_none_or(|days| days == 0) {
+        let takes = "a whole number of days from 1";
+        report.error(value.span(), format!("`clock_bound_days` takes {takes}"));
+    }
+    days.unwrap_or(CLOCK_BOUND_DAYS)
+}
+
+/// Where each collection stands in the file.
+fn places(keys: Keys<'_>) -> Vec<(String, Range<usize>)> {
+    let table = keys.get("collections");
+    let table = table.and_then(|(_, value)| value.get_ref().as_table());
+    let names = table.into_iter().flat_map(|table| table.keys());
+    names.map(|name| (name.to_string(), name.span())).collect()
 }
 
 fn read_schema_name(keys: Keys<'_>, report: &mut Report<'_>) -> Option<String> {
@@ -211,6 +251,10 @@ fn read_collection(
         delete: delete?,
         fields: fields?,
         lens: lens?,
+        rules: Vec::new(),
+        clock_bound_days: CLOCK_BOUND_DAYS,
+        rank: 0,
+        judged: 0,
     })
 }
 

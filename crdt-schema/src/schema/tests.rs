@@ -1,5 +1,6 @@
 mod fields;
 mod migrations;
+mod relations;
 
 use proptest::prelude::*;
 

@@ -230,6 +230,7 @@ pub(super) fn kind(op: &Op) -> &'static str {
         Op::Delete { .. } => "delete",
         Op::Restore { .. } => "restore",
         Op::Resolve { .. } => "resolve",
+        Op::Accept { .. } => "accept",
     }
 }
 

@@ -27,7 +27,10 @@ pub(super) enum Code {
     MethodNotAllowed,
     AlreadyExists,
     Deleted,
+    Referenced,
+    NotAllowed,
     ReviewGone,
+    ReviewResolved,
     CursorGone,
     Changed,
     PreconditionFailed,
@@ -42,7 +45,6 @@ pub(super) enum Code {
     Stopping,
     Timeout,
     DiskFull,
-    NotAllowed,
     UnknownSchemaVersion,
     SchemaVersionTaken,
     SchemaUnusable,
@@ -65,7 +67,7 @@ const RETRYABLE: bool = true;
 
 impl Code {
     #[cfg(test)]
-    pub(super) const ALL: [Self; 33] = [
+    pub(super) const ALL: [Self; 35] = [
         Self::BadRequest,
         Self::InvalidJson,
         Self::Unauthorized,
@@ -77,7 +79,10 @@ impl Code {
         Self::MethodNotAllowed,
         Self::AlreadyExists,
         Self::Deleted,
+        Self::Referenced,
+        Self::NotAllowed,
         Self::ReviewGone,
+        Self::ReviewResolved,
         Self::CursorGone,
         Self::Changed,
         Self::PreconditionFailed,
@@ -92,7 +97,6 @@ impl Code {
         Self::Stopping,
         Self::Timeout,
         Self::DiskFull,
-        Self::NotAllowed,
         Self::UnknownSchemaVersion,
         Self::SchemaVersionTaken,
         Self::SchemaUnusable,
@@ -127,6 +131,12 @@ impl Code {
                 "the record already exists", "change it with PATCH, or create one with another id"),
             Self::Deleted => ("deleted", 409, FINAL,
                 "the record is deleted", "restore it first, with POST to its path and `/restore`"),
+            Self::Referenced => ("referenced", 409, FINAL,
+                "other records refer to the record", "delete those, or let them refer to another, first or in the same batch"),
+            Self::NotAllowed => ("not_allowed", 403, FINAL,
+                "the device's role may not do this", "do it on a device with one of the roles that `detail` names"),
+            Self::ReviewResolved => ("review_resolved", 409, FINAL,
+                "the review has been answered", "read the answer with GET; send `\"revisit\": true` to decide anew"),
             Self::ReviewGone => ("review_gone", 409, FINAL,
                 "the review is not open any more", "read the record: somebody has decided, or a newer write has replaced the conflict"),
             Self::CursorGone => ("cursor_gone", 410, FINAL,
@@ -157,8 +167,6 @@ impl Code {
                 "the answer took too long", "try again; a write may have happened, so repeat it with the same Idempotency-Key"),
             Self::DiskFull => ("disk_full", 507, RETRYABLE,
                 "the disk is full", "free some space on the device's disk and try again; nothing was written"),
-            Self::NotAllowed => ("not_allowed", 403, FINAL,
-                "this device's role may not do this", "ask somebody whose role may, on a device of theirs"),
             Self::UnknownSchemaVersion => ("unknown_schema_version", 404, FINAL,
                 "the version of the schema is not known", "look up the known ones with GET /v1/schema"),
             Self::SchemaVersionTaken => ("schema_version_taken", 409, FINAL,
@@ -262,6 +270,9 @@ impl ApiError {
             }
             Rejection::Deleted { collection, id } => {
                 Self::new(Code::Deleted, detail).of_record(shape, &collection, &id)
+            }
+            Rejection::Referenced { collection, id, .. } => {
+                Self::new(Code::Referenced, detail).of_record(shape, &collection, &id)
             }
             Rejection::Changed {
                 collection,

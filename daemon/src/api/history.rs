@@ -140,6 +140,7 @@ fn told(known: &Collection, op: Op, fate: impl Fn(&Op) -> resolution::Fate) -> H
             (element.to_json(), String::new())
         }
         Op::Delete { reason } | Op::Restore { reason } => (Value::Null, reason),
+        Op::Accept { review, note } => (review.into(), note),
     };
     HistoryOp {
         kind,

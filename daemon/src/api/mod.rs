@@ -27,6 +27,8 @@ use self::listen::Listeners;
 use self::request::shortened;
 use crate::node::handle::Handle;
 
+mod answer;
+mod answered;
 mod batch;
 mod changes;
 mod edits;

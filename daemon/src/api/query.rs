@@ -350,6 +350,9 @@ mod tests {
             legacy: serde_json::Map::new(),
             heads: Vec::new(),
             updated: Timestamp::default(),
+            answered: Vec::new(),
+            refs: Vec::new(),
+            deleted_by: Vec::new(),
         }
     }
 

@@ -5,6 +5,7 @@
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{Dot, RecordKey};
 use crdt_schema::op::{ChangeSet, Op};
+use crdt_schema::reference;
 use crdt_schema::resolution::{self, Resolution};
 use crdt_schema::schema::Collection;
 
@@ -21,6 +22,7 @@ const LIFE_CHANGES_MAX: usize = 1000;
 pub(super) fn record(stored: StoredRecord, fleet: &Fleet) -> Record {
     let StoredRecord { key, view, etag } = stored;
     let spread = fleet.spread(&view.heads);
+    let waiting = view.waiting();
     Record {
         id: key.id,
         collection: key.collection,
@@ -35,6 +37,7 @@ pub(super) fn record(stored: StoredRecord, fleet: &Fleet) -> Record {
         etag,
         updated: view.updated.to_string(),
         heads: view.heads.iter().map(Dot::to_string).collect(),
+        waiting,
         warnings: Vec::new(),
         why: None,
         why_life: None,
@@ -59,8 +62,13 @@ pub(super) fn explain(
     let Some(document) = reader.document(key).map_err(ApiError::of_store)? else {
         return Ok(());
     };
-    let resolutions = document.resolve(collection, &key.id).into_iter();
-    let why = resolutions.map(|resolution| field_why(reader, resolution));
+    let mut resolutions = document.resolve(collection, &key.id);
+    if let Some(stored) = reader.get(key).map_err(ApiError::of_store)? {
+        reference::explain(&stored.view, collection, &mut resolutions);
+    }
+    let why = resolutions
+        .into_iter()
+        .map(|resolution| field_why(reader, resolution));
     record.why = Some(why.collect::<Result<_, _>>()?);
     let mut life = Vec::new();
     for (dot, _) in document.changes().into_iter().rev().take(LIFE_CHANGES_MAX) {
@@ -107,7 +115,8 @@ fn life_why(key: &RecordKey, dot: Dot, header: &LogHeader, set: ChangeSet) -> Ve
         | Op::Add { .. }
         | Op::Insert { .. }
         | Op::Remove { .. }
-        | Op::Resolve { .. } => None,
+        | Op::Resolve { .. }
+        | Op::Accept { .. } => None,
     })
     .map(|(action, reason)| LifeWhy {
         action,

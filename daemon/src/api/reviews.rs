@@ -1,21 +1,22 @@
 //! The conflict inbox: what waits for a person, and their answers.
 //!
 //! An answer is an ordinary edit that expects the record as the reviewer's daemon has it, so of two answers on
-//! one device the second is told that the review is gone, or that the record has changed. The answer to a sum
-//! out of its bounds is the right sum; it is written as the addition that leads there.
+//! one device the second is told who has answered, or that the record has changed. What has been answered can
+//! be revisited: that writes a new answer over it. Who may answer is a role of the schema, judged where the
+//! answer is written; answers that come from other devices are never refused.
 
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use crdt_schema::ident::{RecordKey, SpaceName};
 use crdt_schema::intent::{check_sum, value_from_json};
-use crdt_schema::op::Op;
 use crdt_schema::resolution::{self, ReviewSubject};
-use crdt_schema::schema::{Collection, Field, Priority, Schema};
-use crdt_schema::value::Value;
+use crdt_schema::schema::{Collection, Priority, Schema};
 use serde_json::{Map, Value as JsonValue};
 
-use super::edits::{text, write, written};
+use super::answer::{answer, subject_field};
+use super::answered::{answered_review, revisited, settled};
+use super::edits::{write, written};
 use super::error::{ApiError, Code, Shape};
 use super::records::find;
 use super::request::{Incoming, shortened};
@@ -90,10 +91,6 @@ fn priority(known: &Collection, review: &resolution::Review) -> Priority {
     subject_field(known, review).map_or(Priority::Normal, |field| field.priority)
 }
 
-fn subject_field<'s>(known: &'s Collection, review: &resolution::Review) -> Option<&'s Field> {
-    known.field_by_key(review.subject.key()?)
-}
-
 /// `GET /v1/reviews/{id}`
 pub(super) async fn show(
     State(api): State<Api>,
@@ -102,12 +99,15 @@ pub(super) async fn show(
 ) -> Answer<Review> {
     incoming.finish()?;
     let review = api.read(move |handle| {
-        let Some((key, review)) = open_review(handle.reader(), &id)? else {
-            let detail = format!("there is no open review {:?}", shortened(&id));
-            return Err(ApiError::new(Code::ReviewNotFound, detail));
+        let (key, review, answers) = match open_review(handle.reader(), &id)? {
+            Some((key, review)) => (key, review, Vec::new()),
+            None => answered_review(handle, &id)?.ok_or_else(|| {
+                let detail = format!("there is no review {:?}", shortened(&id));
+                ApiError::new(Code::ReviewNotFound, detail)
+            })?,
         };
         let record = find(handle, &key, false)?;
-        let shown = shown(handle, key, review)?;
+        let shown = settled(handle, shown(handle, key, review)?, answers)?;
         Ok(Review {
             record: Some(Box::new(record)),
             ..shown
@@ -133,17 +133,14 @@ fn shown(handle: &Handle, key: RecordKey, review: resolution::Review) -> Result<
     let field = subject_field(known, &review);
     let value = field.and_then(|field| fields.get(&field.name)).cloned();
     let value = value.unwrap_or_default();
-    let (about, problem) = match review.subject {
-        ReviewSubject::Deletion => (ReviewKind::Deletion, None),
-        ReviewSubject::Field { .. } => (ReviewKind::Field, None),
-        ReviewSubject::Bounds { .. } => {
-            let problem = field.and_then(|field| check_sum(field, &value).err());
-            (ReviewKind::Bounds, problem)
-        }
-        ReviewSubject::Invalid { .. } => {
-            let problem = field.and_then(|field| value_from_json(field, &value).err());
-            (ReviewKind::Invalid, problem)
-        }
+    let problem = problem(known, &review, &value);
+    let role = handle.facts().role.as_deref();
+    let may_resolve = handle
+        .schema()
+        .may_resolve(role, &key.collection, &review.subject);
+    let rule = match &review.subject {
+        ReviewSubject::Rule { name } => Some(name.clone()),
+        _ => None,
     };
     let field = field.map(|field| field.name.clone());
     let field = field.or_else(|| review.subject.key().map(str::to_owned));
@@ -160,15 +157,54 @@ fn shown(handle: &Handle, key: RecordKey, review: resolution::Review) -> Result<
         space: key.space.into(),
         collection: key.collection,
         record_id: key.id,
-        about,
+        about: kind(&review.subject),
         field,
+        rule,
+        may_resolve,
+        answers: Vec::new(),
         priority,
-        problem: problem.map(|error| error.message),
+        problem,
         candidates: candidates.collect::<Result<_, _>>()?,
         provisional,
         shown: value,
         record: None,
     })
+}
+
+fn kind(subject: &ReviewSubject) -> ReviewKind {
+    match subject {
+        ReviewSubject::Deletion => ReviewKind::Deletion,
+        ReviewSubject::Field { .. } => ReviewKind::Field,
+        ReviewSubject::Bounds { .. } => ReviewKind::Bounds,
+        ReviewSubject::Invalid { .. } => ReviewKind::Invalid,
+        ReviewSubject::Rule { .. } => ReviewKind::Rule,
+        ReviewSubject::Clock { .. } => ReviewKind::Clock,
+        ReviewSubject::Reference { .. } | ReviewSubject::Restricted => ReviewKind::Reference,
+    }
+}
+
+/// What is wrong with what is shown.
+fn problem(known: &Collection, review: &resolution::Review, value: &JsonValue) -> Option<String> {
+    let field = subject_field(known, review);
+    match &review.subject {
+        ReviewSubject::Deletion | ReviewSubject::Field { .. } => None,
+        ReviewSubject::Bounds { .. } => Some(check_sum(field?, value).err()?.message),
+        ReviewSubject::Invalid { .. } => Some(value_from_json(field?, value).err()?.message),
+        ReviewSubject::Rule { name } => {
+            let rule = known.rules.iter().find(|rule| rule.name == *name)?;
+            Some(rule.reason.clone())
+        }
+        ReviewSubject::Clock { .. } => {
+            Some("the clocks that chose this value cannot be trusted".to_owned())
+        }
+        ReviewSubject::Reference { .. } => {
+            let (to, id) = (field?.refers_to()?, value.as_str()?);
+            Some(format!("it refers to {to}/{id}, which is deleted"))
+        }
+        ReviewSubject::Restricted => {
+            Some("it was deleted while other records refer to it".to_owned())
+        }
+    }
 }
 
 /// What people know the record by.
@@ -194,39 +230,57 @@ pub(super) async fn resolve(
         .read(move |handle| plan(handle, &name, request, expected))
         .await?;
     let (key, outcome) = match planned {
-        Some((key, edit)) => {
-            let outcome = write(&api, &incoming, key.space.clone(), vec![edit], false).await?;
+        Plan::Write(key, edit) => {
+            let outcome = write(&api, &incoming, key.space.clone(), vec![*edit], false).await?;
             (key, outcome)
         }
-        None => match earlier_answer(&api, &incoming).await? {
+        Plan::Refuse(error) => match earlier_answer(&api, &incoming).await? {
             Some(answered) => answered,
-            None => {
-                let detail = format!("the review {:?} is not open", shortened(&id));
-                return Err(ApiError::new(Code::ReviewGone, detail));
-            }
+            None => return Err(error),
         },
     };
     written(&api, key, &outcome).await
 }
 
-/// The edit that gives the answer; `None` if the review is not open.
+/// What comes of a request to answer a review.
+enum Plan {
+    /// The edit that gives the answer.
+    Write(RecordKey, Box<LocalEdit>),
+    /// The review is not open. That is an error unless this same request has closed it.
+    Refuse(ApiError),
+}
+
 fn plan(
     handle: &Handle,
     id: &str,
     request: ResolveRequest,
     expected: Option<String>,
-) -> Result<Option<(RecordKey, LocalEdit)>, ApiError> {
-    let Some((key, review)) = open_review(handle.reader(), id)? else {
-        return Ok(None);
+) -> Result<Plan, ApiError> {
+    let gone = || {
+        let detail = format!("the review {:?} is not open", shortened(id));
+        Ok(Plan::Refuse(ApiError::new(Code::ReviewGone, detail)))
+    };
+    let (key, review) = match open_review(handle.reader(), id)? {
+        Some(open) => open,
+        None => match answered_review(handle, id)? {
+            None => return gone(),
+            Some(answered) => match revisited(handle, answered, request.revisit)? {
+                Ok(again) => again,
+                Err(error) => return Ok(Plan::Refuse(error)),
+            },
+        },
     };
     let Some(stored) = handle.reader().get(&key).map_err(ApiError::of_store)? else {
-        return Ok(None);
+        return gone();
     };
     // The two reads are not one. What is expected below is the record as it still had this review.
-    if stored.view.reviews.iter().all(|open| open.id != review.id) {
-        return Ok(None);
+    let is_open = stored.view.reviews.iter().any(|open| open.id == review.id);
+    let mut answers = stored.view.answered.iter();
+    if !is_open && answers.all(|answer| answer.review != review.id) {
+        return gone();
     }
     let schema = handle.schema();
+    check_role(handle, &key, &review)?;
     let op = answer(
         collection(&schema, &key.collection)?,
         &review,
@@ -240,104 +294,33 @@ fn plan(
         if_match: Some(expected.unwrap_or(stored.etag)),
         ops: vec![op],
     };
-    Ok(Some((key, edit)))
+    Ok(Plan::Write(key, Box::new(edit)))
 }
 
-/// What the person decided, as an op. `fields` are those of the record that has the review.
-fn answer(
-    known: &Collection,
+/// Refuses answers that the device's role does not allow.
+fn check_role(
+    handle: &Handle,
+    key: &RecordKey,
     review: &resolution::Review,
-    fields: &Map<String, JsonValue>,
-    request: ResolveRequest,
-) -> Result<Op, ApiError> {
-    let ResolveRequest {
-        candidate,
-        value,
-        keep,
-        note,
-    } = request;
-    let note = text("note", note).map_err(|detail| invalid("/note", detail))?;
-    let field = subject_field(known, review);
-    match (&review.subject, candidate, value, keep) {
-        (ReviewSubject::Deletion, None, None, Some(true)) => Ok(Op::Restore { reason: note }),
-        (ReviewSubject::Deletion, None, None, Some(false)) => Ok(Op::Delete { reason: note }),
-        (ReviewSubject::Deletion, ..) => Err(invalid(
-            "/keep",
-            "a deletion is answered with `keep`: true or false",
-        )),
-        (ReviewSubject::Bounds { key }, None, Some(sum), None) => {
-            let delta = addition(field, fields, &sum)?;
-            if !note.is_empty() {
-                let detail = "an addition to a counter keeps no note; write it into a field";
-                return Err(invalid("/note", detail));
-            }
-            let key = key.clone();
-            Ok(Op::Add { key, delta })
-        }
-        (ReviewSubject::Bounds { .. }, ..) => Err(invalid(
-            "/value",
-            "a sum out of its bounds is answered with `value`: the right sum",
-        )),
-        (ReviewSubject::Field { key } | ReviewSubject::Invalid { key }, candidate, value, None) => {
-            let value = match (candidate, value) {
-                (Some(index), None) => chosen(field, review, index)?,
-                (None, Some(json)) => other_value(field, &json)?,
-                _ => return Err(invalid("", "answer with either `candidate` or `value`")),
-            };
-            let key = key.clone();
-            Ok(Op::Resolve { key, value, note })
-        }
-        (ReviewSubject::Field { .. } | ReviewSubject::Invalid { .. }, ..) => {
-            Err(invalid("", "answer with either `candidate` or `value`"))
-        }
+) -> Result<(), ApiError> {
+    let role = handle.facts().role.as_deref();
+    let schema = handle.schema();
+    if schema.may_resolve(role, &key.collection, &review.subject) {
+        return Ok(());
     }
-}
-
-fn invalid(pointer: &str, detail: impl Into<String>) -> ApiError {
-    ApiError::new(Code::Invalid, detail.into()).at(pointer)
-}
-
-/// The value of a candidate, which must be one that a person could have entered.
-fn chosen(
-    field: Option<&Field>,
-    review: &resolution::Review,
-    index: usize,
-) -> Result<Value, ApiError> {
-    let Some(chosen) = review.candidates.get(index) else {
-        let last = review.candidates.len().saturating_sub(1);
-        return Err(invalid(
-            "/candidate",
-            format!("there are candidates 0 to {last}"),
-        ));
+    let who = match schema
+        .reviewers(&key.collection, &review.subject)
+        .as_slice()
+    {
+        [] => "no role may".to_owned(),
+        roles => format!("those with the role {} may", roles.join(" or ")),
     };
-    if let Some(Err(error)) = field.map(|field| value_from_json(field, &chosen.value.to_json())) {
-        let detail = format!("candidate {index} breaks the schema: {}", error.message);
-        return Err(invalid("/candidate", detail));
-    }
-    Ok(chosen.value.clone())
-}
-
-/// What must be added for the counter's sum to be `sum`.
-fn addition(
-    field: Option<&Field>,
-    fields: &Map<String, JsonValue>,
-    sum: &JsonValue,
-) -> Result<i64, ApiError> {
-    let field = field.ok_or_else(|| invalid("/value", "this schema does not know the field"))?;
-    check_sum(field, sum).map_err(|error| invalid("/value", error.message))?;
-    let now = fields.get(&field.name).and_then(JsonValue::as_i64);
-    let delta = sum.as_i64().unwrap_or(0).checked_sub(now.unwrap_or(0));
-    delta.ok_or_else(|| invalid("/value", "the sum is too far away to be reached at once"))
-}
-
-/// A value that is none of the candidates.
-fn other_value(field: Option<&Field>, json: &JsonValue) -> Result<Value, ApiError> {
-    let field = field.ok_or_else(|| {
-        let detail = "this schema does not know the field, so a candidate must be chosen";
-        ApiError::new(Code::Invalid, detail).at("/value")
-    })?;
-    value_from_json(field, json)
-        .map_err(|error| ApiError::new(Code::Invalid, error.message).at("/value"))
+    let role = match role {
+        Some(role) => format!("the role {role}"),
+        None => "no role".to_owned(),
+    };
+    let detail = format!("a device with {role} may not answer this review; {who}");
+    Err(ApiError::new(Code::NotAllowed, detail))
 }
 
 /// The outcome of this same request, if it has succeeded before: then it is why the review is not open.
@@ -390,160 +373,4 @@ async fn earlier_answer(
         id: record.id.clone(),
     };
     Ok(Some((key, outcome)))
-}
-
-#[cfg(test)]
-mod tests {
-    use crdt_schema::hlc::Timestamp;
-    use crdt_schema::ident::{Dot, LogId};
-    use crdt_schema::resolution::{Candidate, ReviewId};
-    use crdt_schema::schema::Schema;
-    use serde_json::json;
-
-    use super::*;
-
-    fn review(subject: ReviewSubject) -> resolution::Review {
-        let candidate = |seq, text: &str| Candidate {
-            value: Value::Text(text.into()),
-            dot: Dot::new(LogId([1; 16]), seq),
-            hlc: Timestamp::from_ms(seq),
-            version: 1,
-            answer: None,
-        };
-        resolution::Review {
-            id: ReviewId("r".into()),
-            subject,
-            candidates: vec![
-                candidate(2, "malaria"),
-                candidate(1, "typhoid"),
-                candidate(3, "far too long a text"),
-            ],
-            provisional: Dot::new(LogId([1; 16]), 2),
-        }
-    }
-
-    fn answered(subject: ReviewSubject, request: JsonValue) -> Result<Op, String> {
-        let schema = "schema = \"t\"\nversion = 1\n[collections.visit.fields]\n\
-                      diagnosis = { type = \"text\", merge = \"review\", max = 10, required = true }\n\
-                      stock = { type = \"counter\", min = 0 }";
-        let schema = Schema::parse(schema).unwrap();
-        let request = serde_json::from_value(request).unwrap();
-        let fields = Map::from_iter([("stock".to_owned(), json!(-3))]);
-        let known = &schema.collections["visit"];
-        answer(known, &review(subject), &fields, request)
-            .map_err(|error| error.errors[0].pointer.clone())
-    }
-
-    #[test]
-    fn a_field_is_answered_with_a_candidate_or_another_value() {
-        let field = || ReviewSubject::Field {
-            key: "diagnosis".into(),
-        };
-        let resolve = |text: &str, note: &str| Op::Resolve {
-            key: "diagnosis".into(),
-            value: Value::Text(text.into()),
-            note: note.into(),
-        };
-
-        assert_eq!(
-            answered(field(), json!({"candidate": 1, "note": "test"})),
-            Ok(resolve("typhoid", "test"))
-        );
-        assert_eq!(
-            answered(field(), json!({"value": "flu"})),
-            Ok(resolve("flu", ""))
-        );
-        for (bad, pointer) in [
-            (json!({"candidate": 2}), "/candidate"),
-            (json!({"candidate": 3}), "/candidate"),
-            (json!({"value": "far too long a text"}), "/value"),
-            (json!({"value": null}), "/value"),
-            (json!({"candidate": 0, "value": "flu"}), ""),
-            (json!({"keep": true}), ""),
-            (json!({}), ""),
-        ] {
-            assert_eq!(
-                answered(field(), bad.clone()),
-                Err(pointer.to_owned()),
-                "{bad}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_deletion_is_answered_with_keep() {
-        let note = || String::from("moved away");
-
-        assert_eq!(
-            answered(
-                ReviewSubject::Deletion,
-                json!({"keep": true, "note": "moved away"})
-            ),
-            Ok(Op::Restore { reason: note() })
-        );
-        assert_eq!(
-            answered(
-                ReviewSubject::Deletion,
-                json!({"keep": false, "note": "moved away"})
-            ),
-            Ok(Op::Delete { reason: note() })
-        );
-        assert_eq!(
-            answered(ReviewSubject::Deletion, json!({"candidate": 0})),
-            Err("/keep".into())
-        );
-    }
-
-    #[test]
-    fn a_value_that_breaks_the_schema_is_answered_like_a_contested_one() {
-        let invalid = || ReviewSubject::Invalid {
-            key: "diagnosis".into(),
-        };
-        let resolve = |text: &str| Op::Resolve {
-            key: "diagnosis".into(),
-            value: Value::Text(text.into()),
-            note: String::new(),
-        };
-
-        assert_eq!(
-            answered(invalid(), json!({"value": "flu"})),
-            Ok(resolve("flu"))
-        );
-        assert_eq!(
-            answered(invalid(), json!({"candidate": 0})),
-            Ok(resolve("malaria"))
-        );
-        assert_eq!(
-            answered(invalid(), json!({"candidate": 2})),
-            Err("/candidate".into())
-        );
-    }
-
-    #[test]
-    fn a_sum_out_of_bounds_is_answered_with_the_right_sum() {
-        let bounds = || ReviewSubject::Bounds {
-            key: "stock".into(),
-        };
-        let add = |delta| Op::Add {
-            key: "stock".into(),
-            delta,
-        };
-
-        assert_eq!(answered(bounds(), json!({"value": 2})), Ok(add(5)));
-        assert_eq!(answered(bounds(), json!({"value": 0})), Ok(add(3)));
-        for (bad, pointer) in [
-            (json!({"value": -1}), "/value"),
-            (json!({"value": "2"}), "/value"),
-            (json!({"value": null}), "/value"),
-            (json!({"candidate": 0}), "/value"),
-            (json!({"keep": true}), "/value"),
-            (json!({"value": 2, "note": "counted"}), "/note"),
-        ] {
-            assert_eq!(
-                answered(bounds(), bad.clone()),
-                Err(pointer.to_owned()),
-                "{bad}"
-            );
-        }
-    }
 }

@@ -131,8 +131,10 @@ pub(super) async fn choose(State(api): State<Api>, incoming: Incoming) -> Answer
 /// `POST /v1/schema`
 pub(super) async fn publish(State(api): State<Api>, incoming: Incoming) -> Answer<PublishReply> {
     incoming.finish()?;
-    if !api.handle.facts().may_publish {
-        let detail = "this device's role may not publish a schema";
+    let role = api.handle.facts().role.as_deref();
+    if !api.handle.schema().may_publish(role) {
+        let detail =
+            "the device's role may not publish a schema: only one with `schema = true` may";
         return Err(ApiError::new(Code::NotAllowed, detail));
     }
     let request: PublishRequest = incoming.json()?;

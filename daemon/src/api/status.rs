@@ -36,6 +36,7 @@ pub(super) async fn status(State(api): State<Api>, incoming: Incoming) -> Answer
             id: facts.device.to_string(),
             name: facts.name.clone(),
             hub: facts.hub,
+            role: facts.role.clone(),
             peer_id: facts.peer_id.clone(),
         },
         organisation: facts.organisation.to_string(),

@@ -90,6 +90,9 @@ pub struct Record {
     pub updated: String,
     /// The change sets that no other change of the record follows, as `log:seq`.
     pub heads: Vec<String>,
+    /// The records that it refers to and that are not here yet, as `collection/id`: it is not complete.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<String>,
     /// What people should know about the write, such as a field that is out of use.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<FieldError>,
@@ -272,7 +275,8 @@ pub struct Change {
     pub id: String,
     /// The record's space.
     pub space: String,
-    /// The kinds of intent: `set`, `add`, `insert`, `remove`, `delete`, `restore`, `resolve`.
+    /// The kinds of intent: `set`, `add`, `insert`, `remove`, `delete`, `restore`, `resolve`,
+    /// `accept`.
     pub kinds: Vec<String>,
     /// The names of the fields that were written.
     pub fields: Vec<String>,
@@ -307,6 +311,15 @@ pub enum ReviewKind {
     Invalid,
     /// A delete met an edit that it had not seen.
     Deletion,
+    /// The record fulfils the condition of a rule of the schema.
+    Rule,
+    /// The record that a field refers to is deleted; or, without a field, the record was deleted while
+    /// others that live refer to it.
+    Reference,
+    /// Clocks that cannot be trusted chose between concurrent values.
+    Clock,
+    /// What was accepted is so no longer.
+    Past,
 }
 
 /// A conflict that waits for a person.
@@ -327,6 +340,14 @@ pub struct Review {
     /// The field's name; absent for a deletion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
+    /// The rule's name; only for a rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// Whether this device's role may answer it.
+    pub may_resolve: bool,
+    /// The answers that stand, the one that counts first; absent while it is open.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<ReviewAnswer>,
     /// `critical` reviews are listed before `normal` ones.
     pub priority: String,
     /// What is wrong with the value that is shown; absent if it is only contested.
@@ -344,6 +365,20 @@ pub struct Review {
     pub record: Option<Box<Record>>,
 }
 
+/// A person's answer to a review.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReviewAnswer {
+    /// Whether what there was may stay as it is.
+    pub accepted: bool,
+    /// The value decided on; `null` if it was accepted, or cleared.
+    pub value: Json,
+    /// Why, in the reviewer's words.
+    pub note: String,
+    /// Who decided.
+    #[serde(flatten)]
+    pub origin: Origin,
+}
+
 /// `GET /v1/reviews`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReviewPage {
@@ -355,7 +390,7 @@ pub struct ReviewPage {
     pub total: usize,
 }
 
-/// `POST /v1/reviews/{id}/resolve`: exactly one of `candidate`, `value` and `keep`.
+/// `POST /v1/reviews/{id}/resolve`: exactly one of `candidate`, `value`, `keep` and `accept`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResolveRequest {
@@ -372,9 +407,15 @@ pub struct ResolveRequest {
     /// Whether to keep the record. Only for deletions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep: Option<bool>,
+    /// `true` to let stand what the review is about. Not for fields and deletions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accept: Option<bool>,
     /// Why, in the reviewer's words.
     #[serde(default)]
     pub note: String,
+    /// Whether to decide anew what has been answered.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub revisit: bool,
 }
 
 /// Tells a member that is `null` from one that is absent.
@@ -462,6 +503,7 @@ mod tests {
             etag: "e".into(),
             updated: "2026-11-21T07:00:00Z".into(),
             heads: vec!["00:1".into()],
+            waiting: vec!["place/p1".into()],
             warnings: Vec::new(),
             why: Some(vec![FieldWhy {
                 field: "name".into(),

@@ -96,6 +96,7 @@ fn said(op: &HistoryOp) -> String {
         "remove" => format!("{field}: {value} taken out"),
         "delete" => "record deleted".to_owned(),
         "restore" => "record restored".to_owned(),
+        "accept" => format!("accepted as it is, review {value}"),
         kind => format!("{field} {}", plain(kind)),
     };
     match &op.note {

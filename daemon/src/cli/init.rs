@@ -31,6 +31,9 @@ pub(crate) struct InitArgs {
     /// The organisation's join secret, or `-` to read it from standard input
     #[arg(long, value_name = "SECRET", requires = "organisation")]
     join: Option<String>,
+    /// The device's role among those of the schema
+    #[arg(long, value_name = "ROLE")]
+    role: Option<String>,
     /// Found a new organisation (the default)
     #[arg(long)]
     new: bool,
@@ -67,6 +70,22 @@ fn make(dir: &Path, args: &InitArgs) -> Result<Plan, Failure> {
     Ok(plan)
 }
 
+/// A role that the schema knows, if one is given.
+fn read_role(role: Option<&str>, schema: &Schema) -> Result<Option<String>, Failure> {
+    let Some(role) = role else {
+        return Ok(None);
+    };
+    if schema.roles.contains_key(role) {
+        return config::role(role).map(Some).map_err(Failure::usage);
+    }
+    let known: Vec<&str> = schema.roles.keys().map(String::as_str).collect();
+    let known = match known.as_slice() {
+        [] => "the schema declares no roles".to_owned(),
+        names => format!("the roles are {}", names.join(", ")),
+    };
+    Err(Failure::usage(format!("the schema has no role {role:?}")).next(known))
+}
+
 /// What will be written, complete before anything is.
 struct Plan {
     name: String,
@@ -76,6 +95,7 @@ struct Plan {
     token: [u8; 32],
     key: [u8; 32],
     schema: Schema,
+    role: Option<String>,
 }
 
 impl Plan {
@@ -86,6 +106,7 @@ impl Plan {
             Some(path) => schema_file::read(path)?,
             None => schema_file::parse("the bundled schema", schema::CLINIC)?,
         };
+        let role = read_role(args.role.as_deref(), &schema)?;
         let (organisation, secret) = match (&args.organisation, &args.join) {
             (Some(organisation), Some(join)) => (*organisation, join_secret(join)?),
             _ => (OrganisationId(random()?), random()?),
@@ -99,6 +120,7 @@ impl Plan {
             token: random()?,
             key: random()?,
             schema,
+            role,
         })
     }
 
@@ -147,11 +169,14 @@ impl Plan {
              # Use newer versions of the schema as soon as they are published.\n\
              schema_follow = true\n\n\
              # The HTTP API for apps on this device, or \"none\". The Unix socket is always there.\n\
-             api_tcp = \"{api}\"\n",
+             api_tcp = \"{api}\"\n{role}",
             name = toml::Value::String(self.name.clone()),
             organisation = self.organisation,
             listen = config::LISTEN_DEFAULT,
             api = config::API_TCP_DEFAULT,
+            role = self.role.as_ref().map_or_else(String::new, |role| format!(
+                "\n# The device's role among those of the schema.\nrole = \"{role}\"\n"
+            )),
         )
     }
 
@@ -254,6 +279,7 @@ mod tests {
             schema: None,
             organisation: None,
             join: None,
+            role: None,
             new: true,
         }
     }

@@ -8,7 +8,7 @@ use super::client::Client;
 use super::failure::{Exit, Failure};
 use super::output::{Output, header, human, plain};
 use super::show;
-use crate::api::types::{Record, ResolveRequest, Review, ReviewKind, ReviewPage};
+use crate::api::types::{Record, ResolveRequest, Review, ReviewAnswer, ReviewKind, ReviewPage};
 
 #[derive(clap::Subcommand, Debug)]
 pub(crate) enum ReviewCommand {
@@ -24,7 +24,7 @@ pub(crate) enum ReviewCommand {
 }
 
 #[derive(clap::Args, Debug)]
-#[command(group = ArgGroup::new("answer").required(true).args(["pick", "value", "keep", "delete"]))]
+#[command(group = ArgGroup::new("answer").required(true).args(["pick", "value", "keep", "delete", "accept"]))]
 pub(crate) struct ResolveArgs {
     /// The review
     id: String,
@@ -40,9 +40,15 @@ pub(crate) struct ResolveArgs {
     /// Let the record be deleted
     #[arg(long)]
     delete: bool,
+    /// Let stand what the review is about
+    #[arg(long)]
+    accept: bool,
     /// Why, for the others
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
+    /// Decide anew what has been answered
+    #[arg(long)]
+    revisit: bool,
 }
 
 pub(crate) async fn review(
@@ -89,7 +95,10 @@ async fn list(client: &Client, out: Output) -> Result<Exit, Failure> {
 
 fn row(review: &Review) -> Vec<String> {
     let candidates = match review.about {
-        ReviewKind::Bounds | ReviewKind::Invalid => human(&review.shown),
+        ReviewKind::Bounds | ReviewKind::Invalid | ReviewKind::Clock => human(&review.shown),
+        ReviewKind::Reference if review.field.is_none() => "accept | keep".to_owned(),
+        ReviewKind::Reference => human(&review.shown),
+        ReviewKind::Rule | ReviewKind::Past => String::new(),
         ReviewKind::Field => {
             let values = review
                 .candidates
@@ -103,11 +112,15 @@ fn row(review: &Review) -> Vec<String> {
         .problem
         .as_ref()
         .map_or(String::new(), |problem| format!("  ({problem})"));
+    let elsewhere = match review.may_resolve {
+        true => "",
+        false => "  (not by this device)",
+    };
     vec![
         review.id.clone(),
         review.priority.clone(),
         place(review),
-        candidates + &problem,
+        candidates + &problem + elsewhere,
     ]
 }
 
@@ -126,14 +139,25 @@ async fn show(client: &Client, id: &str, out: Output) -> Result<Exit, Failure> {
         out.line(&format!("  {shown} from before is shown until decided"))?;
     }
     for (index, candidate) in review.candidates.iter().enumerate() {
-        let is_shown = review.provisional == Some(index) && review.about != ReviewKind::Bounds;
-        let shown = if is_shown {
+        let is_choice = matches!(
+            review.about,
+            ReviewKind::Field | ReviewKind::Invalid | ReviewKind::Clock | ReviewKind::Deletion
+        );
+        let shown = if is_choice && review.answers.is_empty() && review.provisional == Some(index) {
             "  (shown until decided)"
         } else {
             ""
         };
         let what = match (review.about, &candidate.value) {
-            (ReviewKind::Field | ReviewKind::Invalid, _) => show::candidate(candidate),
+            (
+                ReviewKind::Field
+                | ReviewKind::Invalid
+                | ReviewKind::Clock
+                | ReviewKind::Rule
+                | ReviewKind::Reference
+                | ReviewKind::Past,
+                _,
+            ) => show::candidate(candidate),
             (ReviewKind::Bounds, value) => {
                 format!(
                     "{} in all  {}",
@@ -148,19 +172,45 @@ async fn show(client: &Client, id: &str, out: Output) -> Result<Exit, Failure> {
         };
         out.line(&format!("  {index}  {what}{shown}"))?;
     }
-    let id = plain(&review.id);
-    out.talk(&match review.about {
-        ReviewKind::Field | ReviewKind::Invalid => {
-            format!("decide with: fieldmesh review resolve {id} --pick N, or --value JSON")
-        }
-        ReviewKind::Bounds => {
-            format!("decide with: fieldmesh review resolve {id} --value N, the right sum")
-        }
-        ReviewKind::Deletion => {
-            format!("decide with: fieldmesh review resolve {id} --keep, or --delete")
-        }
-    });
+    for (at, answer) in review.answers.iter().enumerate() {
+        out.line(&format!("  {}", answered(answer, at == 0)))?;
+    }
+    out.talk(&next_step(&review));
     Ok(Exit::Done)
+}
+
+/// An answer in one line. Of concurrent answers the first counts.
+fn answered(answer: &ReviewAnswer, counts: bool) -> String {
+    let decided = match answer.accepted {
+        true => "accepted as it is".to_owned(),
+        false => format!("decided: {}", human(&answer.value)),
+    };
+    let note = match answer.note.as_str() {
+        "" => String::new(),
+        note => format!("  ({})", plain(note)),
+    };
+    let also = if counts { "" } else { "also " };
+    format!("{also}{decided}  {}{note}", show::origin(&answer.origin))
+}
+
+fn next_step(review: &Review) -> String {
+    let id = plain(&review.id);
+    if !review.may_resolve {
+        return "this device's role may not answer it".to_owned();
+    }
+    let takes = match review.about {
+        ReviewKind::Field => "--pick N, or --value JSON",
+        ReviewKind::Invalid | ReviewKind::Clock => "--pick N, --value JSON, or --accept",
+        ReviewKind::Bounds => "--value N, the right sum, or --accept",
+        ReviewKind::Deletion => "--keep, or --delete",
+        ReviewKind::Reference if review.field.is_none() => "--accept to delete it, or --keep",
+        ReviewKind::Reference => "--value ID of another record, or --accept",
+        ReviewKind::Rule | ReviewKind::Past => "--accept",
+    };
+    match review.answers.is_empty() {
+        true => format!("decide with: fieldmesh review resolve {id} {takes}"),
+        false => format!("decide anew with: fieldmesh review resolve {id} --revisit {takes}"),
+    }
 }
 
 async fn resolve(client: &Client, args: &ResolveArgs, out: Output) -> Result<Exit, Failure> {
@@ -187,6 +237,8 @@ fn answer(args: &ResolveArgs) -> ResolveRequest {
         candidate: args.pick,
         value,
         keep: (args.keep || args.delete).then_some(args.keep),
+        accept: args.accept.then_some(true),
+        revisit: args.revisit,
         note: args.note.clone().unwrap_or_default(),
     }
 }
@@ -200,7 +252,9 @@ fn place(review: &Review) -> String {
         format!(" ({})", review.label)
     };
     let about = match (&review.about, &review.field) {
-        (ReviewKind::Deletion, _) => "deleted or not",
+        (ReviewKind::Deletion, _) | (ReviewKind::Reference, None) => "deleted or not",
+        (ReviewKind::Rule, _) => review.rule.as_deref().unwrap_or("a rule"),
+        (ReviewKind::Past, _) => "accepted before",
         (_, Some(field)) => field.as_str(),
         (_, None) => "a field",
     };
@@ -220,6 +274,8 @@ mod tests {
             keep: false,
             delete: false,
             note: None,
+            accept: false,
+            revisit: false,
         }
     }
 

@@ -41,6 +41,12 @@ pub(super) fn record(record: &Record, out: Output) -> String {
         text += &format!("\n  {}", out.bad(&lack));
     }
     text += &format!("\n  {:width$}  {}", "updated", plain(&record.updated));
+    for missing in &record.waiting {
+        text += &format!(
+            "\n  {}",
+            out.bad(&format!("waiting for {}", plain(missing)))
+        );
+    }
     for review in &record.reviews {
         text += &format!(
             "\n  {}",

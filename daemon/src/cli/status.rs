@@ -154,9 +154,11 @@ fn facts(status: &Status) -> String {
     let device = &status.device;
     let live: u64 = status.store.collections.iter().map(|c| c.live).sum();
     let deleted: u64 = status.store.collections.iter().map(|c| c.deleted).sum();
+    let role = device.role.as_ref();
+    let role = role.map_or_else(String::new, |role| format!(", {}", plain(role)));
     let mut lines = vec![
         format!(
-            "device   {} ({}{}), fieldmesh {}, up {}",
+            "device   {} ({}{}{role}), fieldmesh {}, up {}",
             plain(&device.name),
             device.id.chars().take(8).collect::<String>(),
             if device.hub { ", hub" } else { "" },

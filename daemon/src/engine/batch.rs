@@ -268,6 +268,18 @@ pub enum Rejection {
         /// Its entity tag.
         etag: String,
     },
+    /// Other records refer to the record in a way that keeps it from being deleted.
+    #[error("{collection}/{id} cannot be deleted: {count} refer to it, such as {}", by.join(", "))]
+    Referenced {
+        /// The record's collection.
+        collection: String,
+        /// The record's id.
+        id: String,
+        /// How many they are, in words.
+        count: String,
+        /// The first few of them, as `collection/id`.
+        by: Vec<String>,
+    },
     /// The record would break the schema.
     #[error("{collection}/{id} would break the schema")]
     Invalid {

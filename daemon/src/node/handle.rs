@@ -22,10 +22,10 @@ pub struct NodeFacts {
     pub name: String,
     /// Whether it is a hub.
     pub hub: bool,
+    /// Its role among those of the schema, if it has one.
+    pub role: Option<String>,
     /// The libp2p peer id, as text.
     pub peer_id: String,
-    /// Whether this device may publish a schema.
-    pub may_publish: bool,
     /// When it started, in milliseconds since 1970.
     pub started_ms: u64,
 }

@@ -189,8 +189,8 @@ fn facts(config: &Config, device: DeviceId, peer_id: String, clock: &Clock) -> N
         device,
         name: config.name.clone(),
         hub: config.hub,
+        role: config.role.clone(),
         peer_id,
-        may_publish: true,
         started_ms: clock.now().unix_ms,
     }
 }

@@ -68,6 +68,8 @@ fn drop_views(tx: &WriteTransaction) -> Result<(), super::trouble::Trouble> {
     tx.delete_table(tables::VIEWS)?;
     tx.delete_table(tables::REVIEWS)?;
     tx.delete_table(tables::TALLIES)?;
+    tx.delete_table(tables::ANSWERED)?;
+    tx.delete_multimap_table(tables::REFS)?;
     tables::create_all(tx)?;
     meta::put_view_format(tx, VIEW_FORMAT)
 }

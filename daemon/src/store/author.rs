@@ -26,6 +26,7 @@ use super::calendar::Calendar;
 use super::etag;
 use super::log::LogWriter;
 use super::record::RecordWriter;
+use super::restrict;
 use super::retry::{Retry, RetryWriter};
 use super::rows::LogRow;
 use super::trouble::Trouble;
@@ -61,15 +62,17 @@ pub(super) struct Author<'a, 'txn> {
 }
 
 /// One record's part of the plan, on a copy of its document.
-struct Planned<'s> {
-    key: RecordKey,
-    collection: &'s Collection,
+pub(super) struct Planned<'s> {
+    pub(super) key: RecordKey,
+    pub(super) collection: &'s Collection,
     doc: Document,
     view: RecordView,
     is_new: bool,
     /// Empty if there is nothing to change.
-    ops: Vec<Op>,
+    pub(super) ops: Vec<Op>,
     calendar: Calendar,
+    /// Its place among the edits of the request.
+    place: usize,
 }
 
 impl<'txn> Author<'_, 'txn> {
@@ -91,8 +94,10 @@ impl<'txn> Author<'_, 'txn> {
             let (made, active) = (commit.schema_version, self.schema.version);
             return Err(Rejection::SchemaMoved { made, active }.into());
         }
-        let plan = commit.edits.iter().map(|edit| self.plan(commit, edit));
+        let edits = commit.edits.iter().enumerate();
+        let plan = edits.map(|(place, edit)| self.plan(commit, place, edit));
         let plan = plan.collect::<Result<Vec<_>, Refusal>>()?;
+        restrict::check(self.records, &plan)?;
         let outcome = if plan.iter().all(|planned| planned.ops.is_empty()) {
             unchanged(&plan)?
         } else {
@@ -104,7 +109,12 @@ impl<'txn> Author<'_, 'txn> {
         Ok(outcome)
     }
 
-    fn plan(&mut self, commit: &LocalCommit, edit: &LocalEdit) -> Result<Planned<'txn>, Refusal> {
+    fn plan(
+        &mut self,
+        commit: &LocalCommit,
+        place: usize,
+        edit: &LocalEdit,
+    ) -> Result<Planned<'txn>, Refusal> {
         let collection = self
             .schema
             .collection(&edit.collection)
@@ -120,7 +130,7 @@ impl<'txn> Author<'_, 'txn> {
             Err(Trouble::Damaged(why)) => return Err(Refusal::Damaged(key, why)),
             Err(trouble) => return Err(trouble.into()),
         };
-        let view = doc.view(collection, &edit.id);
+        let view = self.records.judge(&key, doc.view(collection, &edit.id))?;
         let is_new = doc.is_empty();
         check_expectation(edit, &view, is_new)?;
         let calendar = Calendar::of(commit);
@@ -149,6 +159,7 @@ impl<'txn> Author<'_, 'txn> {
             is_new,
             ops,
             calendar,
+            place,
         })
     }
 
@@ -157,6 +168,7 @@ impl<'txn> Author<'_, 'txn> {
         commit: &LocalCommit,
         mut plan: Vec<Planned<'txn>>,
     ) -> Result<CommitOutcome, Refusal> {
+        plan.sort_by_key(restrict::order);
         let end = self.end_of(commit)?;
         let dot = Dot::new(commit.log.log, end.seq + 1);
         // The clock that stamped the write has been told of all our timestamps, so this only
@@ -185,6 +197,7 @@ impl<'txn> Author<'_, 'txn> {
 
         self.logs.adopt(&commit.log.space, commit.log.log)?;
         self.logs.append_own(&end.header, &entry, hlc)?;
+        plan.sort_by_key(|planned| planned.place);
         let records = plan.iter().map(Planned::outcome).collect();
         for planned in plan {
             if !planned.ops.is_empty() {

@@ -154,6 +154,7 @@ impl<'txn> Joined<'txn> {
             retries,
             ..
         } = self;
+        records.settle()?;
         let mut author = Author {
             schema: facts.schema,
             logs,

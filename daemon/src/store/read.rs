@@ -14,6 +14,7 @@ use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata}
 
 use crate::engine::batch::Arrival;
 
+use super::judge::Neighbours;
 use super::open::last_arrival;
 use super::pack::{Place, Unpacker};
 use super::reading::{SchemaState, Stamp};
@@ -223,7 +224,7 @@ impl<'t> Views<'t> {
         };
         let docs = self.tx.open_table(tables::DOCS)?;
         match load_document(&docs, &mut self.unpacker, key, number) {
-            Ok(doc) => Ok(Some(doc.view(collection, &key.id))),
+            Ok(doc) => self.judged(key, doc.view(collection, &key.id)).map(Some),
             // What it was before the switch is better than nothing.
             Err(Trouble::Damaged(why)) if old.is_some() => {
                 tracing::error!(why, "a record is shown as it was under another schema");
@@ -231,6 +232,17 @@ impl<'t> Views<'t> {
             }
             Err(trouble) => Err(trouble),
         }
+    }
+
+    /// The view as people see it, from the record's own, by what the rows of its neighbours say.
+    fn judged(&self, key: &RecordKey, own: RecordView) -> Result<RecordView, Trouble> {
+        let neighbours = Neighbours {
+            schema: self.schema,
+            index: &self.tx.open_table(tables::INDEX)?,
+            views: &self.tx.open_table(tables::VIEWS)?,
+            refs: &self.tx.open_multimap_table(tables::REFS)?,
+        };
+        neighbours.judge(key, own)
     }
 }
 

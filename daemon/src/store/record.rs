@@ -6,20 +6,25 @@
 //!   transaction.
 //! - A collection that the schema does not know has documents and no views.
 //! - A view row begins with the stamp of the schema that it was derived under.
+//! - A record is judged among its neighbours when it is written, and again in the same transaction when
+//!   one of those that it refers to, or that refer to it, comes or changes its life. This ends: a schema
+//!   allows no circles in which lives decide over lives.
 //! - Only [`OPEN_RECORDS_MAX`] documents are in memory at once, however large the transaction is.
 //!
 //! It does not know logs, nor whether a change is allowed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use crdt_schema::document::Document;
-use crdt_schema::ident::RecordKey;
-use crdt_schema::resolution::{Life, RecordView, Review};
-use crdt_schema::schema::Schema;
-use redb::{ReadableTable, Table, WriteTransaction};
+use crdt_schema::ident::{Dot, RecordKey};
+use crdt_schema::resolution::{Answered, Life, RecordView, Reference, Review};
+use crdt_schema::schema::{OnDelete, Schema};
+use redb::{MultimapTable, ReadableMultimapTable, ReadableTable, Table, WriteTransaction};
 
 use crate::mutation::{Mutation, is_planted};
 
+use super::judge::{Neighbours, parent_key};
 use super::pack::{Packer, Place, Unpacker, pack_plain};
 use super::reading::Stamp;
 use super::rows::{ViewRow, encode_view};
@@ -34,7 +39,7 @@ struct OpenRecord {
     /// `None` until it is first written.
     number: Option<u64>,
     doc: Document,
-    /// The view of `doc`, if somebody has asked for it.
+    /// The view of `doc` by itself, if somebody has asked for it.
     view: Option<RecordView>,
     /// What its view row says.
     shown: Option<Shown>,
@@ -45,17 +50,45 @@ struct OpenRecord {
 #[derive(Clone, Debug, Default)]
 struct Shown {
     is_deleted: bool,
-    reviews: Vec<String>,
+    deleted_by: Vec<Dot>,
+    reviews: BTreeSet<String>,
+    answered: BTreeSet<String>,
+    refs: Vec<Reference>,
 }
 
 impl Shown {
-    fn of(life: Life, reviews: &[Review]) -> Self {
+    fn of(life: Life, deleted_by: &[Dot], reviews: &[Review]) -> Self {
         Self {
             is_deleted: life == Life::Deleted,
+            deleted_by: deleted_by.to_vec(),
             reviews: reviews.iter().map(|review| review.id.0.clone()).collect(),
+            ..Self::default()
         }
     }
+
+    fn with(self, answered: &[Answered], refs: &[Reference]) -> Self {
+        Self {
+            answered: answered
+                .iter()
+                .map(|answer| answer.review.0.clone())
+                .collect(),
+            refs: refs.to_vec(),
+            ..self
+        }
+    }
+
+    fn of_view(view: &RecordView) -> Self {
+        Self::of(view.life, &view.deleted_by, &view.reviews).with(&view.answered, &view.refs)
+    }
 }
+
+/// The neighbours of a record, as this transaction has them.
+type OwnNeighbours<'w, 'txn> = Neighbours<
+    'w,
+    Table<'txn, &'static [u8], u64>,
+    Table<'txn, u64, &'static [u8]>,
+    MultimapTable<'txn, &'static [u8], u64>,
+>;
 
 /// The records in one write transaction.
 pub(super) struct RecordWriter<'txn> {
@@ -65,8 +98,13 @@ pub(super) struct RecordWriter<'txn> {
     docs: Table<'txn, u64, &'static [u8]>,
     views: Table<'txn, u64, &'static [u8]>,
     reviews: Table<'txn, &'static str, u64>,
+    answered: Table<'txn, &'static str, u64>,
+    refs: MultimapTable<'txn, &'static [u8], u64>,
     tallies: Table<'txn, &'static [u8], (u64, u64)>,
     open: BTreeMap<RecordKey, OpenRecord>,
+    /// The records that must be judged again, those that decide over others first.
+    unsettled: BTreeSet<(usize, u64)>,
+    has_references: bool,
     next_number: u64,
     packer: Packer,
     unpacker: Unpacker,
@@ -87,8 +125,12 @@ impl<'txn> RecordWriter<'txn> {
             docs,
             views: tx.open_table(tables::VIEWS)?,
             reviews: tx.open_table(tables::REVIEWS)?,
+            answered: tx.open_table(tables::ANSWERED)?,
+            refs: tx.open_multimap_table(tables::REFS)?,
             tallies: tx.open_table(tables::TALLIES)?,
             open: BTreeMap::new(),
+            unsettled: BTreeSet::new(),
+            has_references: schema.has_references(),
             next_number,
             packer: Packer::new(),
             unpacker: Unpacker::default(),
@@ -133,9 +175,41 @@ impl<'txn> RecordWriter<'txn> {
     /// Writes the records back if too many are in memory.
     pub(super) fn relieve(&mut self) -> Result<(), Trouble> {
         if self.open.len() > OPEN_RECORDS_MAX {
-            self.flush()
+            self.write_back()
         } else {
             Ok(())
+        }
+    }
+
+    /// Makes what is known of neighbours that of all the records so far, if the schema has references.
+    pub(super) fn settle(&mut self) -> Result<(), Trouble> {
+        if self.has_references {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// The view as people see it, from the record's own. What is known of its neighbours is what
+    /// [`Self::settle`] left.
+    pub(super) fn judge(&self, key: &RecordKey, own: RecordView) -> Result<RecordView, Trouble> {
+        self.neighbours().judge(key, own)
+    }
+
+    /// See [`Neighbours::holders`].
+    pub(super) fn holders(
+        &self,
+        key: &RecordKey,
+        limit: usize,
+    ) -> Result<BTreeSet<(RecordKey, String)>, Trouble> {
+        self.neighbours().holders(key, limit)
+    }
+
+    fn neighbours(&self) -> OwnNeighbours<'_, 'txn> {
+        Neighbours {
+            schema: self.schema,
+            index: &self.index,
+            views: &self.views,
+            refs: &self.refs,
         }
     }
 
@@ -158,7 +232,7 @@ impl<'txn> RecordWriter<'txn> {
         let doc = load_document(&self.docs, &mut self.unpacker, key, number)?;
         let before = self.shown(key, Some(number), &doc)?;
         let view = doc.view(collection, &key.id);
-        self.write_view(key, number, &view, before.as_ref())?;
+        self.write_view(key, number, view, before.as_ref())?;
         Ok(true)
     }
 
@@ -169,9 +243,16 @@ impl<'txn> RecordWriter<'txn> {
         let Some(before) = before else {
             return Ok(());
         };
-        for id in &before.reviews {
-            self.reviews.remove(id.as_str())?;
-        }
+        let after = Shown::default();
+        replace(&mut self.reviews, number, &before.reviews, &after.reviews)?;
+        replace(
+            &mut self.answered,
+            number,
+            &before.answered,
+            &after.answered,
+        )?;
+        self.relate(key, number, Some(&before), &after)?;
+        self.unsettle_dependants(key)?;
         let collection = tables::collection_key(&key.space, &key.collection);
         let tally = self.tallies.get(collection.as_slice())?;
         let (alive, deleted) = tally.map_or((0, 0), |tally| tally.value());
@@ -187,9 +268,48 @@ impl<'txn> RecordWriter<'txn> {
         Ok(())
     }
 
-    /// Writes back what has changed, and lets all records go.
+    /// Writes back what has changed, judges again whom it concerns, and lets all records go.
     pub(super) fn flush(&mut self) -> Result<(), Trouble> {
-        for (key, record) in std::mem::take(&mut self.open) {
+        self.write_back()?;
+        while let Some((_, number)) = self.unsettled.pop_first() {
+            match self.judge_again(number) {
+                // Whoever writes the record next finds out, too.
+                Err(Trouble::Damaged(why)) => tracing::error!(why, "a record cannot be judged"),
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    fn judge_again(&mut self, number: u64) -> Result<(), Trouble> {
+        let (key, before) = match self.views.get(number)? {
+            None => return Ok(()),
+            Some(row) => {
+                let damaged = |why: String| Trouble::Damaged(format!("view {number}: {why}"));
+                let content = self.unpacker.unpack(Place::View(number), row.value());
+                let content = content.map_err(|why| damaged(why.to_owned()))?;
+                let (_, content) =
+                    split_stamp(&content).ok_or_else(|| damaged("it is cut short".to_owned()))?;
+                let row = ViewRow::decode(content).map_err(|error| damaged(error.to_string()))?;
+                let before = Shown::of(row.life, &row.deleted_by, &row.reviews);
+                let before = before.with(&row.answered, &row.refs);
+                (row.key, before)
+            }
+        };
+        let Some(collection) = self.schema.collection(&key.collection) else {
+            return Ok(());
+        };
+        let doc = load_document(&self.docs, &mut self.unpacker, &key, number)?;
+        let own = doc.view(collection, &key.id);
+        self.write_view(&key, number, own, Some(&before))
+    }
+
+    fn write_back(&mut self) -> Result<(), Trouble> {
+        let mut open: Vec<_> = std::mem::take(&mut self.open).into_iter().collect();
+        // Those that are referred to first, so that few are judged twice.
+        let schema = self.schema;
+        open.sort_by_key(|(key, _)| schema.collection(&key.collection).map(|known| known.rank));
+        for (key, record) in open {
             if !record.is_changed {
                 continue;
             }
@@ -206,7 +326,7 @@ impl<'txn> RecordWriter<'txn> {
                 let view = record
                     .view
                     .unwrap_or_else(|| record.doc.view(collection, &key.id));
-                self.write_view(&key, number, &view, record.shown.as_ref())?;
+                self.write_view(&key, number, view, record.shown.as_ref())?;
             }
         }
         Ok(())
@@ -272,12 +392,17 @@ impl<'txn> RecordWriter<'txn> {
         let content = self.unpacker.unpack(Place::View(number), row.value());
         let read = content.ok().and_then(|content| {
             let view = ViewRow::decode(split_stamp(&content)?.1).ok()?;
-            Some(Shown::of(view.life, &view.reviews))
+            let shown = Shown::of(view.life, &view.deleted_by, &view.reviews);
+            Some(shown.with(&view.answered, &view.refs))
         });
-        Ok(read.or_else(|| {
-            let view = doc.view(self.schema.collection(&key.collection)?, &key.id);
-            Some(Shown::of(view.life, &view.reviews))
-        }))
+        if read.is_some() {
+            return Ok(read);
+        }
+        let Some(collection) = self.schema.collection(&key.collection) else {
+            return Ok(None);
+        };
+        let view = self.judge(key, doc.view(collection, &key.id))?;
+        Ok(Some(Shown::of_view(&view)))
     }
 
     fn number_new(&mut self, key: &RecordKey) -> Result<u64, Trouble> {
@@ -292,38 +417,104 @@ impl<'txn> RecordWriter<'txn> {
         &mut self,
         key: &RecordKey,
         number: u64,
-        view: &RecordView,
+        own: RecordView,
         before: Option<&Shown>,
     ) -> Result<(), Trouble> {
+        let view = self.judge(key, own)?;
         // Views are read in bulk by lists, so they are not compressed.
-        let content = [&self.stamp, encode_view(key, view).as_slice()].concat();
+        let content = [&self.stamp, encode_view(key, &view).as_slice()].concat();
         let row = pack_plain(Place::View(number), &content);
         self.views.insert(number, row.as_slice())?;
 
-        let after = Shown::of(view.life, &view.reviews);
-        let no_reviews = Vec::new();
-        let reviews_before = before.map_or(&no_reviews, |before| &before.reviews);
-        for id in reviews_before
-            .iter()
-            .filter(|id| !after.reviews.contains(id))
-        {
-            self.reviews.remove(id.as_str())?;
-        }
-        for id in after
-            .reviews
-            .iter()
-            .filter(|id| !reviews_before.contains(id))
-        {
-            if !reviews_before.is_empty() && is_planted(Mutation::ReviewClosed) {
-                continue;
-            }
-            self.reviews.insert(id.as_str(), number)?;
-        }
+        let after = Shown::of_view(&view);
+        let nothing = Shown::default();
+        let was = before.unwrap_or(&nothing);
+        let open = match !was.reviews.is_empty() && is_planted(Mutation::ReviewClosed) {
+            true => &nothing.reviews,
+            false => &after.reviews,
+        };
+        replace(&mut self.reviews, number, &was.reviews, open)?;
+        replace(&mut self.answered, number, &was.answered, &after.answered)?;
         if before.is_some() && is_planted(Mutation::TallyStale) {
             return Ok(());
         }
         if before.map(|before| before.is_deleted) != Some(after.is_deleted) {
             self.tally(key, before, &after)?;
+        }
+        // Under the schema before this one it may have referred to others.
+        if self.has_references || !was.refs.is_empty() {
+            self.relate(key, number, before, &after)?;
+        }
+        Ok(())
+    }
+
+    /// Notes what the record refers to, and whom the change of it concerns.
+    fn relate(
+        &mut self,
+        key: &RecordKey,
+        number: u64,
+        before: Option<&Shown>,
+        after: &Shown,
+    ) -> Result<(), Trouble> {
+        let nothing = Shown::default();
+        let was = before.unwrap_or(&nothing);
+        let row = |reference: &Reference| {
+            tables::reference_key(&parent_key(key, reference), &key.collection, &reference.key)
+        };
+        let rows = |refs: &[Reference]| refs.iter().map(row).collect::<BTreeSet<_>>();
+        let (old, new) = (rows(&was.refs), rows(&after.refs));
+        for row in old.difference(&new) {
+            self.refs.remove(row.as_slice(), number)?;
+        }
+        for row in new.difference(&old) {
+            self.refs.insert(row.as_slice(), number)?;
+        }
+        let lives = |shown: &Shown| (shown.is_deleted, shown.deleted_by.clone());
+        let is_other = before.map(lives) != Some(lives(after));
+        if is_other {
+            self.unsettle_dependants(key)?;
+        }
+        if is_other || old != new {
+            self.unsettle_restricted(key, was.refs.iter().chain(&after.refs))?;
+        }
+        Ok(())
+    }
+
+    /// The records that refer to this one are judged again.
+    fn unsettle_dependants(&mut self, key: &RecordKey) -> Result<(), Trouble> {
+        let prefix = tables::references_to(key);
+        let start = Bound::Included(prefix.as_slice());
+        for row in self.refs.range::<&[u8]>((start, Bound::Unbounded))? {
+            let (row, numbers) = row?;
+            let Some(child) = tables::referring_collection(row.value(), &prefix) else {
+                break;
+            };
+            let Some(child) = self.schema.collection(child) else {
+                continue;
+            };
+            for number in numbers {
+                self.unsettled.insert((child.judged, number?.value()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The records whose deletion these references restrict are judged again.
+    fn unsettle_restricted<'r>(
+        &mut self,
+        key: &RecordKey,
+        refs: impl Iterator<Item = &'r Reference>,
+    ) -> Result<(), Trouble> {
+        let own = self.schema.collection(&key.collection);
+        for reference in refs {
+            let field = own.and_then(|own| own.field_by_key(&reference.key));
+            if field.is_none_or(|field| field.on_delete != OnDelete::Restrict) {
+                continue;
+            }
+            let parent = self.number_of(&parent_key(key, reference))?;
+            let known = self.schema.collection(&reference.collection);
+            self.unsettled
+                .extend(known.map(|known| known.judged).zip(parent));
         }
         Ok(())
     }
@@ -364,6 +555,22 @@ pub(super) fn split_stamp(content: &[u8]) -> Option<(Stamp, &[u8])> {
 fn stamp_of(number: u64, row: &[u8]) -> Option<Stamp> {
     let content = Unpacker::default().unpack(Place::View(number), row).ok()?;
     split_stamp(&content).map(|(stamp, _)| stamp)
+}
+
+/// Replaces the ids that lead to the record.
+fn replace(
+    table: &mut Table<'_, &'static str, u64>,
+    number: u64,
+    before: &BTreeSet<String>,
+    after: &BTreeSet<String>,
+) -> Result<(), Trouble> {
+    for id in before.difference(after) {
+        table.remove(id.as_str())?;
+    }
+    for id in after.difference(before) {
+        table.insert(id.as_str(), number)?;
+    }
+    Ok(())
 }
 
 /// Reads a stored document.

@@ -142,6 +142,7 @@ fn step(
     if is_last && some.next().is_none() {
         step.last = None;
     }
+    records.flush()?;
     drop(records);
     if !damaged.is_empty() {
         heal::rebuild_records(tx, &state.active, state.stamp(), &damaged)?;

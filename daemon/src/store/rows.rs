@@ -8,16 +8,18 @@ use std::sync::Arc;
 
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{DeviceId, Dot, LogId, RecordKey, SpaceName};
-use crdt_schema::resolution::{Candidate, Life, RecordView, Review, ReviewId, ReviewSubject};
+use crdt_schema::resolution::{Answered, Candidate, Life, RecordView, Reference, Review, ReviewId};
 use crdt_schema::value::Value;
 
 use crate::engine::batch::{CommitOutcome, FrontierRow, Held, LogHeader, PeerRow};
 use crate::wire::WireError;
 use crate::wire::codec::{Reader, Writer};
 
+use super::relations::{self, put_answered, put_reference, put_subject, subject};
+
 /// Longest text or list in a row. Rows are our own and have checksums, so this only keeps a
 /// decoder's bug from asking for the whole memory.
-const LENGTH_MAX: usize = 256 << 20;
+pub(super) const LENGTH_MAX: usize = 256 << 20;
 
 /// How far a log is held.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +99,18 @@ pub(super) fn encode_view(key: &RecordKey, view: &RecordView) -> Vec<u8> {
     view.reviews
         .iter()
         .for_each(|review| put_review(&mut out, review));
+    out.count(view.answered.len());
+    view.answered
+        .iter()
+        .for_each(|answered| put_answered(&mut out, answered));
+    out.count(view.refs.len());
+    view.refs
+        .iter()
+        .for_each(|reference| put_reference(&mut out, reference));
+    out.count(view.deleted_by.len());
+    view.deleted_by
+        .iter()
+        .for_each(|&dot| put_dot(&mut out, dot));
     out.count(view.partial.len());
     view.partial.iter().for_each(|lack| out.text(lack));
     // Maps of JSON values with text keys always have a JSON form.
@@ -111,6 +125,9 @@ pub(super) struct ViewRow<'a> {
     pub(super) key: RecordKey,
     pub(super) life: Life,
     pub(super) reviews: Vec<Review>,
+    pub(super) answered: Vec<Answered>,
+    pub(super) refs: Vec<Reference>,
+    pub(super) deleted_by: Vec<Dot>,
     heads: Vec<Dot>,
     updated: Timestamp,
     partial: Vec<String>,
@@ -135,6 +152,9 @@ impl<'a> ViewRow<'a> {
             id: row.text("id", LENGTH_MAX)?.to_owned(),
         };
         let reviews = list(&mut row, "reviews", review)?;
+        let answered = list(&mut row, "answers", relations::answered)?;
+        let refs = list(&mut row, "references", relations::reference)?;
+        let deleted_by = list(&mut row, "deletes", dot)?;
         let partial = list(&mut row, "partial", |row| {
             Ok(row.text("partial", LENGTH_MAX)?.to_owned())
         })?;
@@ -145,6 +165,9 @@ impl<'a> ViewRow<'a> {
             key,
             life,
             reviews,
+            answered,
+            refs,
+            deleted_by,
             heads,
             updated,
             partial,
@@ -164,6 +187,9 @@ impl<'a> ViewRow<'a> {
             reviews: self.reviews,
             heads: self.heads,
             updated: self.updated,
+            answered: self.answered,
+            refs: self.refs,
+            deleted_by: self.deleted_by,
             partial: self.partial,
             legacy,
         };
@@ -241,24 +267,18 @@ impl RetryRow {
     }
 }
 
-fn put_dot(out: &mut Writer, dot: Dot) {
+pub(super) fn put_dot(out: &mut Writer, dot: Dot) {
     out.raw(&dot.log.0);
     out.varint(dot.seq);
 }
 
-fn dot(row: &mut Reader<'_>) -> Result<Dot, WireError> {
+pub(super) fn dot(row: &mut Reader<'_>) -> Result<Dot, WireError> {
     Ok(Dot::new(LogId(row.array("log")?), row.varint("seq")?))
 }
 
 fn put_review(out: &mut Writer, review: &Review) {
     out.text(&review.id.0);
-    out.byte(match &review.subject {
-        ReviewSubject::Deletion => 0,
-        ReviewSubject::Field { .. } => 1,
-        ReviewSubject::Bounds { .. } => 2,
-        ReviewSubject::Invalid { .. } => 3,
-    });
-    out.text(review.subject.key().unwrap_or_default());
+    put_subject(out, &review.subject);
     out.count(review.candidates.len());
     for candidate in &review.candidates {
         put_value(out, &candidate.value);
@@ -273,15 +293,7 @@ fn put_review(out: &mut Writer, review: &Review) {
 
 fn review(row: &mut Reader<'_>) -> Result<Review, WireError> {
     let id = ReviewId(row.text("review", LENGTH_MAX)?.to_owned());
-    let kind = row.byte("subject")?;
-    let key = row.text("field", LENGTH_MAX)?.to_owned();
-    let subject = match kind {
-        0 => ReviewSubject::Deletion,
-        1 => ReviewSubject::Field { key },
-        2 => ReviewSubject::Bounds { key },
-        3 => ReviewSubject::Invalid { key },
-        _ => return Err(WireError::Malformed("subject")),
-    };
+    let subject = subject(row)?;
     let candidates = list(row, "candidates", candidate)?;
     let provisional = dot(row)?;
     Ok(Review {
@@ -308,7 +320,7 @@ fn candidate(row: &mut Reader<'_>) -> Result<Candidate, WireError> {
     })
 }
 
-fn put_value(out: &mut Writer, value: &Value) {
+pub(super) fn put_value(out: &mut Writer, value: &Value) {
     match value {
         Value::Null => out.byte(0),
         Value::Bool(b) => {
@@ -334,7 +346,7 @@ fn put_value(out: &mut Writer, value: &Value) {
     }
 }
 
-fn value(row: &mut Reader<'_>) -> Result<Value, WireError> {
+pub(super) fn value(row: &mut Reader<'_>) -> Result<Value, WireError> {
     Ok(match row.byte("value")? {
         0 => Value::Null,
         1 => Value::Bool(row.flag("bool")?),
@@ -362,6 +374,8 @@ fn list<T>(
 
 #[cfg(test)]
 mod tests {
+    use crdt_schema::resolution::{ReviewSubject, Target};
+
     use super::*;
 
     fn some_dot(byte: u8) -> Dot {
@@ -443,6 +457,26 @@ mod tests {
             updated: Timestamp(77),
             partial: vec!["outcome (since version 3)".to_owned()],
             legacy: serde_json::Map::from_iter([("old".to_owned(), 7.into())]),
+            answered: vec![Answered {
+                review: ReviewId("r5".to_owned()),
+                subject: Some(ReviewSubject::Rule {
+                    name: "a < 0".to_owned(),
+                }),
+                value: Some(Value::Integer(3)),
+                dot: some_dot(6),
+                hlc: Timestamp(8),
+                note: "counted".to_owned(),
+            }],
+            refs: vec![Reference {
+                key: "village".to_owned(),
+                collection: "place".to_owned(),
+                id: "p1".to_owned(),
+                dot: some_dot(7),
+                hlc: Timestamp(9),
+                version: 2,
+                target: Target::Unknown,
+            }],
+            deleted_by: vec![some_dot(8)],
         };
 
         let bytes = encode_view(&key, &view);

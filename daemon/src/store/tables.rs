@@ -5,7 +5,7 @@
 //! This module knows nothing of what the rows mean.
 
 use crdt_schema::ident::{RecordKey, SpaceName};
-use redb::{TableDefinition, WriteTransaction};
+use redb::{MultimapTableDefinition, TableDefinition, WriteTransaction};
 
 use super::trouble::Trouble;
 
@@ -32,6 +32,11 @@ pub(super) const DOCS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("d
 pub(super) const VIEWS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("views");
 /// Review id → number of the record it is about.
 pub(super) const REVIEWS: TableDefinition<'_, &str, u64> = TableDefinition::new("reviews");
+/// Id of an answered review → number of the record it is about.
+pub(super) const ANSWERED: TableDefinition<'_, &str, u64> = TableDefinition::new("answered");
+/// [`reference_key`] → numbers of the records that refer that way.
+pub(super) const REFS: MultimapTableDefinition<'_, &[u8], u64> =
+    MultimapTableDefinition::new("refs");
 /// Space and collection as ordered bytes → (records alive or contested, records deleted).
 pub(super) const TALLIES: TableDefinition<'_, &[u8], (u64, u64)> = TableDefinition::new("tallies");
 /// Device → what is known of it as a peer.
@@ -68,6 +73,8 @@ pub(super) fn create_all(tx: &WriteTransaction) -> Result<(), Trouble> {
     tx.open_table(DOCS)?;
     tx.open_table(VIEWS)?;
     tx.open_table(REVIEWS)?;
+    tx.open_table(ANSWERED)?;
+    tx.open_multimap_table(REFS)?;
     tx.open_table(TALLIES)?;
     tx.open_table(PEERS)?;
     tx.open_table(OWN_LOGS)?;
@@ -97,6 +104,29 @@ pub(super) fn record_key(key: &RecordKey) -> Vec<u8> {
     let mut bytes = collection_key(&key.space, &key.collection);
     bytes.extend_from_slice(key.id.as_bytes());
     bytes
+}
+
+/// What the keys of all references to a record begin with, be it here or not.
+pub(super) fn references_to(parent: &RecordKey) -> Vec<u8> {
+    let mut bytes = record_key(parent);
+    bytes.push(END);
+    bytes
+}
+
+/// References to `parent` by the field with stored key `field` of records of `collection`.
+pub(super) fn reference_key(parent: &RecordKey, collection: &str, field: &str) -> Vec<u8> {
+    let mut bytes = references_to(parent);
+    bytes.extend_from_slice(collection.as_bytes());
+    bytes.push(END);
+    bytes.extend_from_slice(field.as_bytes());
+    bytes
+}
+
+/// The collection of the records that refer, from a key that begins with `prefix`.
+pub(super) fn referring_collection<'k>(key: &'k [u8], prefix: &[u8]) -> Option<&'k str> {
+    let rest = key.strip_prefix(prefix)?;
+    let name = rest.split(|&byte| byte == END).next()?;
+    std::str::from_utf8(name).ok()
 }
 
 /// Reads an index key back; `None` if no [`record_key`] wrote it.

@@ -2,7 +2,8 @@
 //!
 //! Layout: format, time, schema version and person; then the *shape* of every edit (collection, id,
 //! dependencies, and each op's kind and key); then the *columns*: what the ops say, key by key in the
-//! order of first use, and the reasons of deletes and restores last. Like values side by side compress
+//! order of first use, and last what ops on the record as a whole say: the reasons of deletes and restores,
+//! and the reviews that are accepted. Like values side by side compress
 //! far better than records one after the other, and a single edit is no longer for it.
 //!
 //! A collection, key or log is written out where it is first used and named by number afterwards.
@@ -21,7 +22,7 @@ use super::WireError;
 pub use super::check::check_change_set;
 use super::codec::{Reader, Writer};
 use super::limits::{
-    DEPS_MAX, EDITS_MAX, ENTRY_BYTES_MAX, NAME_BYTES_MAX, OPS_MAX, TEXT_BYTES_MAX,
+    DEPS_MAX, EDITS_MAX, ENTRY_BYTES_MAX, NAME_BYTES_MAX, OPS_MAX, REVIEW_ID_BYTES, TEXT_BYTES_MAX,
 };
 use super::value::{read_value, write_value};
 
@@ -36,6 +37,7 @@ mod op_tag {
     pub(super) const DELETE: u8 = 4;
     pub(super) const RESTORE: u8 = 5;
     pub(super) const RESOLVE: u8 = 6;
+    pub(super) const ACCEPT: u8 = 7;
 }
 
 /// The canonical bytes. Equal change sets have equal bytes.
@@ -124,6 +126,11 @@ impl<'a> Encoder<'a> {
                 self.shape.byte(op_tag::RESTORE);
                 self.reasons.text(reason);
             }
+            Op::Accept { review, note } => {
+                self.shape.byte(op_tag::ACCEPT);
+                self.reasons.text(review);
+                self.reasons.text(note);
+            }
         }
     }
 
@@ -156,7 +163,7 @@ fn refer<'a>(shape: &mut Writer, names: &mut BTreeMap<&'a str, usize>, name: &'a
 }
 
 /// An edit whose ops are still in the columns: for each op the number of its key, or `None` for a
-/// delete or restore.
+/// op on the record as a whole.
 struct Shape<'a> {
     collection: &'a str,
     id: &'a str,
@@ -245,7 +252,7 @@ fn read_slot<'a>(
     tables: &mut Tables<'a>,
 ) -> Result<Option<usize>, WireError> {
     let tag = reader.byte("op")?;
-    if matches!(tag, op_tag::DELETE | op_tag::RESTORE) {
+    if matches!(tag, op_tag::DELETE | op_tag::RESTORE | op_tag::ACCEPT) {
         tables.reasons.push(tag);
         return Ok(None);
     }
@@ -330,6 +337,10 @@ fn read_op(reader: &mut Reader<'_>, key: &str, tag: u8) -> Result<Op, WireError>
         }),
         op_tag::RESTORE => Ok(Op::Restore {
             reason: reader.text("reason", TEXT_BYTES_MAX)?.to_owned(),
+        }),
+        op_tag::ACCEPT => Ok(Op::Accept {
+            review: reader.text("review", REVIEW_ID_BYTES)?.to_owned(),
+            note: reader.text("note", TEXT_BYTES_MAX)?.to_owned(),
         }),
         _ => Err(WireError::Malformed("op")),
     }

@@ -12,7 +12,9 @@ use crdt_schema::op::{ChangeSet, Edit, Op};
 use crdt_schema::value::Value;
 
 use super::WireError;
-use super::limits::{DEPS_MAX, EDITS_MAX, NAME_BYTES_MAX, OPS_MAX, TEXT_BYTES_MAX};
+use super::limits::{
+    DEPS_MAX, EDITS_MAX, NAME_BYTES_MAX, OPS_MAX, REVIEW_ID_BYTES, TEXT_BYTES_MAX,
+};
 
 /// Whether a change set is one that [`super::changeset::decode_change_set`] would accept, but for its
 /// size: compare the encoding with [`super::limits::ENTRY_BYTES_MAX`].
@@ -67,6 +69,7 @@ fn check_ops(ops: &[Op]) -> Result<(), WireError> {
     let mut uses = BTreeMap::new();
     let mut elements = BTreeSet::new();
     let mut life = false;
+    let mut accepted = BTreeSet::new();
     for op in ops {
         if let Some(key) = op.key() {
             check_key(key).map_err(|_| WireError::Malformed("field key"))?;
@@ -92,6 +95,14 @@ fn check_ops(ops: &[Op]) -> Result<(), WireError> {
                 )?;
                 unless(!elements.insert((key, element.canonical_bytes())), TWICE)?;
             }
+            Op::Accept { review, note } => {
+                check_review_id(review)?;
+                within("note", note.len(), TEXT_BYTES_MAX)?;
+                unless(
+                    !accepted.insert(review),
+                    WireError::Malformed("edit: a review accepted twice"),
+                )?;
+            }
             Op::Delete { reason } | Op::Restore { reason } => {
                 within("reason", reason.len(), TEXT_BYTES_MAX)?;
                 let before = std::mem::replace(&mut life, true);
@@ -103,6 +114,12 @@ fn check_ops(ops: &[Op]) -> Result<(), WireError> {
         }
     }
     Ok(())
+}
+
+fn check_review_id(review: &str) -> Result<(), WireError> {
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    let good = review.len() == REVIEW_ID_BYTES && review.bytes().all(is_digit);
+    unless(!good, WireError::Malformed("review id"))
 }
 
 fn check_value(value: &Value) -> Result<(), WireError> {

@@ -47,3 +47,6 @@ pub const HEADERS_MAX: usize = 16_384;
 
 /// Longest code or text in BYE, in bytes. Longer ones are cut by their sender.
 pub const BYE_BYTES_MAX: usize = 512;
+
+/// Length of a review's id: 16 lower-case hexadecimal digits.
+pub const REVIEW_ID_BYTES: usize = 16;

@@ -36,12 +36,13 @@ pub struct HistoryEntry {
 /// One intent of an edit, and what became of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HistoryOp {
-    /// `set`, `add`, `insert`, `remove`, `delete`, `restore` or `resolve`.
+    /// `set`, `add`, `insert`, `remove`, `delete`, `restore`, `resolve` or `accept`.
     pub kind: String,
     /// The field's name; its stored key if the schema does not know it. Absent for the record's life.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
-    /// The value set, what was added, or the element; `null` for the record's life.
+    /// The value set, what was added, the element, or the id of the review accepted; `null` for the
+    /// record's life.
     pub value: Json,
     /// The reason or the reviewer's note, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

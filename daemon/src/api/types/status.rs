@@ -46,6 +46,9 @@ pub struct Device {
     pub name: String,
     /// Whether it is a hub.
     pub hub: bool,
+    /// Its role among those of the schema, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
     /// Its libp2p peer id.
     pub peer_id: String,
 }

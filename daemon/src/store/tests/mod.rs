@@ -6,6 +6,7 @@ mod faults;
 mod log;
 mod promises;
 mod records;
+mod references;
 mod remote;
 mod schemas;
 

@@ -146,13 +146,21 @@ fn any_ops() -> impl Strategy<Value = Vec<Op>> {
                 element: Value::Bool(alive),
             },
             if alive {
-                Op::Restore { reason: note }
+                Op::Restore {
+                    reason: note.clone(),
+                }
             } else {
-                Op::Delete { reason: note }
+                Op::Delete {
+                    reason: note.clone(),
+                }
+            },
+            Op::Accept {
+                review: "00ff00ff00ff00ff".to_owned(),
+                note,
             },
         ]
     })
-    .prop_flat_map(|ops| subsequence(ops, 1..=8))
+    .prop_flat_map(|ops| subsequence(ops, 1..=9))
     .prop_shuffle()
 }
 
@@ -407,8 +415,24 @@ fn a_record_is_edited_once_and_a_field_in_one_way() {
     let restore = Op::Restore {
         reason: String::new(),
     };
+    let accept = Op::Accept {
+        review: "00ff00ff00ff00ff".to_owned(),
+        note: String::new(),
+    };
+    for id in [
+        "",
+        "00FF00ff00ff00ff",
+        "00ff",
+        "00ff00ff00ff00ff0",
+        "!life00000000000",
+    ] {
+        let (review, note) = (id.to_owned(), String::new());
+        let set = single(Op::Accept { review, note });
+        assert!(check_change_set(&set).is_err(), "{id:?}");
+    }
     for (one, two) in [
         (&op, &op),
+        (&accept, &accept),
         (&op, &resolve),
         (&op, &add),
         (&add, &add),
