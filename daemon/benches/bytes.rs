@@ -34,11 +34,7 @@ fn two_devices(size: u64) {
     let tally = mesh.meet(0, 1);
     let share = tally.data * 1000 / json_bytes;
     row("first sync", size, &tally, tally.total(), json_bytes / 4);
-    println!(
-        "    {}.{} % of {json_bytes} B JSON",
-        share / 10,
-        share % 10
-    );
+    println!("    {}.{} % of {json_bytes} B JSON", share / 10, share % 10);
 
     let tally = mesh.meet(0, 1);
     row("equal stores", size, &tally, tally.total(), 250);

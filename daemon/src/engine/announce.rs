@@ -99,6 +99,7 @@ impl Engine {
         session
             .save_due_ms
             .get_or_insert(now.mono_ms + PEER_SAVE_MS);
+        Self::expect_mark(session, now);
         session.pump.acknowledge(log, seq);
         Ok(seq > self.frontier.staged_seq(&log))
     }

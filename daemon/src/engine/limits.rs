@@ -54,6 +54,13 @@ pub(super) const WANT_DELAY_MAX_MS: u64 = 3_000;
 /// How long news of what a peer holds may stay unwritten.
 pub(super) const PEER_SAVE_MS: u64 = 30_000;
 
+/// How long after the first entries of a session both sides may agree on a checkpoint: long enough that what
+/// comes together is counted together.
+pub(super) const MARK_DELAY_MS: u64 = 1_000;
+
+/// Most logs in a checkpoint: about 200 kB for each peer.
+pub(super) const CHECKPOINT_LOGS_MAX: usize = 8_192;
+
 /// How long sessions are refused after the store could not write.
 pub(super) const STORE_RETRY_MS: u64 = 5_000;
 

@@ -31,6 +31,7 @@ use self::batch::{
     Arrival, Batch, CommitReport, LocalCommit, LogHeader, Opening, RemoteOutcome, RequestId,
     SessionId, StoreFault,
 };
+use self::checkpoint::Roots;
 use self::effect::{CloseReason, Effect};
 use self::fleet::Fleet;
 use self::frontier::Frontier;
@@ -45,6 +46,7 @@ pub mod fleet;
 pub mod input;
 
 mod announce;
+mod checkpoint;
 mod frontier;
 mod ingest;
 mod limits;
@@ -88,6 +90,7 @@ pub struct Engine {
     staging: Staging,
     sessions: BTreeMap<SessionId, Session>,
     peers: Peers,
+    roots: Roots,
     arrival: Arrival,
     effects: VecDeque<Effect>,
 }
@@ -111,6 +114,7 @@ impl Engine {
             staging: Staging::default(),
             sessions: BTreeMap::new(),
             peers: Peers::new(held, opening.peers),
+            roots: Roots::default(),
             arrival: opening.arrival,
             effects: VecDeque::new(),
         }

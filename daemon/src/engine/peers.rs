@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crdt_schema::ident::{DeviceId, LogId};
 
-use super::batch::{Held, PeerRow};
+use super::batch::{Checkpoint, CheckpointId, Checkpoints, Held, PeerRow};
 use super::effect::CloseReason;
 use super::fleet::{Fleet, PeerStatus};
 use super::limits::{LOGS_MAX, PEERS_MAX, REFUSED_SHOWN_MAX, SEEN_MS};
@@ -20,6 +20,7 @@ use super::limits::{LOGS_MAX, PEERS_MAX, REFUSED_SHOWN_MAX, SEEN_MS};
 pub(super) struct Peers {
     fleet: Arc<Fleet>,
     changed: bool,
+    checkpoints: BTreeMap<DeviceId, Checkpoints>,
 }
 
 impl Peers {
@@ -29,7 +30,9 @@ impl Peers {
             online: true,
             ..Fleet::default()
         };
+        let mut checkpoints = BTreeMap::new();
         for row in rows {
+            checkpoints.insert(row.device, row.checkpoints);
             let mut status = PeerStatus {
                 held: row.held,
                 ..unknown(row.device)
@@ -43,6 +46,7 @@ impl Peers {
         Self {
             fleet: Arc::new(fleet),
             changed: true,
+            checkpoints,
         }
     }
 
@@ -67,6 +71,43 @@ impl Peers {
     /// What a peer said that it holds.
     pub(super) fn held(&self, device: &DeviceId) -> Option<&Arc<Held>> {
         self.fleet.peers.get(device).map(|peer| &peer.held)
+    }
+
+    /// Whether a peer holds exactly what we hold, as far as it has told.
+    pub(super) fn is_level(&self, device: &DeviceId) -> bool {
+        let peer = self.fleet.peers.get(device);
+        peer.is_some_and(|peer| (peer.behind, peer.ahead) == (0, 0))
+    }
+
+    /// What both we and a peer have held.
+    pub(super) fn checkpoints(&self, device: &DeviceId) -> Option<&Checkpoints> {
+        self.checkpoints.get(device)
+    }
+
+    /// Notes a frontier that we know a peer to hold as well.
+    pub(super) fn propose(&mut self, device: &DeviceId, checkpoint: Checkpoint) {
+        let kept = self.checkpoints.entry(*device).or_default();
+        if kept.agreed.as_ref().map(|agreed| agreed.id) != Some(checkpoint.id) {
+            kept.tentative = Some(checkpoint);
+        }
+    }
+
+    /// Notes which checkpoints a peer has named. Returns whether one is agreed that was not.
+    pub(super) fn confirm(&mut self, device: &DeviceId, named: &[CheckpointId]) -> bool {
+        let Some(kept) = self.checkpoints.get_mut(device) else {
+            return false;
+        };
+        let is_named = |kept: &&mut Checkpoint| named.contains(&kept.id);
+        let confirmed = kept.tentative.as_mut().filter(is_named).is_some();
+        if confirmed {
+            kept.agreed = kept.tentative.take();
+        }
+        confirmed
+    }
+
+    /// Forgets what was agreed with a peer: what it says does not agree with it.
+    pub(super) fn forget_checkpoints(&mut self, device: &DeviceId) {
+        self.checkpoints.remove(device);
     }
 
     pub(super) fn is_online(&self) -> bool {
@@ -209,6 +250,7 @@ impl Peers {
             hub: peer.hub,
             last_seen_ms: peer.last_seen_ms,
             held: Arc::clone(&peer.held),
+            checkpoints: self.checkpoints.get(device).cloned().unwrap_or_default(),
         })
     }
 

@@ -32,6 +32,8 @@ pub(super) struct Pump {
     /// The last entry and the bytes of each run that was sent and is not acknowledged, oldest first.
     unacked: BTreeMap<LogId, VecDeque<(u64, usize)>>,
     unacked_bytes: usize,
+    /// Whether it is known what the peer holds.
+    pub(super) has_begun: bool,
     /// What the store has written and not yet reported, read by a fetch that overtook the report.
     early: Option<Fetched>,
 }
@@ -42,6 +44,7 @@ impl Pump {
         known.extend(refused.iter().map(|log| (*log, SEQ_MAX)));
         self.known = Arc::new(known);
         self.cursor = cursor;
+        self.has_begun = true;
     }
 
     /// Notes that the peer holds a log as far as `seq`.
@@ -116,10 +119,9 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        let is_live = session.is_live();
         let pump = &mut session.pump;
         let has_room = pump.unacked_bytes < WINDOW_BYTES;
-        if !is_live || pump.is_fetching || !has_room || pump.cursor >= pump.target {
+        if !pump.has_begun || pump.is_fetching || !has_room || pump.cursor >= pump.target {
             return;
         }
         pump.is_fetching = true;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crdt_schema::ident::{DeviceId, LogId, SpaceName};
 
 use super::Engine;
-use super::batch::{Arrival, Batch, Held, SessionId};
+use super::batch::{Arrival, Batch, Checkpoint, CheckpointId, Held, SessionId};
 use super::effect::{CloseReason, Effect};
 use super::ingest::Refusal;
 use super::input::Now;
@@ -34,6 +34,10 @@ pub(super) enum Phase {
         held: Held,
         /// Where to start sending: everything in our arrival order up to here is held by both.
         cursor: Arrival,
+        /// The logs that its FRONT has named.
+        named: BTreeSet<LogId>,
+        /// How many entries its HELLO said that it holds: what a checkpoint and FRONT must add up to.
+        count: Option<u64>,
     },
     /// Entries flow.
     Live,
@@ -51,6 +55,10 @@ pub(super) struct Greeting {
     pub(super) held: Arc<Held>,
     /// Our last arrival.
     pub(super) arrival: Arrival,
+    /// The checkpoints that we named.
+    pub(super) checkpoints: Vec<Checkpoint>,
+    /// What names our frontier as it was.
+    pub(super) id: CheckpointId,
 }
 
 /// One session.
@@ -78,6 +86,10 @@ pub(super) struct Session {
     pub(super) want: Option<Want>,
     /// When the peer's row is to be written; set while it is newer than the store's.
     pub(super) save_due_ms: Option<u64>,
+    /// When a checkpoint may be made; set while entries have passed since the last.
+    pub(super) mark_due_ms: Option<u64>,
+    /// The last frontier that we told the peer we both hold.
+    pub(super) marked: Option<CheckpointId>,
 }
 
 impl Session {
@@ -97,6 +109,8 @@ impl Session {
             staged_bytes: 0,
             want: None,
             save_due_ms: None,
+            mark_due_ms: None,
+            marked: None,
         }
     }
 
@@ -226,6 +240,7 @@ impl Engine {
             (Phase::Opening { .. }, Message::FrontEnd) => self.on_front_end(now, id),
             (Phase::Live, Message::Data(runs)) => self.on_data(now, id, runs),
             (Phase::Live, Message::Ack(rows)) => self.on_ack(now, id, rows),
+            (Phase::Live, Message::Mark(mark)) => self.on_mark(now, id, mark),
             (Phase::Live, Message::Want) => {
                 self.push(id);
                 self.pump(id);
@@ -362,6 +377,7 @@ fn out_of_place(phase: &Phase, message: &Message) -> String {
         Message::Data(_) => "DATA",
         Message::Ack(_) => "ACK",
         Message::Want => "WANT",
+        Message::Mark(_) => "MARK",
         Message::Bye { .. } => "BYE",
     };
     let phase = match phase {

@@ -49,6 +49,13 @@ impl Engine {
             let device = session.device;
             self.save_peer(&device);
         }
+        let marks = self.sessions.get_mut(&id).is_some_and(|session| {
+            let is_due = session.mark_due_ms.is_some_and(|due| due <= now.mono_ms);
+            is_due && session.mark_due_ms.take().is_some()
+        });
+        if marks {
+            self.mark(id);
+        }
         let want = self.sessions.get(&id).and_then(|session| session.want);
         if want.is_some_and(|want| want.due_ms <= now.mono_ms) {
             self.ask(id);
@@ -89,7 +96,7 @@ impl Engine {
 fn next_due(session: &Session) -> Option<u64> {
     let handshake = (!session.is_live()).then_some(session.deadline_ms);
     let want = session.want.map(|want| want.due_ms);
-    [handshake, want, session.save_due_ms]
+    [handshake, want, session.save_due_ms, session.mark_due_ms]
         .into_iter()
         .flatten()
         .min()

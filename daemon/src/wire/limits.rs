@@ -26,6 +26,9 @@ pub const ACK_ROWS_MAX: usize = 4096;
 /// Most spaces in HELLO.
 pub const SPACES_MAX: usize = 256;
 
+/// Most checkpoints in HELLO: the agreed and the tentative one.
+pub const CHECKPOINTS_MAX: usize = 2;
+
 /// Most edits in a change set.
 pub const EDITS_MAX: usize = 1000;
 

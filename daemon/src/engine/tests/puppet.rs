@@ -71,6 +71,7 @@ impl Puppet {
             hub: false,
             schema_version: 1,
             spaces: Vec::new(),
+            checkpoints: Vec::new(),
         }
     }
 

@@ -357,6 +357,20 @@ impl World {
         }
     }
 
+    /// Delivers at most so many frames, each device's in turn. Returns whether nothing was left to deliver.
+    pub(super) fn settle_some(&mut self, frames: usize) -> bool {
+        for turn in 0..frames {
+            let count = self.nodes.len();
+            let order = (0..count).map(|step| (turn + step) % count);
+            let mut talking = order.filter(|n| !self.nodes[*n].outbox.is_empty());
+            match talking.next() {
+                Some(node) => self.deliver(node),
+                None => return true,
+            }
+        }
+        false
+    }
+
     fn deliver(&mut self, from: usize) {
         let Some((session, frame)) = self.nodes[from].outbox.pop_front() else {
             return;

@@ -47,6 +47,7 @@ fn hello() -> Hello {
         hub: true,
         schema_version: 12,
         spaces: vec![space(1), space(2)],
+        checkpoints: vec![[6; 8], [7; 8]],
     }
 }
 
@@ -92,6 +93,7 @@ fn every_message_comes_back_as_it_was_sent() {
         Message::Data(vec![run(1, 3, &[b"one"])]),
         Message::Ack(vec![(LogId([4; 16]), u64::MAX), (LogId([1; 16]), 1)]),
         Message::Want,
+        Message::Mark([8; 8]),
         Message::Bye {
             code: "timeout".to_owned(),
             text: "peer did not answer".to_owned(),
