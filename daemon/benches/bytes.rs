@@ -96,6 +96,22 @@ fn fleet() {
     );
 }
 
+/// The first sync over a link whose bytes are dear.
+fn metered(size: u64) {
+    let mut mesh = Mesh::metered(2);
+    let json_bytes = mesh.load(0, size);
+    let tally = mesh.meet(0, 1);
+    let share = tally.data * 1000 / json_bytes;
+    row(
+        "first sync, metered",
+        size,
+        &tally,
+        tally.total(),
+        json_bytes / 5,
+    );
+    println!("    {}.{} % of the JSON", share / 10, share % 10);
+}
+
 /// A new device meets two at once that both hold everything.
 fn two_givers(size: u64) {
     let mut mesh = Mesh::new(3);
@@ -125,6 +141,7 @@ fn main() {
     for &size in sizes {
         two_devices(size);
     }
+    metered(sizes[1]);
     two_givers(sizes[1]);
     fleet();
 }

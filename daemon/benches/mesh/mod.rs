@@ -70,7 +70,7 @@ struct Device {
 }
 
 impl Device {
-    fn new(number: usize, schema: &Arc<Schema>) -> Self {
+    fn new(number: usize, schema: &Arc<Schema>, metered: bool) -> Self {
         let mut seed = [7; 32];
         seed[..8].copy_from_slice(&(number as u64).to_le_bytes());
         let signer = SigningKey::from_bytes(&seed);
@@ -90,6 +90,7 @@ impl Device {
             hub: number == 0,
             join_secret: JoinSecret([3; 32]),
             schema_version: 1,
+            metered,
         };
         let opening = store.opening().expect("the store reads");
         Self {
@@ -151,10 +152,19 @@ pub(crate) struct Mesh {
 
 impl Mesh {
     pub(crate) fn new(count: usize) -> Self {
+        Self::with(count, false)
+    }
+
+    /// Devices that spend time to save bytes.
+    pub(crate) fn metered(count: usize) -> Self {
+        Self::with(count, true)
+    }
+
+    fn with(count: usize, metered: bool) -> Self {
         let schema = Arc::new(Schema::parse(SCHEMA).expect("a good schema"));
         Self {
             devices: (0..count)
-                .map(|number| Device::new(number, &schema))
+                .map(|number| Device::new(number, &schema, metered))
                 .collect(),
             schema,
             links: BTreeMap::new(),

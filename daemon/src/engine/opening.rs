@@ -138,18 +138,20 @@ impl Engine {
             cursor,
             count: known.map(|_| count(hello)),
         };
-        self.tell_frontier(now, id, story, opening);
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.phase = opening;
+        }
+        self.tell_frontier(now, id, story, count(hello));
         if is_known {
             self.begin_early(id);
         }
         Ok(())
     }
 
-    fn tell_frontier(&mut self, now: Now, id: SessionId, story: Story, opening: Phase) {
+    fn tell_frontier(&mut self, now: Now, id: SessionId, story: Story, entries: u64) {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        session.phase = opening;
         session.deadline_ms = now.mono_ms + HANDSHAKE_MS;
         session.told = story.told;
         session.send(&Message::Name(self.config.name.clone()), &mut self.effects);
@@ -165,7 +167,13 @@ impl Engine {
                 session.send(&front, &mut self.effects);
             }
         }
-        session.send(&Message::FrontEnd, &mut self.effects);
+        session.entries = entries;
+        if self.holds(id, entries) {
+            self.hold(id);
+        }
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.send(&Message::FrontEnd, &mut self.effects);
+        }
     }
 
     /// Sends what a peer lacks without waiting for its FRONT: its HELLO has told where it stands.
@@ -177,6 +185,9 @@ impl Engine {
             return;
         };
         session.pump.begin(*cursor, held, &[]);
+        for log in held.keys() {
+            session.encoder.note_held(*log);
+        }
         self.push(id);
         self.pump(id);
     }
@@ -289,6 +300,7 @@ impl Engine {
             return Err(protocol("its frontier does not add up to its HELLO"));
         }
         held.retain(|log, _| !session.refused.contains_key(log));
+        session.note_held(held.keys());
         if session.pump.has_begun {
             for (log, seq) in &held {
                 session.pump.acknowledge(*log, *seq);
@@ -301,6 +313,7 @@ impl Engine {
         self.peers.replace_held(&session.device, held);
         self.push(id);
         self.pump(id);
+        self.review_holds(now);
         Ok(())
     }
 }

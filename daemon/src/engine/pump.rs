@@ -13,8 +13,9 @@ use crdt_schema::ident::LogId;
 use super::Engine;
 use super::batch::{Arrival, Fetched, Held, Run, SessionId};
 use super::effect::{CloseReason, Effect};
-use super::limits::{MESSAGE_BYTES_MAX, RUN_OVERHEAD_BYTES, SEQ_MAX, WINDOW_BYTES};
-use crate::wire::limits::DATA_BYTES_TARGET;
+use super::input::Now;
+use super::limits::{MESSAGE_BYTES_MAX, RUN_OVERHEAD_BYTES, SEQ_MAX};
+use super::pace::Pace;
 use crate::wire::message::Message;
 
 /// The outgoing side of one session.
@@ -30,12 +31,25 @@ pub(super) struct Pump {
     /// What the peer holds or has been sent. Refused logs stand at their greatest possible end.
     known: Arc<Held>,
     /// The last entry and the bytes of each run that was sent and is not acknowledged, oldest first.
-    unacked: BTreeMap<LogId, VecDeque<(u64, usize)>>,
+    unacked: BTreeMap<LogId, VecDeque<Sent>>,
     unacked_bytes: usize,
+    pace: Pace,
+    /// When the newest of what was acknowledged since the last measure was sent.
+    acked_sent_ms: Option<u64>,
+    /// Whether the peer takes nothing until it asks.
+    pub(super) is_held: bool,
     /// Whether it is known what the peer holds.
     pub(super) has_begun: bool,
     /// What the store has written and not yet reported, read by a fetch that overtook the report.
     early: Option<Fetched>,
+}
+
+/// A run that was sent and is not acknowledged.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    last: u64,
+    bytes: usize,
+    sent_ms: u64,
 }
 
 impl Pump {
@@ -53,14 +67,22 @@ impl Pump {
         let Some(runs) = self.unacked.get_mut(&log) else {
             return;
         };
-        while let Some((last, bytes)) = runs.front().copied() {
-            if last > seq {
+        while let Some(sent) = runs.front().copied() {
+            if sent.last > seq {
                 return;
             }
             runs.pop_front();
-            self.unacked_bytes -= bytes;
+            self.unacked_bytes -= sent.bytes;
+            self.acked_sent_ms = self.acked_sent_ms.max(Some(sent.sent_ms));
         }
         self.unacked.remove(&log);
+    }
+
+    /// Adapts the pace to how long what was just acknowledged took.
+    pub(super) fn measure(&mut self, now: Now) {
+        if let Some(sent_ms) = self.acked_sent_ms.take() {
+            self.pace.acknowledged(now.mono_ms, sent_ms);
+        }
     }
 
     /// Whether entries of the log were sent and are not acknowledged.
@@ -79,12 +101,15 @@ impl Pump {
         }
     }
 
-    fn note_sent(&mut self, log: LogId, last: u64, bytes: usize) {
+    fn note_sent(&mut self, now: Now, log: LogId, last: u64, bytes: usize) {
         self.note_known(log, last);
-        self.unacked
-            .entry(log)
-            .or_default()
-            .push_back((last, bytes));
+        let sent_ms = now.mono_ms;
+        let sent = Sent {
+            last,
+            bytes,
+            sent_ms,
+        };
+        self.unacked.entry(log).or_default().push_back(sent);
         self.unacked_bytes += bytes;
     }
 
@@ -120,8 +145,9 @@ impl Engine {
             return;
         };
         let pump = &mut session.pump;
-        let has_room = pump.unacked_bytes < WINDOW_BYTES;
-        if !pump.has_begun || pump.is_fetching || !has_room || pump.cursor >= pump.target {
+        let has_room = pump.unacked_bytes < pump.pace.window_bytes();
+        let is_waiting = !pump.has_begun || pump.is_held;
+        if is_waiting || pump.is_fetching || !has_room || pump.cursor >= pump.target {
             return;
         }
         pump.is_fetching = true;
@@ -130,29 +156,29 @@ impl Engine {
             session: id,
             after: pump.cursor,
             known: Arc::clone(&pump.known),
-            bytes_max: DATA_BYTES_TARGET,
+            bytes_max: pump.pace.frame_bytes(),
         });
     }
 
-    pub(super) fn on_fetched(&mut self, id: SessionId, result: Result<Fetched, String>) {
+    pub(super) fn on_fetched(&mut self, now: Now, id: SessionId, result: Result<Fetched, String>) {
         if !self.sessions.contains_key(&id) {
             return;
         }
         match result {
-            Ok(fetched) => self.take_fetched(id, fetched),
+            Ok(fetched) => self.take_fetched(now, id, fetched),
             Err(why) => self.close(id, &CloseReason::Store(why)),
         }
     }
 
     /// Takes up what was fetched too early, now that the store has reported more.
-    pub(super) fn resume(&mut self, id: SessionId) {
+    pub(super) fn resume(&mut self, now: Now, id: SessionId) {
         let session = self.sessions.get_mut(&id);
         if let Some(fetched) = session.and_then(|session| session.pump.early.take()) {
-            self.take_fetched(id, fetched);
+            self.take_fetched(now, id, fetched);
         }
     }
 
-    fn take_fetched(&mut self, id: SessionId, fetched: Fetched) {
+    fn take_fetched(&mut self, now: Now, id: SessionId, fetched: Fetched) {
         let is_early = self.is_early(&fetched);
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
@@ -168,7 +194,7 @@ impl Engine {
             return self.close(id, &CloseReason::Store(why));
         }
         pump.reach(fetched.arrival, fetched.end);
-        self.send_runs(id, fetched.runs);
+        self.send_runs(now, id, fetched.runs);
         self.pump(id);
     }
 
@@ -180,7 +206,7 @@ impl Engine {
         is_awaited && fetched.runs.iter().any(is_ahead)
     }
 
-    fn send_runs(&mut self, id: SessionId, runs: Vec<Run>) {
+    fn send_runs(&mut self, now: Now, id: SessionId, runs: Vec<Run>) {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
@@ -196,7 +222,9 @@ impl Engine {
                 session.send(&full, &mut self.effects);
                 message_bytes = 0;
             }
-            session.pump.note_sent(run.header.log, run.last(), bytes);
+            session
+                .pump
+                .note_sent(now, run.header.log, run.last(), bytes);
             session.note_told(run.header.log, run.last());
             message_bytes += bytes;
             message.push(run);

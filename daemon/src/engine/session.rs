@@ -67,7 +67,7 @@ pub(super) struct Session {
     pub(super) id: SessionId,
     pub(super) device: DeviceId,
     pub(super) phase: Phase,
-    encoder: FrameEncoder,
+    pub(super) encoder: FrameEncoder,
     decoder: FrameDecoder,
     /// When the opening must have got on.
     pub(super) deadline_ms: u64,
@@ -80,6 +80,10 @@ pub(super) struct Session {
     /// The spaces in which the peer showed more of our own log than we hold.
     pub(super) retired: BTreeSet<SpaceName>,
     pub(super) pump: Pump,
+    /// How many entries the peer's HELLO said that it holds.
+    pub(super) entries: u64,
+    /// Whether we told the peer to hold, and have not asked it since.
+    pub(super) waits: bool,
     /// Entry bytes of this session that wait for the store.
     pub(super) staged_bytes: usize,
     /// Set while something announced is awaited.
@@ -93,12 +97,18 @@ pub(super) struct Session {
 }
 
 impl Session {
-    fn new(id: SessionId, device: DeviceId, greeting: Greeting, now: Now) -> Self {
+    fn new(
+        id: SessionId,
+        device: DeviceId,
+        greeting: Greeting,
+        encoder: FrameEncoder,
+        now: Now,
+    ) -> Self {
         Self {
             id,
             device,
             phase: Phase::Greeting(greeting),
-            encoder: FrameEncoder::new(),
+            encoder,
             decoder: FrameDecoder::new(),
             deadline_ms: now.mono_ms + HANDSHAKE_MS,
             told: Held::new(),
@@ -106,11 +116,20 @@ impl Session {
             faults: 0,
             retired: BTreeSet::new(),
             pump: Pump::default(),
+            entries: 0,
+            waits: false,
             staged_bytes: 0,
             want: None,
             save_due_ms: None,
             mark_due_ms: None,
             marked: None,
+        }
+    }
+
+    /// Notes that the peer holds the beginnings of these logs.
+    pub(super) fn note_held<'a>(&mut self, logs: impl Iterator<Item = &'a LogId>) {
+        for log in logs {
+            self.encoder.note_held(*log);
         }
     }
 
@@ -163,7 +182,11 @@ pub(super) fn printable(text: &str) -> String {
 impl Engine {
     pub(super) fn on_opened(&mut self, now: Now, id: SessionId, device: DeviceId) {
         let (hello, greeting) = self.greet(&device);
-        let mut session = Session::new(id, device, greeting, now);
+        let encoder = match self.config.metered {
+            true => FrameEncoder::metered(),
+            false => FrameEncoder::new(),
+        };
+        let mut session = Session::new(id, device, greeting, encoder, now);
         if let Err(reason) = self.admit(now, &device) {
             self.end(session, &reason);
             return;
@@ -205,12 +228,14 @@ impl Engine {
             self.close(id, &protocol("a large frame or DATA before HELLO"));
             return;
         }
-        let outcome = match session.decoder.decode(bytes) {
+        let held = |log: &LogId| Some(self.frontier.get(log)?.header.clone());
+        let outcome = match session.decoder.decode_with(bytes, &held) {
             Ok(message) => self.on_message(now, id, message),
             Err(error) => Err(protocol(error.to_string())),
         };
         if let Err(reason) = outcome {
             self.close(id, &reason);
+            self.review_holds(now);
         }
     }
 
@@ -237,11 +262,20 @@ impl Engine {
             (Phase::Opening { .. }, Message::Front { space, rows }) => {
                 self.on_front(now, id, &space, &rows)
             }
+            (Phase::Opening { .. }, Message::Hold) => {
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    session.pump.is_held = true;
+                }
+                Ok(())
+            }
             (Phase::Opening { .. }, Message::FrontEnd) => self.on_front_end(now, id),
             (Phase::Live, Message::Data(runs)) => self.on_data(now, id, runs),
             (Phase::Live, Message::Ack(rows)) => self.on_ack(now, id, rows),
             (Phase::Live, Message::Mark(mark)) => self.on_mark(now, id, mark),
             (Phase::Live, Message::Want) => {
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    session.pump.is_held = false;
+                }
                 self.push(id);
                 self.pump(id);
                 Ok(())
@@ -292,10 +326,11 @@ impl Engine {
         }
     }
 
-    pub(super) fn on_closed(&mut self, id: SessionId) {
+    pub(super) fn on_closed(&mut self, now: Now, id: SessionId) {
         if let Some(session) = self.sessions.remove(&id) {
             self.part(&session);
         }
+        self.review_holds(now);
     }
 
     pub(super) fn close(&mut self, id: SessionId, reason: &CloseReason) {
@@ -378,6 +413,7 @@ fn out_of_place(phase: &Phase, message: &Message) -> String {
         Message::Ack(_) => "ACK",
         Message::Want => "WANT",
         Message::Mark(_) => "MARK",
+        Message::Hold => "HOLD",
         Message::Bye { .. } => "BYE",
     };
     let phase = match phase {

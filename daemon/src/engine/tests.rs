@@ -5,6 +5,8 @@ mod checkpoints;
 mod damage;
 mod opening;
 mod puppet;
+mod resume;
 mod spreading;
 mod store_faults;
+mod turns;
 mod world;

@@ -112,6 +112,7 @@ pub async fn start(config: &Config) -> Result<Node, NodeError> {
         hub: config.hub,
         join_secret: JoinSecret(config.join_secret),
         schema_version: schema.version,
+        metered: config.metered,
     };
     let mut engine = Engine::new(engine_config, opening, random("seeding the engine")?);
     let clock = Clock::start();

@@ -83,6 +83,8 @@ pub enum Message {
     Want,
     /// The sender holds the frontier of this name and knows the receiver to hold the same: a checkpoint.
     Mark(CheckpointId),
+    /// In the opening: send nothing until I ask by WANT, another peer is sending.
+    Hold,
     /// The sender ends the session, and why.
     Bye {
         /// A stable code, see [`crate::engine::effect::CloseReason::code`].
@@ -101,6 +103,7 @@ const ACK_TAG: u8 = 6;
 const WANT_TAG: u8 = 7;
 const BYE_TAG: u8 = 8;
 const MARK_TAG: u8 = 9;
+const HOLD_TAG: u8 = 10;
 
 /// Whether a frame is DATA: what it holds would have to be decompressed.
 pub fn is_data(frame: &[u8]) -> bool {
@@ -137,6 +140,7 @@ pub(super) fn write_plain(message: &Message) -> Vec<u8> {
             }
         }
         Message::Want => writer.byte(WANT_TAG),
+        Message::Hold => writer.byte(HOLD_TAG),
         Message::Mark(mark) => {
             writer.byte(MARK_TAG);
             writer.raw(mark);
@@ -186,6 +190,7 @@ pub(super) fn read_plain(tag: u8, body: &[u8]) -> Result<Message, WireError> {
         FRONT_END_TAG => Message::FrontEnd,
         ACK_TAG => read_ack(&mut reader)?,
         WANT_TAG => Message::Want,
+        HOLD_TAG => Message::Hold,
         MARK_TAG => Message::Mark(reader.array("mark")?),
         BYE_TAG => Message::Bye {
             code: reader.text("code of bye", BYE_BYTES_MAX)?.to_owned(),

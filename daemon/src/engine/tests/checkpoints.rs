@@ -275,7 +275,7 @@ fn every_frame_of_a_hello_with_checkpoints_can_be_read() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn wherever_links_are_cut_everybody_ends_alike(
