@@ -13,3 +13,4 @@ mod service;
 mod strangers;
 mod terminal;
 mod tidy;
+mod vectors;

@@ -8,7 +8,7 @@ pub(super) const HANDSHAKE_MS: u64 = 30_000;
 /// How many entry bytes the first frames of a session gather: with compression about a kilobyte.
 pub(super) const FRAME_BYTES_FIRST: usize = 2 << 10;
 
-/// How long a frame should take at most, from sending to its acknowledgement.
+/// How much time of the link and of the other side's disk a frame should take.
 pub(super) const FRAME_MS: u64 = 500;
 
 /// How many frames may be under way: enough to keep a link busy whose answer takes a few frames' time.

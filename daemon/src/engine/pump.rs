@@ -36,6 +36,8 @@ pub(super) struct Pump {
     pace: Pace,
     /// When the newest of what was acknowledged since the last measure was sent.
     acked_sent_ms: Option<u64>,
+    /// How many bytes were acknowledged since.
+    acked_bytes: usize,
     /// Whether the peer takes nothing until it asks.
     pub(super) is_held: bool,
     /// Whether it is known what the peer holds.
@@ -73,6 +75,7 @@ impl Pump {
             }
             runs.pop_front();
             self.unacked_bytes -= sent.bytes;
+            self.acked_bytes += sent.bytes;
             self.acked_sent_ms = self.acked_sent_ms.max(Some(sent.sent_ms));
         }
         self.unacked.remove(&log);
@@ -80,8 +83,9 @@ impl Pump {
 
     /// Adapts the pace to how long what was just acknowledged took.
     pub(super) fn measure(&mut self, now: Now) {
+        let bytes = std::mem::take(&mut self.acked_bytes);
         if let Some(sent_ms) = self.acked_sent_ms.take() {
-            self.pace.acknowledged(now.mono_ms, sent_ms);
+            self.pace.acknowledged(now.mono_ms, sent_ms, bytes);
         }
     }
 
