@@ -78,6 +78,9 @@ pub(super) const MARK_DELAY_MS: u64 = 1_000;
 /// Most logs in a checkpoint: about 200 kB for each peer.
 pub(super) const CHECKPOINT_LOGS_MAX: usize = 8_192;
 
+/// Most rows in the checkpoints of all peers: about 25 MB. Those of the peers that were seen longest ago go first.
+pub(super) const CHECKPOINT_ROWS_MAX: usize = 1 << 20;
+
 /// How long sessions are refused after the store could not write.
 pub(super) const STORE_RETRY_MS: u64 = 5_000;
 

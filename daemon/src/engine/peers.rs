@@ -13,7 +13,7 @@ use crdt_schema::ident::{DeviceId, LogId};
 use super::batch::{Checkpoint, CheckpointId, Checkpoints, Held, PeerRow};
 use super::effect::CloseReason;
 use super::fleet::{Fleet, PeerStatus};
-use super::limits::{LOGS_MAX, PEERS_MAX, REFUSED_SHOWN_MAX, SEEN_MS};
+use super::limits::{CHECKPOINT_ROWS_MAX, LOGS_MAX, PEERS_MAX, REFUSED_SHOWN_MAX, SEEN_MS};
 
 /// The peers, and whether they changed since a snapshot was last taken.
 #[derive(Debug)]
@@ -86,9 +86,25 @@ impl Peers {
 
     /// Notes a frontier that we know a peer to hold as well.
     pub(super) fn propose(&mut self, device: &DeviceId, checkpoint: Checkpoint) {
+        self.make_room(device, checkpoint.rows.len());
         let kept = self.checkpoints.entry(*device).or_default();
         if kept.agreed.as_ref().map(|agreed| agreed.id) != Some(checkpoint.id) {
             kept.tentative = Some(checkpoint);
+        }
+    }
+
+    /// Forgets the checkpoints of the peers that were seen longest ago, until so many rows more are not too many.
+    fn make_room(&mut self, device: &DeviceId, rows: usize) {
+        let rows_of = |kept: &Checkpoints| kept.iter().map(|kept| kept.rows.len()).sum::<usize>();
+        let mut total = rows + self.checkpoints.values().map(rows_of).sum::<usize>();
+        while total > CHECKPOINT_ROWS_MAX {
+            let seen = |peer: &&DeviceId| self.fleet.peers.get(*peer).map(|it| it.last_seen_ms);
+            let others = self.checkpoints.keys().filter(|other| *other != device);
+            let Some(oldest) = others.min_by_key(seen).copied() else {
+                return;
+            };
+            let forgotten = self.checkpoints.remove(&oldest);
+            total -= forgotten.as_ref().map_or(0, rows_of);
         }
     }
 
@@ -325,6 +341,25 @@ mod tests {
 
         assert!(before.online);
         assert!(!peers.snapshot().expect("changed").online);
+    }
+
+    #[test]
+    fn checkpoints_of_peers_seen_long_ago_make_room_for_new_ones() {
+        let mut peers = Peers::new(Held::new(), Vec::new());
+        let rows: Arc<[(LogId, u64)]> = vec![(LOG, 1); CHECKPOINT_ROWS_MAX / 4].into();
+        let checkpoint = |id: u8| Checkpoint {
+            id: [id; 8],
+            arrival: 1,
+            rows: Arc::clone(&rows),
+        };
+        for number in 1..=6 {
+            let device = DeviceId([number; 32]);
+            peers.connect(device, false, 1_000 - u64::from(number));
+            peers.propose(&device, checkpoint(number));
+        }
+
+        let kept = (1..=6).filter(|n| peers.checkpoints(&DeviceId([*n; 32])).is_some());
+        assert_eq!(kept.collect::<Vec<_>>(), [1, 2, 3, 6]);
     }
 
     #[test]
