@@ -104,26 +104,7 @@ impl Engine {
             None => 0,
         };
         let is_known = agrees || stands_at.is_some();
-        for space in self.frontier.spaces() {
-            let tag = self
-                .config
-                .join_secret
-                .space_tag(&self.config.organisation, space);
-            let rows = self.frontier.durable_in(space);
-            let ours = greeting.roots.get(&tag);
-            if ours.is_some() && ours == roots.get(&tag) {
-                for (log, _) in rows {
-                    if let Some(seq) = greeting.held.get(log) {
-                        story.held.insert(*log, *seq);
-                        story.told.insert(*log, *seq);
-                    }
-                }
-            } else {
-                let moved = rows.filter(|(id, log)| story.told.get(id) != Some(&log.durable.seq));
-                let rows = moved.map(|(id, log)| front_row(id, log)).collect();
-                story.fronts.push((space.clone(), rows));
-            }
-        }
+        self.compare(greeting, &roots, &mut story);
 
         tracing::info!(peer = %device.short(), equal = agrees, "session with a peer opens");
         self.peers.connect(device, hello.hub, now.unix_ms);
@@ -146,6 +127,30 @@ impl Engine {
             self.begin_early(id);
         }
         Ok(())
+    }
+
+    /// Adds to a story what both HELLOs say of each space: that both hold the same, or that rows are to be told.
+    fn compare(&self, greeting: &Greeting, roots: &BTreeMap<[u8; 8], [u8; 16]>, story: &mut Story) {
+        for space in self.frontier.spaces() {
+            let tag = self
+                .config
+                .join_secret
+                .space_tag(&self.config.organisation, space);
+            let rows = self.frontier.durable_in(space);
+            let ours = greeting.roots.get(&tag);
+            if ours.is_some() && ours == roots.get(&tag) {
+                for (log, _) in rows {
+                    if let Some(seq) = greeting.held.get(log) {
+                        story.held.insert(*log, *seq);
+                        story.told.insert(*log, *seq);
+                    }
+                }
+            } else {
+                let moved = rows.filter(|(id, log)| story.told.get(id) != Some(&log.durable.seq));
+                let rows = moved.map(|(id, log)| front_row(id, log)).collect();
+                story.fronts.push((space.clone(), rows));
+            }
+        }
     }
 
     fn tell_frontier(&mut self, now: Now, id: SessionId, story: Story, entries: u64) {
