@@ -16,3 +16,4 @@ mod service;
 mod strangers;
 mod terminal;
 mod tidy;
+mod vectors;

@@ -72,6 +72,7 @@ impl Device {
             hub: number == 0,
             join_secret: JoinSecret([9; 32]),
             schema: tag,
+            metered: false,
         };
         let engine = Engine::new(config, opening, draw.bytes("engine", seed_number));
         let (queue, fetches, fleet) = (Vec::new(), VecDeque::new(), Arc::default());

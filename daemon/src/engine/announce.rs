@@ -63,6 +63,9 @@ impl Engine {
         if misses {
             self.await_news(now, id);
         }
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.pump.measure(now);
+        }
         self.pump(id);
         Ok(())
     }
@@ -99,9 +102,11 @@ impl Engine {
         if !self.peers.their_log_moved(&session.device, log, seq) {
             return Err(protocol("ACK names more logs than may be"));
         }
+        session.encoder.note_held(log);
         session
             .save_due_ms
             .get_or_insert(now.mono_ms + PEER_SAVE_MS);
+        Self::expect_mark(session, now);
         session.pump.acknowledge(log, seq);
         Ok(seq > self.frontier.staged_seq(&log))
     }
@@ -121,11 +126,12 @@ impl Engine {
         let Some(session) = self.sessions.get(&id) else {
             return;
         };
-        let misses = self.misses_any(session);
+        let misses = session.waits || self.misses_any(session);
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
         session.want = None;
+        session.waits = false;
         if misses {
             session.send(&Message::Want, &mut self.effects);
         }

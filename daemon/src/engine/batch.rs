@@ -174,6 +174,36 @@ pub enum Batch {
     Peer(PeerRow),
 }
 
+/// Names a frontier to two devices of one organisation: a keyed digest of it.
+pub type CheckpointId = [u8; 8];
+
+/// A frontier that this device and a peer have both held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Names it to the peer.
+    pub id: CheckpointId,
+    /// Everything up to here in this store's arrival order is part of it.
+    pub arrival: Arrival,
+    /// How far each log was held, ascending by log.
+    pub rows: Arc<[(LogId, u64)]>,
+}
+
+/// The checkpoints with one peer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checkpoints {
+    /// The newest that the peer has named as well.
+    pub agreed: Option<Checkpoint>,
+    /// A newer one, of which it is not known whether the peer remembers it.
+    pub tentative: Option<Checkpoint>,
+}
+
+impl Checkpoints {
+    /// Both, the agreed one first.
+    pub fn iter(&self) -> impl Iterator<Item = &Checkpoint> {
+        self.agreed.iter().chain(&self.tentative)
+    }
+}
+
 /// What is kept of a peer between sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerRow {
@@ -187,6 +217,8 @@ pub struct PeerRow {
     pub last_seen_ms: u64,
     /// What it said it holds durably.
     pub held: Arc<Held>,
+    /// What both have held.
+    pub checkpoints: Checkpoints,
 }
 
 /// One record's part of a successful local write.

@@ -37,6 +37,8 @@ pub(super) struct Frontier {
     logs: BTreeMap<LogId, Log>,
     /// The logs of each space that have a durable entry.
     spaces: BTreeMap<SpaceName, BTreeSet<LogId>>,
+    /// Grows with every change of a durable end: what was derived from them is old then.
+    version: u64,
 }
 
 impl Frontier {
@@ -45,6 +47,7 @@ impl Frontier {
             organisation,
             logs: BTreeMap::new(),
             spaces: BTreeMap::new(),
+            version: 0,
         };
         for row in rows {
             frontier.adopt(row);
@@ -54,6 +57,11 @@ impl Frontier {
 
     pub(super) fn organisation(&self) -> &OrganisationId {
         &self.organisation
+    }
+
+    /// Differs whenever the durable ends do.
+    pub(super) fn version(&self) -> u64 {
+        self.version
     }
 
     pub(super) fn get(&self, log: &LogId) -> Option<&Log> {
@@ -109,6 +117,7 @@ impl Frontier {
         if row.seq <= log.durable.seq {
             return;
         }
+        self.version += 1;
         log.durable = End {
             seq: row.seq,
             chain: row.chain,

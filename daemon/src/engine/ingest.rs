@@ -180,6 +180,7 @@ impl Engine {
         session
             .save_due_ms
             .get_or_insert(now.mono_ms + PEER_SAVE_MS);
+        Self::expect_mark(session, now);
 
         let mut fresh = Vec::new();
         let mut repeated = Vec::new();

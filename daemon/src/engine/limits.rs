@@ -5,8 +5,16 @@
 /// How long a peer may take between two steps of the opening: HELLO, each FRONT, FRONT END.
 pub(super) const HANDSHAKE_MS: u64 = 30_000;
 
-/// How many entry bytes may be on their way to a peer: keeps a slow link busy, and bounds what a
-/// receiver must stage.
+/// How many entry bytes the first frames of a session gather: with compression about a kilobyte.
+pub(super) const FRAME_BYTES_FIRST: usize = 2 << 10;
+
+/// How much time of the link and of the other side's disk a frame should take.
+pub(super) const FRAME_MS: u64 = 500;
+
+/// How many frames may be under way: enough to keep a link busy whose answer takes a few frames' time.
+pub(super) const WINDOW_FRAMES: usize = 16;
+
+/// How many entry bytes may be on their way to a peer at most: bounds what a receiver must stage.
 pub(super) const WINDOW_BYTES: usize = 1 << 20;
 
 /// How many entry bytes of one session may wait for the store. An honest sender's window, even with the
@@ -51,8 +59,27 @@ pub(super) const WANT_JITTER_MS: u64 = 100;
 /// How long arriving entries may put off the asking.
 pub(super) const WANT_DELAY_MAX_MS: u64 = 3_000;
 
+/// How many entries a peer must hold more than we do to be worth a HOLD: fewer cost less than the waiting.
+pub(super) const HOLD_ENTRIES_MIN: u64 = 32;
+
+/// How long those that send may be silent before one that waits is asked.
+pub(super) const HOLD_STALL_MS: u64 = 3_000;
+
+/// How long a peer waits at most while another sends.
+pub(super) const HOLD_MAX_MS: u64 = 30_000;
+
 /// How long news of what a peer holds may stay unwritten.
 pub(super) const PEER_SAVE_MS: u64 = 30_000;
+
+/// How long after the first entries of a session both sides may agree on a checkpoint: long enough that what
+/// comes together is counted together.
+pub(super) const MARK_DELAY_MS: u64 = 1_000;
+
+/// Most logs in a checkpoint: about 200 kB for each peer.
+pub(super) const CHECKPOINT_LOGS_MAX: usize = 8_192;
+
+/// Most rows in the checkpoints of all peers: about 25 MB. Those of the peers that were seen longest ago go first.
+pub(super) const CHECKPOINT_ROWS_MAX: usize = 1 << 20;
 
 /// How long sessions are refused after the store could not write.
 pub(super) const STORE_RETRY_MS: u64 = 5_000;

@@ -33,6 +33,7 @@ use self::batch::{
     Arrival, Batch, CommitOutcome, CommitReport, LocalCommit, LogHeader, Opening, RemoteOutcome,
     RequestId, SchemaTag, SessionId, StoreFault,
 };
+use self::checkpoint::Roots;
 use self::effect::{CloseReason, Effect};
 use self::fleet::Fleet;
 use self::frontier::Frontier;
@@ -47,14 +48,17 @@ pub mod fleet;
 pub mod input;
 
 mod announce;
+mod checkpoint;
 mod frontier;
 mod ingest;
 mod limits;
 mod opening;
+mod pace;
 mod peers;
 mod pump;
 mod session;
 mod timers;
+mod turns;
 
 #[cfg(test)]
 mod tests;
@@ -74,6 +78,8 @@ pub struct EngineConfig {
     pub join_secret: JoinSecret,
     /// The schema in use; [`Input::Schema`] replaces it.
     pub schema: SchemaTag,
+    /// Whether bytes are worth more than this device's time: it compresses what it sends thoroughly.
+    pub metered: bool,
 }
 
 /// The engine of one device. See the module's documentation.
@@ -90,6 +96,7 @@ pub struct Engine {
     staging: Staging,
     sessions: BTreeMap<SessionId, Session>,
     peers: Peers,
+    roots: Roots,
     arrival: Arrival,
     effects: VecDeque<Effect>,
 }
@@ -113,6 +120,7 @@ impl Engine {
             staging: Staging::default(),
             sessions: BTreeMap::new(),
             peers: Peers::new(held, opening.peers),
+            roots: Roots::default(),
             arrival: opening.arrival,
             effects: VecDeque::new(),
         }
@@ -124,9 +132,9 @@ impl Engine {
             Input::Local(write) => self.on_local(now, write),
             Input::SessionOpened { session, device } => self.on_opened(now, session, device),
             Input::Frame { session, bytes } => self.on_frame(now, session, &bytes),
-            Input::SessionClosed { session } => self.on_closed(session),
+            Input::SessionClosed { session } => self.on_closed(now, session),
             Input::Committed(report) => self.on_committed(now, report),
-            Input::Fetched { session, result } => self.on_fetched(session, result),
+            Input::Fetched { session, result } => self.on_fetched(now, session, result),
             Input::Timeout => self.on_timeout(now),
             Input::Network { online } => self.on_network(online),
             Input::Schema(schema) => self.on_schema(schema),
@@ -216,17 +224,20 @@ impl Engine {
             });
         }
         match self.settle(report.remote) {
-            Ok(()) => self.spread(&moved),
+            Ok(()) => {
+                self.spread(now, &moved);
+                self.review_holds(now);
+            }
             Err(fault) => self.on_store_fault(now, &fault),
         }
     }
 
     /// Tells the sessions what has become durable: our own entries themselves, news of all others.
-    fn spread(&mut self, moved: &[LogId]) {
+    fn spread(&mut self, now: Now, moved: &[LogId]) {
         let wrote = moved.iter().any(|log| self.is_own(log));
         let sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
         for id in sessions {
-            self.resume(id);
+            self.resume(now, id);
             self.announce(id, moved);
             if wrote {
                 self.push(id);

@@ -1,53 +1,38 @@
 //! How a session opens: HELLO both ways at once, then the frontiers of the spaces that differ.
 //!
 //! HELLO carries a keyed root for each space; where both sides' roots are equal, both hold the same and
-//! nothing more is said. A FRONT replaces whatever was known of the peer before, so that a peer whose
-//! store went back in time is believed.
+//! nothing more is said. If both name a checkpoint (see [`super::checkpoint`]), FRONT tells only the rows that
+//! have moved since; and a peer whose HELLO shows that it still stands at a checkpoint is sent what it lacks at
+//! once. What a peer tells replaces whatever was known of it before, so that a peer whose store went back in
+//! time is believed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crdt_schema::ident::{DeviceId, LogId, SpaceName};
 
 use super::Engine;
-use super::batch::{Held, SessionId};
+use super::batch::{Checkpoint, Held, SessionId};
+use super::checkpoint::common;
 use super::effect::CloseReason;
 use super::ingest::Refusal;
 use super::input::Now;
-use super::limits::{HANDSHAKE_MS, LOGS_MAX, PEER_SAVE_MS, SEQ_MAX};
+use super::limits::{CHECKPOINT_LOGS_MAX, HANDSHAKE_MS, LOGS_MAX, PEER_SAVE_MS, SEQ_MAX};
 use super::session::{Greeting, Phase, protocol};
 use crate::mutation::{Mutation, is_planted};
 use crate::wire::chain;
 use crate::wire::limits::{FRONT_ROWS_MAX, SPACES_MAX};
-use crate::wire::message::{FrontRow, Hello, Message, PROTOCOL_VERSION, SpaceRoot};
+use crate::wire::message::{FrontRow, Hello, Message, PROTOCOL_VERSION};
 
 impl Engine {
     /// Our HELLO to a peer, and what is to be remembered of it.
-    pub(super) fn greet(&self, peer: &DeviceId) -> (Hello, Greeting) {
+    pub(super) fn greet(&mut self, peer: &DeviceId) -> (Hello, Greeting) {
+        let roots = self.roots();
+        let checkpoints = self.usable_checkpoints(peer);
         let (secret, organisation) = (&self.config.join_secret, &self.config.organisation);
-        let mut spaces: Vec<SpaceRoot> = Vec::new();
-        for space in self.frontier.spaces() {
-            let rows = self.frontier.durable_in(space);
-            let rows = rows.map(|(id, log)| (id, log.durable.seq, &log.durable.chain));
-            spaces.push(SpaceRoot {
-                tag: secret.space_tag(organisation, space),
-                root: secret.space_root(organisation, space, rows),
-                count: self
-                    .frontier
-                    .durable_in(space)
-                    .map(|(_, log)| log.durable.seq)
-                    .sum(),
-            });
-        }
-        spaces.sort_by_key(|space| space.tag);
+        let mut spaces = roots.to_vec();
         let is_whole = spaces.len() <= SPACES_MAX;
         spaces.truncate(SPACES_MAX);
-        let greeting = Greeting {
-            roots: spaces.iter().map(|space| (space.tag, space.root)).collect(),
-            is_whole,
-            held: Arc::clone(self.peers.our_held()),
-            arrival: self.arrival,
-        };
         let hello = Hello {
             version: PROTOCOL_VERSION,
             organisation_tag: chain::organisation_tag(organisation),
@@ -55,6 +40,15 @@ impl Engine {
             hub: self.config.hub,
             schema_version: self.config.schema.version,
             spaces,
+            checkpoints: checkpoints.iter().map(|kept| kept.id).collect(),
+        };
+        let greeting = Greeting {
+            roots: hello.spaces.iter().map(|s| (s.tag, s.root)).collect(),
+            is_whole,
+            held: Arc::clone(self.peers.our_held()),
+            arrival: self.arrival,
+            id: self.checkpoint_id(&roots),
+            checkpoints,
         };
         (hello, greeting)
     }
@@ -89,19 +83,55 @@ impl Engine {
             return Ok(());
         };
         self.check_hello(&session.device, hello)?;
+        let device = session.device;
         let Phase::Greeting(greeting) = &session.phase else {
             return Ok(());
         };
 
         let roots: BTreeMap<_, _> = hello.spaces.iter().map(|s| (s.tag, s.root)).collect();
         let agrees = greeting.is_whole && greeting.roots == roots;
-        let cursor = if agrees || is_planted(Mutation::ResumeFromEnd) {
-            greeting.arrival
-        } else {
-            0
+        let base = common(&greeting.checkpoints, &hello.checkpoints).cloned();
+        let their_id = self.checkpoint_id(&hello.spaces);
+        let stands_at = greeting.checkpoints.iter().find(|kept| kept.id == their_id);
+        let known = stands_at.or(base.as_ref());
+        let mut story = Story {
+            held: known.map(rows_of).unwrap_or_default(),
+            told: base.as_ref().map(rows_of).unwrap_or_default(),
+            fronts: Vec::new(),
         };
-        let mut held = Held::new();
-        let mut fronts: Vec<(SpaceName, Vec<FrontRow>)> = Vec::new();
+        let cursor = match known {
+            _ if agrees || is_planted(Mutation::ResumeFromEnd) => greeting.arrival,
+            Some(known) => known.arrival,
+            None => 0,
+        };
+        let is_known = agrees || stands_at.is_some();
+        self.compare(greeting, &roots, &mut story);
+
+        tracing::info!(peer = %device.short(), equal = agrees, "session with a peer opens");
+        self.peers.connect(device, hello.hub, now.unix_ms);
+        if agrees && greeting.held.len() <= CHECKPOINT_LOGS_MAX {
+            let both = Checkpoint::new(greeting.id, greeting.arrival, &greeting.held);
+            self.peers.propose(&device, both);
+        }
+        self.peers.confirm(&device, &hello.checkpoints);
+        let opening = Phase::Opening {
+            held: story.held.clone(),
+            named: BTreeSet::new(),
+            cursor,
+            count: known.map(|_| count(hello)),
+        };
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.phase = opening;
+        }
+        self.tell_frontier(now, id, story, count(hello));
+        if is_known {
+            self.begin_early(id);
+        }
+        Ok(())
+    }
+
+    /// Adds to a story what both HELLOs say of each space: that both hold the same, or that rows are to be told.
+    fn compare(&self, greeting: &Greeting, roots: &BTreeMap<[u8; 8], [u8; 16]>, story: &mut Story) {
         for space in self.frontier.spaces() {
             let tag = self
                 .config
@@ -110,40 +140,30 @@ impl Engine {
             let rows = self.frontier.durable_in(space);
             let ours = greeting.roots.get(&tag);
             if ours.is_some() && ours == roots.get(&tag) {
-                held.extend(rows.filter_map(|(log, _)| Some((*log, *greeting.held.get(log)?))));
+                for (log, _) in rows {
+                    if let Some(seq) = greeting.held.get(log) {
+                        story.held.insert(*log, *seq);
+                        story.told.insert(*log, *seq);
+                    }
+                }
             } else {
-                fronts.push((
-                    space.clone(),
-                    rows.map(|(id, log)| front_row(id, log)).collect(),
-                ));
+                let moved = rows.filter(|(id, log)| story.told.get(id) != Some(&log.durable.seq));
+                let rows = moved.map(|(id, log)| front_row(id, log)).collect();
+                story.fronts.push((space.clone(), rows));
             }
         }
-
-        tracing::info!(peer = %session.device.short(), equal = agrees, "session with a peer opens");
-        self.peers.connect(session.device, hello.hub, now.unix_ms);
-        self.tell_frontier(now, id, &held, fronts);
-        if let Some(session) = self.sessions.get_mut(&id) {
-            session.phase = Phase::Opening { held, cursor };
-        }
-        Ok(())
     }
 
-    fn tell_frontier(
-        &mut self,
-        now: Now,
-        id: SessionId,
-        equal: &Held,
-        fronts: Vec<(SpaceName, Vec<FrontRow>)>,
-    ) {
+    fn tell_frontier(&mut self, now: Now, id: SessionId, story: Story, entries: u64) {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
         session.deadline_ms = now.mono_ms + HANDSHAKE_MS;
-        session.told.clone_from(equal);
+        session.told = story.told;
         session.send(&Message::Name(self.config.name.clone()), &mut self.effects);
         let schema = Message::Schema(self.config.schema.clone());
         session.send(&schema, &mut self.effects);
-        for (space, rows) in fronts {
+        for (space, rows) in story.fronts {
             for rows in rows.chunks(FRONT_ROWS_MAX) {
                 session
                     .told
@@ -155,7 +175,29 @@ impl Engine {
                 session.send(&front, &mut self.effects);
             }
         }
-        session.send(&Message::FrontEnd, &mut self.effects);
+        session.entries = entries;
+        if self.holds(id, entries) {
+            self.hold(id);
+        }
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.send(&Message::FrontEnd, &mut self.effects);
+        }
+    }
+
+    /// Sends what a peer lacks without waiting for its FRONT: its HELLO has told where it stands.
+    fn begin_early(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let Phase::Opening { held, cursor, .. } = &session.phase else {
+            return;
+        };
+        session.pump.begin(*cursor, held, &[]);
+        for log in held.keys() {
+            session.encoder.note_held(*log);
+        }
+        self.push(id);
+        self.pump(id);
     }
 
     pub(super) fn on_front(
@@ -186,14 +228,20 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(&id) else {
             return Ok(());
         };
-        let Phase::Opening { held, .. } = &mut session.phase else {
+        let Phase::Opening { held, named, .. } = &mut session.phase else {
             return Ok(());
         };
         if row.seq > SEQ_MAX {
             return Err(protocol("FRONT with a sequence number out of bounds"));
         }
-        if held.insert(row.log, row.seq).is_some() {
+        if !named.insert(row.log) {
             return Err(protocol("FRONT names a log twice"));
+        }
+        let before = held.insert(row.log, row.seq);
+        if before.is_some_and(|before| row.seq < before) {
+            let device = session.device;
+            self.peers.forget_checkpoints(&device);
+            return Err(protocol("FRONT is behind the checkpoint it builds on"));
         }
         if held.len() > LOGS_MAX {
             return Err(protocol("FRONT names more logs than may be"));
@@ -247,14 +295,31 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(&id) else {
             return Ok(());
         };
-        let Phase::Opening { mut held, cursor } =
-            std::mem::replace(&mut session.phase, Phase::Live)
+        let Phase::Opening {
+            mut held,
+            cursor,
+            count,
+            ..
+        } = std::mem::replace(&mut session.phase, Phase::Live)
         else {
             return Ok(());
         };
+        let entries: u64 = held.values().sum();
+        if count.is_some_and(|count| entries < count) {
+            let device = session.device;
+            self.peers.forget_checkpoints(&device);
+            return Err(protocol("its frontier does not add up to its HELLO"));
+        }
         held.retain(|log, _| !session.refused.contains_key(log));
-        let refused: Vec<LogId> = session.refused.keys().copied().collect();
-        session.pump.begin(cursor, &held, &refused);
+        session.note_held(held.keys());
+        if session.pump.has_begun {
+            for (log, seq) in &held {
+                session.pump.acknowledge(*log, *seq);
+            }
+        } else {
+            let refused: Vec<LogId> = session.refused.keys().copied().collect();
+            session.pump.begin(cursor, &held, &refused);
+        }
         session.save_due_ms = Some(now.mono_ms + PEER_SAVE_MS);
         if is_planted(Mutation::PeerRollbackOverlooked) {
             let before = self
@@ -270,8 +335,29 @@ impl Engine {
         self.peers.replace_held(&session.device, held);
         self.push(id);
         self.pump(id);
+        self.review_holds(now);
         Ok(())
     }
+}
+
+/// What is told to a peer at the opening, and what is known of it before it tells.
+struct Story {
+    /// What it holds: of its checkpoint, and of the spaces that do not differ.
+    held: Held,
+    /// What it knows that we hold.
+    told: Held,
+    /// The rows that have moved, of each space that differs.
+    fronts: Vec<(SpaceName, Vec<FrontRow>)>,
+}
+
+fn rows_of(checkpoint: &Checkpoint) -> Held {
+    checkpoint.rows.iter().copied().collect()
+}
+
+/// How many entries the sender of a HELLO holds.
+fn count(hello: &Hello) -> u64 {
+    let counts = hello.spaces.iter().map(|space| space.count);
+    counts.fold(0, u64::saturating_add)
 }
 
 fn front_row(id: &LogId, log: &super::frontier::Log) -> FrontRow {

@@ -10,16 +10,17 @@ use std::sync::Arc;
 
 use crdt_schema::ident::{DeviceId, LogId};
 
-use super::batch::{Held, PeerRow, SchemaTag};
+use super::batch::{Checkpoint, CheckpointId, Checkpoints, Held, PeerRow, SchemaTag};
 use super::effect::CloseReason;
 use super::fleet::{Fleet, PeerStatus};
-use super::limits::{LOGS_MAX, PEERS_MAX, REFUSED_SHOWN_MAX, SEEN_MS};
+use super::limits::{CHECKPOINT_ROWS_MAX, LOGS_MAX, PEERS_MAX, REFUSED_SHOWN_MAX, SEEN_MS};
 
 /// The peers, and whether they changed since a snapshot was last taken.
 #[derive(Debug)]
 pub(super) struct Peers {
     fleet: Arc<Fleet>,
     changed: bool,
+    checkpoints: BTreeMap<DeviceId, Checkpoints>,
 }
 
 impl Peers {
@@ -29,7 +30,9 @@ impl Peers {
             online: true,
             ..Fleet::default()
         };
+        let mut checkpoints = BTreeMap::new();
         for row in rows {
+            checkpoints.insert(row.device, row.checkpoints);
             let mut status = PeerStatus {
                 held: row.held,
                 ..unknown(row.device)
@@ -43,6 +46,7 @@ impl Peers {
         Self {
             fleet: Arc::new(fleet),
             changed: true,
+            checkpoints,
         }
     }
 
@@ -67,6 +71,59 @@ impl Peers {
     /// What a peer said that it holds.
     pub(super) fn held(&self, device: &DeviceId) -> Option<&Arc<Held>> {
         self.fleet.peers.get(device).map(|peer| &peer.held)
+    }
+
+    /// Whether a peer holds exactly what we hold, as far as it has told.
+    pub(super) fn is_level(&self, device: &DeviceId) -> bool {
+        let peer = self.fleet.peers.get(device);
+        peer.is_some_and(|peer| (peer.behind, peer.ahead) == (0, 0))
+    }
+
+    /// What both we and a peer have held.
+    pub(super) fn checkpoints(&self, device: &DeviceId) -> Option<&Checkpoints> {
+        self.checkpoints.get(device)
+    }
+
+    /// Notes a frontier that we know a peer to hold as well.
+    pub(super) fn propose(&mut self, device: &DeviceId, checkpoint: Checkpoint) {
+        self.make_room(device, checkpoint.rows.len());
+        let kept = self.checkpoints.entry(*device).or_default();
+        if kept.agreed.as_ref().map(|agreed| agreed.id) != Some(checkpoint.id) {
+            kept.tentative = Some(checkpoint);
+        }
+    }
+
+    /// Forgets the checkpoints of the peers that were seen longest ago, until so many rows more are not too many.
+    fn make_room(&mut self, device: &DeviceId, rows: usize) {
+        let rows_of = |kept: &Checkpoints| kept.iter().map(|kept| kept.rows.len()).sum::<usize>();
+        let mut total = rows + self.checkpoints.values().map(rows_of).sum::<usize>();
+        while total > CHECKPOINT_ROWS_MAX {
+            let seen = |peer: &&DeviceId| self.fleet.peers.get(*peer).map(|it| it.last_seen_ms);
+            let others = self.checkpoints.keys().filter(|other| *other != device);
+            let Some(oldest) = others.min_by_key(seen).copied() else {
+                return;
+            };
+            let forgotten = self.checkpoints.remove(&oldest);
+            total -= forgotten.as_ref().map_or(0, rows_of);
+        }
+    }
+
+    /// Notes which checkpoints a peer has named. Returns whether one is agreed that was not.
+    pub(super) fn confirm(&mut self, device: &DeviceId, named: &[CheckpointId]) -> bool {
+        let Some(kept) = self.checkpoints.get_mut(device) else {
+            return false;
+        };
+        let is_named = |kept: &&mut Checkpoint| named.contains(&kept.id);
+        let confirmed = kept.tentative.as_mut().filter(is_named).is_some();
+        if confirmed {
+            kept.agreed = kept.tentative.take();
+        }
+        confirmed
+    }
+
+    /// Forgets what was agreed with a peer: what it says does not agree with it.
+    pub(super) fn forget_checkpoints(&mut self, device: &DeviceId) {
+        self.checkpoints.remove(device);
     }
 
     pub(super) fn is_online(&self) -> bool {
@@ -219,6 +276,7 @@ impl Peers {
             hub: peer.hub,
             last_seen_ms: peer.last_seen_ms,
             held: Arc::clone(&peer.held),
+            checkpoints: self.checkpoints.get(device).cloned().unwrap_or_default(),
         })
     }
 
@@ -294,6 +352,25 @@ mod tests {
 
         assert!(before.online);
         assert!(!peers.snapshot().expect("changed").online);
+    }
+
+    #[test]
+    fn checkpoints_of_peers_seen_long_ago_make_room_for_new_ones() {
+        let mut peers = Peers::new(Held::new(), Vec::new());
+        let rows: Arc<[(LogId, u64)]> = vec![(LOG, 1); CHECKPOINT_ROWS_MAX / 4].into();
+        let checkpoint = |id: u8| Checkpoint {
+            id: [id; 8],
+            arrival: 1,
+            rows: Arc::clone(&rows),
+        };
+        for number in 1..=6 {
+            let device = DeviceId([number; 32]);
+            peers.connect(device, false, 1_000 - u64::from(number));
+            peers.propose(&device, checkpoint(number));
+        }
+
+        let kept = (1..=6).filter(|n| peers.checkpoints(&DeviceId([*n; 32])).is_some());
+        assert_eq!(kept.collect::<Vec<_>>(), [1, 2, 3, 6]);
     }
 
     #[test]

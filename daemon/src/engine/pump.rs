@@ -13,9 +13,10 @@ use crdt_schema::ident::LogId;
 use super::Engine;
 use super::batch::{Arrival, Fetched, Held, Run, SessionId};
 use super::effect::{CloseReason, Effect};
-use super::limits::{MESSAGE_BYTES_MAX, RUN_OVERHEAD_BYTES, SEQ_MAX, WINDOW_BYTES};
+use super::input::Now;
+use super::limits::{MESSAGE_BYTES_MAX, RUN_OVERHEAD_BYTES, SEQ_MAX};
+use super::pace::Pace;
 use crate::mutation::{Mutation, is_planted};
-use crate::wire::limits::DATA_BYTES_TARGET;
 use crate::wire::message::Message;
 
 /// The outgoing side of one session.
@@ -31,10 +32,27 @@ pub(super) struct Pump {
     /// What the peer holds or has been sent. Refused logs stand at their greatest possible end.
     known: Arc<Held>,
     /// The last entry and the bytes of each run that was sent and is not acknowledged, oldest first.
-    unacked: BTreeMap<LogId, VecDeque<(u64, usize)>>,
+    unacked: BTreeMap<LogId, VecDeque<Sent>>,
     unacked_bytes: usize,
+    pace: Pace,
+    /// When the newest of what was acknowledged since the last measure was sent.
+    acked_sent_ms: Option<u64>,
+    /// How many bytes were acknowledged since.
+    acked_bytes: usize,
+    /// Whether the peer takes nothing until it asks.
+    pub(super) is_held: bool,
+    /// Whether it is known what the peer holds.
+    pub(super) has_begun: bool,
     /// What the store has written and not yet reported, read by a fetch that overtook the report.
     early: Option<Fetched>,
+}
+
+/// A run that was sent and is not acknowledged.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    last: u64,
+    bytes: usize,
+    sent_ms: u64,
 }
 
 impl Pump {
@@ -43,6 +61,7 @@ impl Pump {
         known.extend(refused.iter().map(|log| (*log, SEQ_MAX)));
         self.known = Arc::new(known);
         self.cursor = cursor;
+        self.has_begun = true;
     }
 
     /// Notes that the peer holds a log as far as `seq`.
@@ -51,14 +70,24 @@ impl Pump {
         let Some(runs) = self.unacked.get_mut(&log) else {
             return;
         };
-        while let Some((last, bytes)) = runs.front().copied() {
-            if last > seq {
+        while let Some(sent) = runs.front().copied() {
+            if sent.last > seq {
                 return;
             }
             runs.pop_front();
-            self.unacked_bytes -= bytes;
+            self.unacked_bytes -= sent.bytes;
+            self.acked_bytes += sent.bytes;
+            self.acked_sent_ms = self.acked_sent_ms.max(Some(sent.sent_ms));
         }
         self.unacked.remove(&log);
+    }
+
+    /// Adapts the pace to how long what was just acknowledged took.
+    pub(super) fn measure(&mut self, now: Now) {
+        let bytes = std::mem::take(&mut self.acked_bytes);
+        if let Some(sent_ms) = self.acked_sent_ms.take() {
+            self.pace.acknowledged(now.mono_ms, sent_ms, bytes);
+        }
     }
 
     /// Whether entries of the log were sent and are not acknowledged.
@@ -77,12 +106,15 @@ impl Pump {
         }
     }
 
-    fn note_sent(&mut self, log: LogId, last: u64, bytes: usize) {
+    fn note_sent(&mut self, now: Now, log: LogId, last: u64, bytes: usize) {
         self.note_known(log, last);
-        self.unacked
-            .entry(log)
-            .or_default()
-            .push_back((last, bytes));
+        let sent_ms = now.mono_ms;
+        let sent = Sent {
+            last,
+            bytes,
+            sent_ms,
+        };
+        self.unacked.entry(log).or_default().push_back(sent);
         self.unacked_bytes += bytes;
     }
 
@@ -117,10 +149,10 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        let is_live = session.is_live();
         let pump = &mut session.pump;
-        let has_room = pump.unacked_bytes < WINDOW_BYTES;
-        if !is_live || pump.is_fetching || !has_room || pump.cursor >= pump.target {
+        let has_room = pump.unacked_bytes < pump.pace.window_bytes();
+        let is_waiting = !pump.has_begun || pump.is_held;
+        if is_waiting || pump.is_fetching || !has_room || pump.cursor >= pump.target {
             return;
         }
         pump.is_fetching = true;
@@ -129,29 +161,29 @@ impl Engine {
             session: id,
             after: pump.cursor,
             known: Arc::clone(&pump.known),
-            bytes_max: DATA_BYTES_TARGET,
+            bytes_max: pump.pace.frame_bytes(),
         });
     }
 
-    pub(super) fn on_fetched(&mut self, id: SessionId, result: Result<Fetched, String>) {
+    pub(super) fn on_fetched(&mut self, now: Now, id: SessionId, result: Result<Fetched, String>) {
         if !self.sessions.contains_key(&id) {
             return;
         }
         match result {
-            Ok(fetched) => self.take_fetched(id, fetched),
+            Ok(fetched) => self.take_fetched(now, id, fetched),
             Err(why) => self.close(id, &CloseReason::Store(why)),
         }
     }
 
     /// Takes up what was fetched too early, now that the store has reported more.
-    pub(super) fn resume(&mut self, id: SessionId) {
+    pub(super) fn resume(&mut self, now: Now, id: SessionId) {
         let session = self.sessions.get_mut(&id);
         if let Some(fetched) = session.and_then(|session| session.pump.early.take()) {
-            self.take_fetched(id, fetched);
+            self.take_fetched(now, id, fetched);
         }
     }
 
-    fn take_fetched(&mut self, id: SessionId, fetched: Fetched) {
+    fn take_fetched(&mut self, now: Now, id: SessionId, fetched: Fetched) {
         let is_early = self.is_early(&fetched);
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
@@ -167,7 +199,7 @@ impl Engine {
             return self.close(id, &CloseReason::Store(why));
         }
         pump.reach(fetched.arrival, fetched.end);
-        self.send_runs(id, fetched.runs);
+        self.send_runs(now, id, fetched.runs);
         self.pump(id);
     }
 
@@ -179,7 +211,7 @@ impl Engine {
         is_awaited && fetched.runs.iter().any(is_ahead)
     }
 
-    fn send_runs(&mut self, id: SessionId, mut runs: Vec<Run>) {
+    fn send_runs(&mut self, now: Now, id: SessionId, mut runs: Vec<Run>) {
         if is_planted(Mutation::EffectBeforeCause) {
             runs.sort_by_key(|run| run.header.log);
         }
@@ -198,7 +230,9 @@ impl Engine {
                 session.send(&full, &mut self.effects);
                 message_bytes = 0;
             }
-            session.pump.note_sent(run.header.log, run.last(), bytes);
+            session
+                .pump
+                .note_sent(now, run.header.log, run.last(), bytes);
             session.note_told(run.header.log, run.last());
             if is_planted(Mutation::SentCountsAsHeld) {
                 let (log, last) = (run.header.log, run.last());

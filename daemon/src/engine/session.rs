@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crdt_schema::ident::{DeviceId, LogId, SpaceName};
 
 use super::Engine;
-use super::batch::{Arrival, Batch, Held, SessionId};
+use super::batch::{Arrival, Batch, Checkpoint, CheckpointId, Held, SessionId};
 use super::effect::{CloseReason, Effect};
 use super::ingest::Refusal;
 use super::input::Now;
@@ -34,6 +34,10 @@ pub(super) enum Phase {
         held: Held,
         /// Where to start sending: everything in our arrival order up to here is held by both.
         cursor: Arrival,
+        /// The logs that its FRONT has named.
+        named: BTreeSet<LogId>,
+        /// How many entries its HELLO said that it holds: what a checkpoint and FRONT must add up to.
+        count: Option<u64>,
     },
     /// Entries flow.
     Live,
@@ -51,6 +55,10 @@ pub(super) struct Greeting {
     pub(super) held: Arc<Held>,
     /// Our last arrival.
     pub(super) arrival: Arrival,
+    /// The checkpoints that we named.
+    pub(super) checkpoints: Vec<Checkpoint>,
+    /// What names our frontier as it was.
+    pub(super) id: CheckpointId,
 }
 
 /// One session.
@@ -59,7 +67,7 @@ pub(super) struct Session {
     pub(super) id: SessionId,
     pub(super) device: DeviceId,
     pub(super) phase: Phase,
-    encoder: FrameEncoder,
+    pub(super) encoder: FrameEncoder,
     decoder: FrameDecoder,
     /// When the opening must have got on.
     pub(super) deadline_ms: u64,
@@ -72,21 +80,35 @@ pub(super) struct Session {
     /// The spaces in which the peer showed more of our own log than we hold.
     pub(super) retired: BTreeSet<SpaceName>,
     pub(super) pump: Pump,
+    /// How many entries the peer's HELLO said that it holds.
+    pub(super) entries: u64,
+    /// Whether we told the peer to hold, and have not asked it since.
+    pub(super) waits: bool,
     /// Entry bytes of this session that wait for the store.
     pub(super) staged_bytes: usize,
     /// Set while something announced is awaited.
     pub(super) want: Option<Want>,
     /// When the peer's row is to be written; set while it is newer than the store's.
     pub(super) save_due_ms: Option<u64>,
+    /// When a checkpoint may be made; set while entries have passed since the last.
+    pub(super) mark_due_ms: Option<u64>,
+    /// The last frontier that we told the peer we both hold.
+    pub(super) marked: Option<CheckpointId>,
 }
 
 impl Session {
-    fn new(id: SessionId, device: DeviceId, greeting: Greeting, now: Now) -> Self {
+    fn new(
+        id: SessionId,
+        device: DeviceId,
+        greeting: Greeting,
+        encoder: FrameEncoder,
+        now: Now,
+    ) -> Self {
         Self {
             id,
             device,
             phase: Phase::Greeting(greeting),
-            encoder: FrameEncoder::new(),
+            encoder,
             decoder: FrameDecoder::new(),
             deadline_ms: now.mono_ms + HANDSHAKE_MS,
             told: Held::new(),
@@ -94,9 +116,20 @@ impl Session {
             faults: 0,
             retired: BTreeSet::new(),
             pump: Pump::default(),
+            entries: 0,
+            waits: false,
             staged_bytes: 0,
             want: None,
             save_due_ms: None,
+            mark_due_ms: None,
+            marked: None,
+        }
+    }
+
+    /// Notes that the peer holds the beginnings of these logs.
+    pub(super) fn note_held<'a>(&mut self, logs: impl Iterator<Item = &'a LogId>) {
+        for log in logs {
+            self.encoder.note_held(*log);
         }
     }
 
@@ -149,7 +182,11 @@ pub(super) fn printable(text: &str) -> String {
 impl Engine {
     pub(super) fn on_opened(&mut self, now: Now, id: SessionId, device: DeviceId) {
         let (hello, greeting) = self.greet(&device);
-        let mut session = Session::new(id, device, greeting, now);
+        let encoder = match self.config.metered {
+            true => FrameEncoder::metered(),
+            false => FrameEncoder::new(),
+        };
+        let mut session = Session::new(id, device, greeting, encoder, now);
         if let Err(reason) = self.admit(now, &device) {
             self.end(session, &reason);
             return;
@@ -191,12 +228,14 @@ impl Engine {
             self.close(id, &protocol("a large frame or DATA before HELLO"));
             return;
         }
-        let outcome = match session.decoder.decode(bytes) {
+        let held = |log: &LogId| Some(self.frontier.get(log)?.header.clone());
+        let outcome = match session.decoder.decode_with(bytes, &held) {
             Ok(message) => self.on_message(now, id, message),
             Err(error) => Err(protocol(error.to_string())),
         };
         if let Err(reason) = outcome {
             self.close(id, &reason);
+            self.review_holds(now);
         }
     }
 
@@ -227,10 +266,20 @@ impl Engine {
             (Phase::Opening { .. }, Message::Front { space, rows }) => {
                 self.on_front(now, id, &space, &rows)
             }
+            (Phase::Opening { .. }, Message::Hold) => {
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    session.pump.is_held = true;
+                }
+                Ok(())
+            }
             (Phase::Opening { .. }, Message::FrontEnd) => self.on_front_end(now, id),
             (Phase::Live, Message::Data(runs)) => self.on_data(now, id, runs),
             (Phase::Live, Message::Ack(rows)) => self.on_ack(now, id, rows),
+            (Phase::Live, Message::Mark(mark)) => self.on_mark(now, id, mark),
             (Phase::Live, Message::Want) => {
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    session.pump.is_held = false;
+                }
                 self.push(id);
                 self.pump(id);
                 Ok(())
@@ -281,10 +330,11 @@ impl Engine {
         }
     }
 
-    pub(super) fn on_closed(&mut self, id: SessionId) {
+    pub(super) fn on_closed(&mut self, now: Now, id: SessionId) {
         if let Some(session) = self.sessions.remove(&id) {
             self.part(&session);
         }
+        self.review_holds(now);
     }
 
     pub(super) fn close(&mut self, id: SessionId, reason: &CloseReason) {
@@ -367,6 +417,8 @@ fn out_of_place(phase: &Phase, message: &Message) -> String {
         Message::Data(_) => "DATA",
         Message::Ack(_) => "ACK",
         Message::Want => "WANT",
+        Message::Mark(_) => "MARK",
+        Message::Hold => "HOLD",
         Message::Bye { .. } => "BYE",
     };
     let phase = match phase {

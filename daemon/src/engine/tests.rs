@@ -1,10 +1,13 @@
 //! Tests of the engine over the real store and the real wire format: devices joined in one thread, and
 //! peers played by the test, whose every message is the test's own.
 
+mod checkpoints;
 mod damage;
 mod opening;
 mod puppet;
+mod resume;
 mod schemas;
 mod spreading;
 mod store_faults;
+mod turns;
 mod world;

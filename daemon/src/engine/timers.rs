@@ -17,6 +17,19 @@ pub(super) struct Want {
     due_ms: u64,
     /// How far arriving entries may put that off.
     latest_ms: u64,
+    /// How long after the last of them to ask.
+    pause_ms: u64,
+}
+
+impl Want {
+    /// To be asked for `pause_ms` after the last arrival, and at the latest `most_ms` from now.
+    pub(super) fn new(now: Now, pause_ms: u64, most_ms: u64) -> Self {
+        Self {
+            due_ms: now.mono_ms + pause_ms.min(most_ms),
+            latest_ms: now.mono_ms + most_ms,
+            pause_ms,
+        }
+    }
 }
 
 impl Engine {
@@ -50,6 +63,13 @@ impl Engine {
             let device = session.device;
             self.save_peer(&device);
         }
+        let marks = self.sessions.get_mut(&id).is_some_and(|session| {
+            let is_due = session.mark_due_ms.is_some_and(|due| due <= now.mono_ms);
+            is_due && session.mark_due_ms.take().is_some()
+        });
+        if marks {
+            self.mark(id);
+        }
         let want = self.sessions.get(&id).and_then(|session| session.want);
         if want.is_some_and(|want| want.due_ms <= now.mono_ms) {
             self.ask(id);
@@ -63,11 +83,7 @@ impl Engine {
         if is_planted(Mutation::NewsIgnored) {
             return;
         }
-        let due_ms = now.mono_ms + self.want_delay_ms();
-        let want = Want {
-            due_ms,
-            latest_ms: now.mono_ms + WANT_DELAY_MAX_MS,
-        };
+        let want = Want::new(now, self.want_delay_ms(), WANT_DELAY_MAX_MS);
         if let Some(session) = self.sessions.get_mut(&id) {
             session.want.get_or_insert(want);
         }
@@ -75,13 +91,13 @@ impl Engine {
 
     /// Entries are arriving: what was announced may be among them.
     pub(super) fn put_off_wants(&mut self, now: Now) {
-        let due_ms = now.mono_ms + self.want_delay_ms();
+        let jitter_ms = self.rng.next_u64() % WANT_JITTER_MS;
         for want in self
             .sessions
             .values_mut()
             .filter_map(|session| session.want.as_mut())
         {
-            want.due_ms = due_ms.min(want.latest_ms);
+            want.due_ms = (now.mono_ms + want.pause_ms + jitter_ms).min(want.latest_ms);
         }
     }
 
@@ -93,7 +109,7 @@ impl Engine {
 fn next_due(session: &Session) -> Option<u64> {
     let handshake = (!session.is_live()).then_some(session.deadline_ms);
     let want = session.want.map(|want| want.due_ms);
-    [handshake, want, session.save_due_ms]
+    [handshake, want, session.save_due_ms, session.mark_due_ms]
         .into_iter()
         .flatten()
         .min()

@@ -113,6 +113,7 @@ pub async fn start(config: &Config) -> Result<Node, NodeError> {
         hub: config.hub,
         join_secret: JoinSecret(config.join_secret),
         schema: reader.schemas().tag(),
+        metered: config.metered,
     };
     let mut engine = Engine::new(engine_config, opening, random("seeding the engine")?);
     let clock = Clock::start();

@@ -11,7 +11,7 @@ use redb::{ReadOnlyTable, ReadTransaction};
 
 use crate::engine::batch::{Arrival, Fetched, Held, LogHeader, Run};
 use crate::wire::changeset::decode_change_set;
-use crate::wire::limits::POINT_BYTES_TARGET;
+use crate::wire::limits::POINT_GAP_BYTES;
 
 use super::log::Stretch;
 use super::open::last_arrival;
@@ -20,8 +20,9 @@ use super::rows::LogRow;
 use super::trouble::Trouble;
 use super::{FeedItem, Reader, StoreError, tables};
 
-/// Runs are joined up to this many entry bytes, to save signatures.
-const RUN_BYTES_TARGET: usize = 2 * POINT_BYTES_TARGET;
+/// Runs are joined up to this many entry bytes, to save signatures. Whoever receives one has no points inside
+/// it, so this is also the least that a relay can send at a time.
+const RUN_BYTES_TARGET: usize = 2 * POINT_GAP_BYTES;
 
 impl Reader {
     /// The change set at `dot`, if it is held.

@@ -23,7 +23,7 @@ use redb::{ReadableTable, Table, WriteTransaction};
 use crate::engine::batch::{Arrival, FrontierRow, LogHeader};
 use crate::mutation::{Mutation, is_planted};
 use crate::wire::chain::{chain_next, chain_start, sign_point};
-use crate::wire::limits::POINT_BYTES_TARGET;
+use crate::wire::limits::POINT_GAP_BYTES;
 
 use super::pack::{Packer, Place};
 use super::rows::LogRow;
@@ -188,7 +188,7 @@ impl<'txn> LogWriter<'txn> {
             .open
             .get(&header.log)
             .map_or(0, |open| open.fresh_bytes);
-        if fresh_bytes + entry.len() as u64 > POINT_BYTES_TARGET as u64 {
+        if fresh_bytes + entry.len() as u64 > POINT_GAP_BYTES as u64 {
             self.sign_own()?;
         }
         self.append(header, entry, hlc)?;
@@ -300,7 +300,7 @@ impl<'txn> LogWriter<'txn> {
             return Ok(());
         }
         let is_inside = open.point >= stretch.from;
-        if is_inside && open.row.gap_bytes + open.fresh_bytes <= POINT_BYTES_TARGET as u64 {
+        if is_inside && open.row.gap_bytes + open.fresh_bytes <= POINT_GAP_BYTES as u64 {
             self.points.remove((open.number, open.point))?;
             open.row.gap_bytes += open.fresh_bytes;
         } else {

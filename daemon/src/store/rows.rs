@@ -11,7 +11,9 @@ use crdt_schema::ident::{DeviceId, Dot, LogId, RecordKey, SpaceName};
 use crdt_schema::resolution::{Answered, Candidate, Life, RecordView, Reference, Review, ReviewId};
 use crdt_schema::value::Value;
 
-use crate::engine::batch::{CommitOutcome, FrontierRow, Held, LogHeader, PeerRow};
+use crate::engine::batch::{
+    Checkpoint, Checkpoints, CommitOutcome, FrontierRow, Held, LogHeader, PeerRow,
+};
 use crate::wire::WireError;
 use crate::wire::codec::{Reader, Writer};
 
@@ -207,7 +209,37 @@ pub(super) fn encode_peer(peer: &PeerRow) -> Vec<u8> {
     for (&log, &seq) in peer.held.iter() {
         put_dot(&mut out, Dot::new(log, seq));
     }
+    put_checkpoint(&mut out, peer.checkpoints.agreed.as_ref());
+    put_checkpoint(&mut out, peer.checkpoints.tentative.as_ref());
     out.into_bytes()
+}
+
+fn put_checkpoint(out: &mut Writer, checkpoint: Option<&Checkpoint>) {
+    out.flag(checkpoint.is_some());
+    if let Some(checkpoint) = checkpoint {
+        out.raw(&checkpoint.id);
+        out.varint(checkpoint.arrival);
+        out.count(checkpoint.rows.len());
+        for &(log, seq) in checkpoint.rows.iter() {
+            put_dot(out, Dot::new(log, seq));
+        }
+    }
+}
+
+fn checkpoint(row: &mut Reader<'_>) -> Result<Option<Checkpoint>, WireError> {
+    if !row.flag("checkpoint")? {
+        return Ok(None);
+    }
+    let (id, arrival) = (row.array("checkpoint")?, row.varint("arrival")?);
+    let rows = list(row, "checkpoint", dot)?;
+    if !rows.is_sorted_by(|a, b| a.log < b.log) {
+        return Err(WireError::Malformed("checkpoint"));
+    }
+    Ok(Some(Checkpoint {
+        id,
+        arrival,
+        rows: rows.into_iter().map(|dot| (dot.log, dot.seq)).collect(),
+    }))
 }
 
 pub(super) fn decode_peer(device: DeviceId, bytes: &[u8]) -> Result<PeerRow, WireError> {
@@ -219,6 +251,14 @@ pub(super) fn decode_peer(device: DeviceId, bytes: &[u8]) -> Result<PeerRow, Wir
         .into_iter()
         .map(|dot| (dot.log, dot.seq))
         .collect();
+    // Rows of the first version end here.
+    let checkpoints = match row.is_empty() {
+        true => Checkpoints::default(),
+        false => Checkpoints {
+            agreed: checkpoint(&mut row)?,
+            tentative: checkpoint(&mut row)?,
+        },
+    };
     row.finish("peer row")?;
     Ok(PeerRow {
         device,
@@ -226,6 +266,7 @@ pub(super) fn decode_peer(device: DeviceId, bytes: &[u8]) -> Result<PeerRow, Wir
         hub,
         last_seen_ms,
         held: Arc::new(held),
+        checkpoints,
     })
 }
 
@@ -493,8 +534,21 @@ mod tests {
             hub: true,
             last_seen_ms: 12,
             held: Arc::new([(LogId([1; 16]), 5), (LogId([2; 16]), 1 << 40)].into()),
+            checkpoints: Checkpoints {
+                agreed: None,
+                tentative: Some(Checkpoint {
+                    id: [3; 8],
+                    arrival: 77,
+                    rows: [(LogId([1; 16]), 4)].into(),
+                }),
+            },
         };
 
-        assert_eq!(decode_peer(peer.device, &encode_peer(&peer)), Ok(peer));
+        let row = encode_peer(&peer);
+        assert_eq!(decode_peer(peer.device, &row), Ok(peer.clone()));
+        let before_checkpoints = &row[..row.len() - 29];
+        let read = decode_peer(peer.device, before_checkpoints).expect("an old row");
+        assert_eq!(read.checkpoints, Checkpoints::default());
+        assert_eq!(read.held, peer.held);
     }
 }

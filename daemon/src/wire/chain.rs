@@ -13,7 +13,7 @@ use crdt_schema::ident::{DeviceId, LogId, OrganisationId, SpaceName};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 
 use super::codec::Writer;
-use crate::engine::batch::LogHeader;
+use crate::engine::batch::{CheckpointId, LogHeader};
 
 const LOG_PURPOSE: &str = "fieldmesh log v1";
 const LOG_ID_PURPOSE: &str = "fieldmesh log id v1";
@@ -22,6 +22,7 @@ const POINT_PURPOSE: &str = "fieldmesh point v1";
 const PROOF_PURPOSE: &str = "fieldmesh proof v1";
 const ORGANISATION_PURPOSE: &str = "fieldmesh organisation v1";
 const SPACE_PURPOSE: &str = "fieldmesh space v1";
+const CHECKPOINT_PURPOSE: &str = "fieldmesh checkpoint v1";
 const ROOT_PURPOSE: &str = "fieldmesh root v1";
 
 /// c_0: binds the log to its organisation, space, device and name.
@@ -167,6 +168,20 @@ impl JoinSecret {
             hasher.update(&log.0);
             hasher.update(&seq.to_le_bytes());
             hasher.update(chain);
+        }
+        start_of(&hasher.finalize())
+    }
+
+    /// Names the frontier whose spaces have these tags and roots, ascending by tag.
+    pub fn checkpoint_id<'a>(
+        &self,
+        organisation: &OrganisationId,
+        roots: impl Iterator<Item = (&'a [u8; 8], &'a [u8; 16])>,
+    ) -> CheckpointId {
+        let mut hasher = self.hasher(CHECKPOINT_PURPOSE, organisation);
+        for (tag, root) in roots {
+            hasher.update(tag);
+            hasher.update(root);
         }
         start_of(&hasher.finalize())
     }

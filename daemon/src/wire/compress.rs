@@ -14,6 +14,9 @@ use super::WireError;
 /// Quick, and within a tenth of what the slow levels reach.
 const LEVEL: i32 = 3;
 
+/// Slow, for links where every byte costs: about a tenth less.
+const LEVEL_THOROUGH: i32 = 19;
+
 /// Base-2 logarithm of the furthest that a stream may refer back: 1 MiB.
 const WINDOW_LOG: u32 = 20;
 
@@ -27,9 +30,18 @@ const CHUNK_BYTES: usize = 32 << 10;
 #[derive(Default)]
 pub(super) struct Compressor {
     stream: Option<Encoder<'static>>,
+    is_thorough: bool,
 }
 
 impl Compressor {
+    /// A stream that spends time to save bytes.
+    pub(super) fn thorough() -> Self {
+        Self {
+            stream: None,
+            is_thorough: true,
+        }
+    }
+
     /// Appends the compressed form of `body` to `frame`. The other side can read all of it at once.
     pub(super) fn compress(&mut self, body: &[u8], frame: &mut Vec<u8>) {
         // zstd's streaming compression fails only for bad parameters, which are the constants above, or
@@ -41,7 +53,14 @@ impl Compressor {
     fn try_compress(&mut self, body: &[u8], frame: &mut Vec<u8>) -> io::Result<()> {
         let stream = match &mut self.stream {
             Some(stream) => stream,
-            none => none.insert(new_encoder()?),
+            none => {
+                let level = if self.is_thorough {
+                    LEVEL_THOROUGH
+                } else {
+                    LEVEL
+                };
+                none.insert(new_encoder(level)?)
+            }
         };
         let mut input = InBuffer::around(body);
         loop {
@@ -61,8 +80,8 @@ impl Compressor {
     }
 }
 
-fn new_encoder() -> io::Result<Encoder<'static>> {
-    let mut stream = Encoder::new(LEVEL)?;
+fn new_encoder(level: i32) -> io::Result<Encoder<'static>> {
+    let mut stream = Encoder::new(level)?;
     stream.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
     Ok(stream)
 }

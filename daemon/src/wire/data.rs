@@ -1,8 +1,9 @@
 //! The body of DATA before compression: runs of logs, each log's header once a session.
 //!
 //! Both sides remember which headers have passed, and forget all of them at the same point when they are
-//! too many. The receiver refuses a run whose header it has not seen, and a second header that differs
-//! from the first. It does not verify chains or signatures.
+//! too many. The header of a log that the receiver has said it holds does not travel at all: the receiver takes
+//! its own, and the chain tells whether it is the same. It refuses a run whose header it does not have, and a
+//! second header that differs from the first. It does not verify chains or signatures.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +18,17 @@ use crate::engine::batch::{LogHeader, Run};
 #[derive(Debug, Default)]
 pub(super) struct RunWriter {
     sent: BTreeSet<LogId>,
+    held: BTreeSet<LogId>,
+}
+
+/// Where the receiver finds a run's header.
+mod header_tag {
+    /// Among those that have passed.
+    pub(super) const SENT: u8 = 0;
+    /// Here.
+    pub(super) const HERE: u8 = 1;
+    /// In its own store.
+    pub(super) const HELD: u8 = 2;
 }
 
 impl RunWriter {
@@ -28,13 +40,24 @@ impl RunWriter {
         writer.into_bytes()
     }
 
+    /// Notes that the receiver holds the beginning of a log.
+    pub(super) fn note_held(&mut self, log: LogId) {
+        self.held.insert(log);
+    }
+
     fn write_run(&mut self, writer: &mut Writer, run: &Run) {
         let header = &run.header;
         writer.raw(&header.log.0);
         writer.varint(run.from);
-        let first = !self.sent.contains(&header.log);
-        writer.flag(first);
-        if first {
+        let tag = if self.sent.contains(&header.log) {
+            header_tag::SENT
+        } else if self.held.contains(&header.log) {
+            header_tag::HELD
+        } else {
+            header_tag::HERE
+        };
+        writer.byte(tag);
+        if tag == header_tag::HERE {
             if self.sent.len() == HEADERS_MAX {
                 self.sent.clear();
             }
@@ -51,6 +74,9 @@ impl RunWriter {
     }
 }
 
+/// Gives the header of a log that the receiver holds.
+pub type Headers<'a> = dyn Fn(&LogId) -> Option<LogHeader> + 'a;
+
 /// Reads DATA bodies of one direction.
 #[derive(Debug, Default)]
 pub(super) struct RunReader {
@@ -58,11 +84,12 @@ pub(super) struct RunReader {
 }
 
 impl RunReader {
-    pub(super) fn read(&mut self, body: &[u8]) -> Result<Vec<Run>, WireError> {
+    /// Reads a body; `held` gives the headers of the logs that are held here.
+    pub(super) fn read(&mut self, body: &[u8], held: &Headers<'_>) -> Result<Vec<Run>, WireError> {
         let mut reader = Reader::new(body);
         let mut runs = Vec::new();
         while !reader.is_empty() {
-            runs.push(self.read_run(&mut reader)?);
+            runs.push(self.read_run(&mut reader, held)?);
         }
         if runs.is_empty() {
             return Err(WireError::Malformed("data: no runs"));
@@ -70,10 +97,10 @@ impl RunReader {
         Ok(runs)
     }
 
-    fn read_run(&mut self, reader: &mut Reader<'_>) -> Result<Run, WireError> {
+    fn read_run(&mut self, reader: &mut Reader<'_>, held: &Headers<'_>) -> Result<Run, WireError> {
         let log = LogId(reader.array("log")?);
         let from = reader.varint("run's first sequence number")?;
-        let header = self.read_header(reader, log)?;
+        let header = self.read_header(reader, log, held)?;
         let count = reader.count("number of entries", DATA_BYTES_MAX)?;
         if from == 0 || count == 0 || from.checked_add(count as u64).is_none() {
             return Err(WireError::Malformed("run: sequence numbers"));
@@ -94,12 +121,19 @@ impl RunReader {
         })
     }
 
-    fn read_header(&mut self, reader: &mut Reader<'_>, log: LogId) -> Result<LogHeader, WireError> {
+    fn read_header(
+        &mut self,
+        reader: &mut Reader<'_>,
+        log: LogId,
+        held: &Headers<'_>,
+    ) -> Result<LogHeader, WireError> {
+        const UNKNOWN: WireError = WireError::Malformed("run: its log has no header yet");
         let seen = self.seen.get(&log);
-        if !reader.flag("header flag")? {
-            return seen
-                .cloned()
-                .ok_or(WireError::Malformed("run: its log has no header yet"));
+        match reader.byte("header tag")? {
+            header_tag::SENT => return seen.cloned().ok_or(UNKNOWN),
+            header_tag::HELD => return held(&log).ok_or(UNKNOWN),
+            header_tag::HERE => {}
+            _ => return Err(WireError::Malformed("header tag")),
         }
         let space = reader.text("space name", SpaceName::BYTES_MAX)?;
         let header = LogHeader {

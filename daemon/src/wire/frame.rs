@@ -6,8 +6,11 @@
 //!
 //! The length prefix before a frame is the transport's.
 
+use crdt_schema::ident::LogId;
+
 use super::WireError;
 use super::compress::{Compressor, Decompressor};
+pub use super::data::Headers;
 use super::data::{RunReader, RunWriter};
 use super::limits::{DATA_BYTES_MAX, FRAME_BYTES_MAX};
 use super::message::{DATA_TAG, Message, read_plain, write_plain};
@@ -23,6 +26,19 @@ impl FrameEncoder {
     /// The encoder of a new session.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The encoder of a new session over a link whose bytes are worth more than this device's time.
+    pub fn metered() -> Self {
+        Self {
+            runs: RunWriter::default(),
+            stream: Compressor::thorough(),
+        }
+    }
+
+    /// Notes that the receiver holds the beginning of a log, so that its header need not travel.
+    pub fn note_held(&mut self, log: LogId) {
+        self.runs.note_held(log);
     }
 
     /// The frame of a message, without its length prefix. Frames must be sent in the order they were
@@ -52,18 +68,23 @@ impl FrameDecoder {
         Self::default()
     }
 
-    /// The message in a frame. Any error is the peer's fault and ends the session; every later frame is
-    /// refused as well.
+    /// The message in a frame for a receiver that holds no log.
     pub fn decode(&mut self, frame: &[u8]) -> Result<Message, WireError> {
+        self.decode_with(frame, &|_| None)
+    }
+
+    /// The message in a frame; `held` gives the headers of the logs that are held here. Any error is the peer's fault and ends the session; every later frame is
+    /// refused as well.
+    pub fn decode_with(&mut self, frame: &[u8], held: &Headers<'_>) -> Result<Message, WireError> {
         if self.failed {
             return Err(WireError::Malformed("frame before this one"));
         }
-        let message = self.read(frame);
+        let message = self.read(frame, held);
         self.failed = message.is_err();
         message
     }
 
-    fn read(&mut self, frame: &[u8]) -> Result<Message, WireError> {
+    fn read(&mut self, frame: &[u8], held: &Headers<'_>) -> Result<Message, WireError> {
         if frame.len() > FRAME_BYTES_MAX {
             let (found, limit) = (frame.len() as u64, FRAME_BYTES_MAX as u64);
             return Err(WireError::TooLarge {
@@ -76,7 +97,7 @@ impl FrameDecoder {
             None => Err(WireError::Truncated("message tag")),
             Some((&DATA_TAG, compressed)) => {
                 let body = self.stream.decompress(compressed, DATA_BYTES_MAX)?;
-                Ok(Message::Data(self.runs.read(&body)?))
+                Ok(Message::Data(self.runs.read(&body, held)?))
             }
             Some((&tag, body)) => read_plain(tag, body),
         }

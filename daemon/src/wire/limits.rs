@@ -14,6 +14,10 @@ pub const ENTRY_BYTES_MAX: usize = 512 << 10;
 /// little, large enough that headers and signatures vanish.
 pub const DATA_BYTES_TARGET: usize = 128 << 10;
 
+/// How many entry bytes lie between two signed points of a log, entries larger than that aside: the least that
+/// can be sent at a time, and so what a link must carry between two drops.
+pub const POINT_GAP_BYTES: usize = 4 << 10;
+
 /// How many entry bytes may lie between two signed points of a log, so that a run always fits a frame.
 pub const POINT_BYTES_TARGET: usize = 64 << 10;
 
@@ -25,6 +29,9 @@ pub const ACK_ROWS_MAX: usize = 4096;
 
 /// Most spaces in HELLO.
 pub const SPACES_MAX: usize = 256;
+
+/// Most checkpoints in HELLO: the agreed and the tentative one.
+pub const CHECKPOINTS_MAX: usize = 2;
 
 /// Most edits in a change set.
 pub const EDITS_MAX: usize = 1000;

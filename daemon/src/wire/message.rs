@@ -8,8 +8,10 @@ use crdt_schema::ident::{KEY_BYTES_MAX, LogId, SpaceName, check_key};
 use super::WireError;
 use super::codec::{Reader, Writer};
 pub use super::frame::{FrameDecoder, FrameEncoder};
-use super::limits::{ACK_ROWS_MAX, BYE_BYTES_MAX, FRONT_ROWS_MAX, NAME_BYTES_MAX, SPACES_MAX};
-use crate::engine::batch::{Run, SchemaTag};
+use super::limits::{
+    ACK_ROWS_MAX, BYE_BYTES_MAX, CHECKPOINTS_MAX, FRONT_ROWS_MAX, NAME_BYTES_MAX, SPACES_MAX,
+};
+use crate::engine::batch::{CheckpointId, Run, SchemaTag};
 
 /// The protocol version in HELLO. Peers with another one are refused with an explanation.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -29,6 +31,9 @@ pub struct Hello {
     pub schema_version: u32,
     /// The sender's spaces, ascending by tag.
     pub spaces: Vec<SpaceRoot>,
+    /// The frontiers that the sender knows both to have held. If the receiver names one of them as well, both
+    /// tell only the rows that have moved since.
+    pub checkpoints: Vec<CheckpointId>,
 }
 
 /// One space in HELLO.
@@ -79,6 +84,10 @@ pub enum Message {
     Ack(Vec<(LogId, u64)>),
     /// The sender lacks something that was announced: send what I lack.
     Want,
+    /// The sender holds the frontier of this name and knows the receiver to hold the same: a checkpoint.
+    Mark(CheckpointId),
+    /// In the opening: send nothing until I ask by WANT, another peer is sending.
+    Hold,
     /// The sender ends the session, and why.
     Bye {
         /// A stable code, see [`crate::engine::effect::CloseReason::code`].
@@ -96,7 +105,9 @@ pub(super) const DATA_TAG: u8 = 5;
 const ACK_TAG: u8 = 6;
 const WANT_TAG: u8 = 7;
 const BYE_TAG: u8 = 8;
-const SCHEMA_TAG: u8 = 9;
+const MARK_TAG: u8 = 9;
+const HOLD_TAG: u8 = 10;
+const SCHEMA_TAG: u8 = 11;
 
 /// Whether a frame is DATA: what it holds would have to be decompressed.
 pub fn is_data(frame: &[u8]) -> bool {
@@ -139,6 +150,11 @@ pub(super) fn write_plain(message: &Message) -> Vec<u8> {
             }
         }
         Message::Want => writer.byte(WANT_TAG),
+        Message::Hold => writer.byte(HOLD_TAG),
+        Message::Mark(mark) => {
+            writer.byte(MARK_TAG);
+            writer.raw(mark);
+        }
         Message::Bye { code, text } => {
             writer.byte(BYE_TAG);
             writer.text(cut(code, BYE_BYTES_MAX));
@@ -161,6 +177,10 @@ fn write_hello(writer: &mut Writer, hello: &Hello) {
         writer.raw(&space.root);
         writer.varint(space.count);
     }
+    writer.count(hello.checkpoints.len());
+    for id in &hello.checkpoints {
+        writer.raw(id);
+    }
 }
 
 /// The longest beginning of `text` that has at most `limit` bytes and ends between characters.
@@ -181,6 +201,8 @@ pub(super) fn read_plain(tag: u8, body: &[u8]) -> Result<Message, WireError> {
         FRONT_END_TAG => Message::FrontEnd,
         ACK_TAG => read_ack(&mut reader)?,
         WANT_TAG => Message::Want,
+        HOLD_TAG => Message::Hold,
+        MARK_TAG => Message::Mark(reader.array("mark")?),
         BYE_TAG => Message::Bye {
             code: reader.text("code of bye", BYE_BYTES_MAX)?.to_owned(),
             text: reader.text("text of bye", BYE_BYTES_MAX)?.to_owned(),
@@ -201,6 +223,7 @@ fn read_hello(mut reader: Reader<'_>) -> Result<Hello, WireError> {
         hub: false,
         schema_version: 0,
         spaces: Vec::new(),
+        checkpoints: Vec::new(),
     };
     if hello.version != PROTOCOL_VERSION {
         return Ok(hello);
@@ -215,6 +238,9 @@ fn read_hello(mut reader: Reader<'_>) -> Result<Hello, WireError> {
             root: reader.array("space root")?,
             count: reader.varint("number of entries")?,
         });
+    }
+    for _ in 0..reader.count("number of checkpoints", CHECKPOINTS_MAX)? {
+        hello.checkpoints.push(reader.array("checkpoint")?);
     }
     if !hello.spaces.is_sorted_by(|a, b| a.tag < b.tag) {
         return Err(WireError::Malformed("hello: spaces not in ascending order"));

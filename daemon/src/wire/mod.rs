@@ -4,6 +4,8 @@
 //! limit before it takes memory. A change set has exactly one encoding, so its bytes can be chained and
 //! signed. Reading never panics; every refusal is a [`WireError`].
 //!
+//! `FORMAT.md` beside this file says every byte; `tests/vectors/wire.txt` shows them.
+//!
 //! This module does not know sessions, frontiers, rights or schemas: it says whether bytes are well
 //! formed, and nothing about whether they are welcome.
 

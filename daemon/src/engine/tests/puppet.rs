@@ -71,6 +71,7 @@ impl Puppet {
             hub: false,
             schema_version: 1,
             spaces: Vec::new(),
+            checkpoints: Vec::new(),
         }
     }
 
@@ -96,7 +97,11 @@ impl Puppet {
             .drain(..)
             .partition(|(session, _)| *session == self.session);
         node.outbox.extend(others);
-        let decode = |(_, frame): &(_, Vec<u8>)| self.decoder.decode(frame).expect("a frame");
+        let held = |log: &LogId| node.store.reader().header(*log).expect("a read");
+        let decode = |(_, frame): &(_, Vec<u8>)| {
+            let message = self.decoder.decode_with(frame, &held);
+            message.expect("a frame")
+        };
         mine.iter().map(decode).collect()
     }
 

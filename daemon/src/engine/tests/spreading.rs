@@ -4,7 +4,10 @@ use super::puppet::{Author, Puppet};
 use super::world::{Node, START, World, device, set_name};
 use crate::engine::batch::{Batch, Held};
 use crate::engine::input::{Input, Now};
-use crate::engine::limits::{STAGED_BYTES_MAX, WANT_DELAY_MAX_MS, WANT_DELAY_MS, WINDOW_BYTES};
+use crate::engine::limits::{
+    FRAME_BYTES_FIRST, STAGED_BYTES_MAX, WANT_DELAY_MAX_MS, WANT_DELAY_MS, WINDOW_BYTES,
+    WINDOW_FRAMES,
+};
 use crate::wire::message::Message;
 
 #[test]
@@ -208,8 +211,9 @@ fn a_peer_that_does_not_acknowledge_gets_a_window_and_no_more() {
     let mut puppet = Puppet::meet(&mut node, 2, 1);
 
     let sent = data_bytes(&puppet.hear(&mut node));
+    let first_window = FRAME_BYTES_FIRST * WINDOW_FRAMES;
     assert!(
-        sent.1 >= WINDOW_BYTES && sent.1 < WINDOW_BYTES + (256 << 10),
+        sent.1 >= first_window && sent.1 < first_window + (64 << 10),
         "{sent:?}"
     );
     puppet.say(&mut node, &Message::Want);
@@ -221,6 +225,7 @@ fn a_peer_that_does_not_acknowledge_gets_a_window_and_no_more() {
         puppet.say(&mut node, &Message::Ack(vec![(log, last)]));
         let more = data_bytes(&puppet.hear(&mut node));
         assert!(more.0 > last, "acknowledging opens the window");
+        assert!(more.1 <= WINDOW_BYTES + (256 << 10), "{more:?}");
         last = more.0;
     }
     puppet.say(&mut node, &Message::Ack(vec![(log, last)]));

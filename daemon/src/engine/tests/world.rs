@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crdt_schema::ident::{DeviceId, OrganisationId, SpaceName};
+use crdt_schema::ident::{DeviceId, LogId, OrganisationId, SpaceName};
 use crdt_schema::op::Op;
 use crdt_schema::schema::Schema;
 use crdt_schema::value::Value;
@@ -54,6 +54,7 @@ pub(super) fn config(number: u8) -> EngineConfig {
         hub: number == 1,
         join_secret: SECRET,
         schema: SchemaTag::of(&schema()),
+        metered: false,
     }
 }
 
@@ -363,6 +364,35 @@ impl World {
         }
     }
 
+    /// Delivers frames, each device's in turn, until so many bytes have passed; the frame that does not fit is
+    /// lost. Returns whether nothing was left to deliver.
+    pub(super) fn settle_bytes(&mut self, bytes: usize) -> bool {
+        let start: usize = self.bytes.iter().sum();
+        loop {
+            let passed = self.bytes.iter().sum::<usize>() - start;
+            let next = self.nodes.iter().filter_map(|node| node.outbox.front());
+            match next.map(|(_, frame)| frame.len()).max() {
+                None => return true,
+                Some(frame) if passed + frame > bytes => return false,
+                Some(_) => self.settle_some(self.nodes.len()),
+            };
+        }
+    }
+
+    /// Delivers at most so many frames, each device's in turn. Returns whether nothing was left to deliver.
+    pub(super) fn settle_some(&mut self, frames: usize) -> bool {
+        for turn in 0..frames {
+            let count = self.nodes.len();
+            let order = (0..count).map(|step| (turn + step) % count);
+            let mut talking = order.filter(|n| !self.nodes[*n].outbox.is_empty());
+            match talking.next() {
+                Some(node) => self.deliver(node),
+                None => return true,
+            }
+        }
+        false
+    }
+
     fn deliver(&mut self, from: usize) {
         let Some((session, frame)) = self.nodes[from].outbox.pop_front() else {
             return;
@@ -370,8 +400,10 @@ impl World {
         let Some(end) = self.ends.get_mut(&session) else {
             return;
         };
-        self.said
-            .push((from, end.spy.decode(&frame).expect("an honest frame")));
+        let reader = self.nodes[from].store.reader();
+        let held = |log: &LogId| reader.header(*log).expect("a read");
+        let message = end.spy.decode_with(&frame, &held);
+        self.said.push((from, message.expect("an honest frame")));
         self.bytes[from] += frame.len();
         let other = end.other;
         let to = self.ends[&other].node;

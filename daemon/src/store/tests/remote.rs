@@ -220,6 +220,7 @@ fn peers_are_remembered() {
         hub: true,
         last_seen_ms: 99,
         held: Arc::new([(LogId([1; 16]), 3)].into()),
+        checkpoints: Default::default(),
     };
     let older = PeerRow {
         last_seen_ms: 1,
