@@ -37,6 +37,7 @@ use self::frontier::Frontier;
 use self::ingest::Staging;
 use self::input::{Input, LocalWrite, Now};
 use self::peers::Peers;
+use self::repair::Damage;
 use self::session::Session;
 
 pub mod batch;
@@ -47,10 +48,12 @@ pub mod input;
 mod announce;
 mod frontier;
 mod ingest;
+mod inquiry;
 mod limits;
 mod opening;
 mod peers;
 mod pump;
+mod repair;
 mod session;
 mod timers;
 
@@ -88,6 +91,7 @@ pub struct Engine {
     staging: Staging,
     sessions: BTreeMap<SessionId, Session>,
     peers: Peers,
+    damage: Damage,
     arrival: Arrival,
     effects: VecDeque<Effect>,
 }
@@ -111,6 +115,7 @@ impl Engine {
             staging: Staging::default(),
             sessions: BTreeMap::new(),
             peers: Peers::new(held, opening.peers),
+            damage: Damage::default(),
             arrival: opening.arrival,
             effects: VecDeque::new(),
         }
@@ -125,6 +130,11 @@ impl Engine {
             Input::SessionClosed { session } => self.on_closed(session),
             Input::Committed(report) => self.on_committed(now, report),
             Input::Fetched { session, result } => self.on_fetched(session, result),
+            Input::Looked {
+                session,
+                for_peer,
+                result,
+            } => self.on_looked(session, for_peer, result),
             Input::Timeout => self.on_timeout(now),
             Input::Network { online } => self.on_network(online),
         }
@@ -193,6 +203,7 @@ impl Engine {
             self.frontier.adopt(row);
             let after = self.frontier.durable_seq(&log);
             if after > before {
+                self.note_taken_back(&log, after - before);
                 self.peers.our_log_moved(log, before, after);
                 moved.push(log);
             }
@@ -203,9 +214,25 @@ impl Engine {
                 arrival: self.arrival,
             });
         }
+        report
+            .repairs
+            .into_iter()
+            .for_each(|repaired| self.on_repaired(repaired));
         match self.settle(report.remote) {
             Ok(()) => self.spread(&moved),
             Err(fault) => self.on_store_fault(now, &fault),
+        }
+    }
+
+    /// Counts entries of a log that this device once wrote, and lost, and got back from a peer.
+    fn note_taken_back(&mut self, log: &LogId, entries: u64) {
+        let is_lost = |known: &frontier::Log| known.header.device == self.config.device;
+        if self.frontier.get(log).is_some_and(is_lost)
+            && !self.is_own(log)
+            && !self.staging.is_empty()
+        {
+            tracing::warn!(%log, entries, "this device had lost entries of its own; a peer gave them back");
+            self.peers.count_taken_back(entries);
         }
     }
 

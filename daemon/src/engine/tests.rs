@@ -4,6 +4,7 @@
 mod damage;
 mod opening;
 mod puppet;
+mod repair;
 mod spreading;
 mod store_faults;
 mod world;

@@ -60,6 +60,9 @@ fn replay(
     for stretch in stretches.iter()? {
         let (first, row) = stretch?;
         let stretch = Stretch::of_row(first.value(), row.value());
+        if stretch.is_void() {
+            continue;
+        }
         let header = read_log(&logs, stretch.log)?.header;
         if keys.iter().all(|key| key.space != header.space) {
             continue;

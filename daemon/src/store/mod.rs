@@ -19,6 +19,7 @@ mod commit;
 mod database;
 mod feed;
 mod heal;
+mod inspect;
 mod log;
 mod meta;
 mod open;
@@ -27,6 +28,7 @@ mod read;
 mod record;
 mod retry;
 mod rows;
+mod settle;
 mod tables;
 #[cfg(test)]
 mod tests;

@@ -70,18 +70,22 @@ impl Reader {
         })
     }
 
-    /// All open reviews, in the order of their ids.
+    /// All open reviews that can be shown, in the order of their ids. A record that does not read back
+    /// hides its own reviews only: it is named in the log, and found by a check of the store.
     ///
     /// # Errors
-    /// The store's, or that a record is damaged.
+    /// The store's.
     pub fn reviews(&self) -> Result<Vec<(RecordKey, Review)>, StoreError> {
         self.handle.read(|tx| {
             let views = tx.open_table(tables::VIEWS)?;
             let mut reviews = Vec::new();
             for row in tx.open_table(tables::REVIEWS)?.iter()? {
                 let (id, number) = row?;
-                let review = read_review(&views, number.value(), id.value())?;
-                reviews.push(review);
+                match find_review(tx, &self.schema, &views, number.value(), id.value()) {
+                    Ok(review) => reviews.push(review),
+                    Err(Trouble::Damaged(why)) => tracing::error!(why, "a review cannot be shown"),
+                    Err(trouble) => return Err(trouble),
+                }
             }
             Ok(reviews)
         })
@@ -210,22 +214,48 @@ fn derive_view(
     Ok((key, view))
 }
 
-fn read_review(
+/// Finds a review in its record's view, or in the document if the view does not read back.
+fn find_review(
+    tx: &ReadTransaction,
+    schema: &Schema,
     views: &ReadOnlyTable<u64, &'static [u8]>,
     number: u64,
     id: &str,
 ) -> Result<(RecordKey, Review), Trouble> {
     let damaged = |why: &str| Trouble::Damaged(format!("review {id}: its record's view: {why}"));
-    let row = views.get(number)?.ok_or_else(|| damaged("it is missing"))?;
-    let content = Unpacker::default()
-        .unpack(Place::View(number), row.value())
-        .map_err(damaged)?;
-    let view = ViewRow::decode(&content).map_err(|error| damaged(&error.to_string()))?;
-    let review = view.reviews.into_iter().find(|review| review.id.0 == id);
-    Ok((
-        view.key,
-        review.ok_or_else(|| damaged("it has no such review"))?,
-    ))
+    let row = views.get(number)?;
+    let read = match &row {
+        Some(row) => read_reviews(number, row.value()),
+        None => Err("it is missing".to_owned()),
+    };
+    let (key, reviews) = match read {
+        Ok(read) => read,
+        Err(why) => {
+            let key = key_of(tx, number)?.ok_or_else(|| damaged(&why))?;
+            let (key, view) = derive_view(tx, schema, key, number, &why)?;
+            (key, view.reviews)
+        }
+    };
+    let review = reviews.into_iter().find(|review| review.id.0 == id);
+    Ok((key, review.ok_or_else(|| damaged("it has no such review"))?))
+}
+
+/// The part of a view row that tells its reviews, or in words why it does not read back.
+fn read_reviews(number: u64, row: &[u8]) -> Result<(RecordKey, Vec<Review>), String> {
+    let content = Unpacker::default().unpack(Place::View(number), row)?;
+    let row = ViewRow::decode(&content).map_err(|error| error.to_string())?;
+    Ok((row.key, row.reviews))
+}
+
+/// The record of that number. Walks the whole index, so it is for damage only.
+fn key_of(tx: &ReadTransaction, number: u64) -> Result<Option<RecordKey>, Trouble> {
+    for row in tx.open_table(tables::INDEX)?.iter()? {
+        let (key, found) = row?;
+        if found.value() == number {
+            return Ok(tables::parse_record_key(key.value()));
+        }
+    }
+    Ok(None)
 }
 
 fn stored(key: RecordKey, view: RecordView) -> StoredRecord {
