@@ -9,6 +9,7 @@ mod discovery;
 mod faults;
 mod http;
 mod policies;
+mod restore;
 mod service;
 mod strangers;
 mod terminal;

@@ -118,6 +118,13 @@ fn verdict(status: &Status, now: Timestamp) -> Verdict {
             ));
         }
     }
+    let damaged = status.repairs.damaged_logs.len() as u64;
+    if damaged > 0 {
+        attention.push(format!(
+            "{} damaged, waiting for a device that can mend it",
+            count(damaged, "log")
+        ));
+    }
     let connected = status.peers.iter().filter(|peer| peer.connected).count();
     if let (Some(error), 0) = (&status.network.mdns_error, connected) {
         attention.push(format!(

@@ -15,6 +15,7 @@ use super::Engine;
 use super::batch::repair::{ChainTag, Repair};
 use super::batch::{Batch, FrontierRow, Held, Run, SessionId};
 use super::effect::{CloseReason, Effect};
+use super::repair::Asked;
 use super::session::protocol;
 use crate::wire::limits::PROBE_SEQS_MAX;
 use crate::wire::message::Message;
@@ -147,7 +148,11 @@ impl Engine {
                 let (log, from) = (inquiry.log, other);
                 talk.inquiry = None;
                 if talk.asked.is_none() {
-                    talk.asked = Some((log, from));
+                    talk.asked = Some(Asked {
+                        log,
+                        from,
+                        is_branch: true,
+                    });
                     session.send(&Message::Ask { log, from }, &mut self.effects);
                 }
             }

@@ -249,7 +249,7 @@ impl Engine {
         self.peers.replace_held(&session.device, held);
         self.push(id);
         self.pump(id);
-        self.seek_all();
+        self.seek_anew();
         Ok(())
     }
 }

@@ -39,6 +39,15 @@ pub(super) struct Damage {
     looking: BTreeSet<LogId>,
 }
 
+/// Entries that a peer was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) log: LogId,
+    pub(super) from: u64,
+    /// Whether another branch is expected there, rather than what is damaged here.
+    pub(super) is_branch: bool,
+}
+
 /// What one session has to do with repairs.
 #[derive(Debug, Default)]
 pub(super) struct RepairTalk {
@@ -46,8 +55,8 @@ pub(super) struct RepairTalk {
     answering: bool,
     /// How many have been.
     answered: usize,
-    /// The entry asked for, until the answer comes.
-    pub(super) asked: Option<(LogId, u64)>,
+    /// What was asked for, until the answer comes.
+    pub(super) asked: Option<Asked>,
     pub(super) inquiry: Option<Inquiry>,
     /// The logs that have been inquired about: once in a session.
     pub(super) inquired: BTreeSet<LogId>,
@@ -73,8 +82,16 @@ impl Engine {
         self.seek(log);
     }
 
-    /// Asks somebody for what is damaged, now that there may be somebody new.
-    pub(super) fn seek_all(&mut self) {
+    /// Asks a new peer for what is damaged. Whoever was asked before and has not answered may still do so,
+    /// and is waited for no longer.
+    pub(super) fn seek_anew(&mut self) {
+        for damaged in self.damage.logs.values_mut() {
+            damaged.tried.extend(damaged.asked.take());
+        }
+        self.seek_all();
+    }
+
+    fn seek_all(&mut self) {
         let logs: Vec<LogId> = self.damage.logs.keys().copied().collect();
         logs.into_iter().for_each(|log| self.seek(log));
     }
@@ -95,8 +112,12 @@ impl Engine {
         });
         damaged.asked = free.as_ref().map(|session| session.id);
         if let Some(session) = free {
-            session.repair.asked = Some((log, damaged.from));
             let from = damaged.from;
+            session.repair.asked = Some(Asked {
+                log,
+                from,
+                is_branch: false,
+            });
             session.send(&Message::Ask { log, from }, &mut self.effects);
         }
     }
@@ -186,19 +207,20 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(&id) else {
             return Ok(());
         };
-        let Some((asked, from)) = session
-            .repair
-            .asked
-            .take()
-            .filter(|(asked, _)| *asked == log)
+        let asked = session.repair.asked.take();
+        let Some(Asked {
+            from, is_branch, ..
+        }) = asked.filter(|asked| asked.log == log)
         else {
             return Err(protocol("GIVEN without ASK"));
         };
         let is_fitting =
-            |run: &Run| run.header.log == asked && run.from == from && run.last() <= SEQ_MAX;
+            |run: &Run| run.header.log == log && run.from == from && run.last() <= SEQ_MAX;
         let run = run.filter(is_fitting);
-        let is_awaited = |damaged: &Damaged| damaged.asked == Some(id) && damaged.from == from;
-        if self.damage.logs.get(&log).is_some_and(is_awaited) {
+        let is_damaged = |damaged: &Damaged| damaged.from == from;
+        if is_branch {
+            self.on_branch(id, log, run);
+        } else if self.damage.logs.get(&log).is_some_and(is_damaged) {
             match run {
                 Some(run) => {
                     let batch = Batch::Repair(id, Repair::Mend(run));
@@ -206,8 +228,6 @@ impl Engine {
                 }
                 None => self.try_another(id, log),
             }
-        } else {
-            self.on_branch(id, log, run);
         }
         // This session is free to be asked for another log.
         self.seek_all();

@@ -1,5 +1,6 @@
 //! The API's way in: bounded commands to the node's loop, and reads that bypass it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crdt_schema::ident::{DeviceId, OrganisationId, SpaceName};
@@ -18,6 +19,8 @@ pub struct NodeFacts {
     pub organisation: OrganisationId,
     /// This device.
     pub device: DeviceId,
+    /// Where it keeps its state.
+    pub dir: PathBuf,
     /// Its name.
     pub name: String,
     /// Whether it is a hub.

@@ -9,7 +9,7 @@ use std::ops::Bound;
 use crdt_schema::document::Document;
 use crdt_schema::ident::{Dot, RecordKey};
 use crdt_schema::schema::Schema;
-use redb::{ReadableTable, Table, WriteTransaction};
+use redb::{ReadableTable, WriteTransaction};
 
 use crate::wire::changeset::decode_change_set;
 
@@ -33,7 +33,12 @@ pub(super) fn rebuild_records(
     schema: &Schema,
     keys: &BTreeSet<RecordKey>,
 ) -> Result<(), Trouble> {
-    let docs = match replay(tx, keys) {
+    let (stretches, entries, logs) = (
+        tx.open_table(tables::STRETCHES)?,
+        tx.open_table(tables::ENTRIES)?,
+        tx.open_table(tables::LOGS)?,
+    );
+    let docs = match replay(&stretches, &entries, &logs, keys) {
         Ok(docs) => docs,
         Err(Trouble::Damaged(why)) => {
             tracing::error!(why, "the log is damaged too: records stay unreadable");
@@ -41,6 +46,7 @@ pub(super) fn rebuild_records(
         }
         Err(trouble) => return Err(trouble),
     };
+    drop((stretches, entries, logs));
     let mut records = RecordWriter::new(tx, schema)?;
     for (key, doc) in docs {
         records.restore(&key, doc)?;
@@ -48,13 +54,13 @@ pub(super) fn rebuild_records(
     records.flush()
 }
 
-fn replay(
-    tx: &WriteTransaction,
+/// The documents of the given records, from the log alone.
+pub(super) fn replay(
+    stretches: &impl ReadableTable<u64, (u32, u64, u64)>,
+    entries: &impl ReadableTable<(u32, u64), &'static [u8]>,
+    logs: &impl ReadableTable<u32, &'static [u8]>,
     keys: &BTreeSet<RecordKey>,
 ) -> Result<BTreeMap<RecordKey, Document>, Trouble> {
-    let stretches = tx.open_table(tables::STRETCHES)?;
-    let entries = tx.open_table(tables::ENTRIES)?;
-    let logs = tx.open_table(tables::LOGS)?;
     let mut unpacker = Unpacker::default();
     let mut docs: BTreeMap<RecordKey, Document> = BTreeMap::new();
     for stretch in stretches.iter()? {
@@ -63,7 +69,7 @@ fn replay(
         if stretch.is_void() {
             continue;
         }
-        let header = read_log(&logs, stretch.log)?.header;
+        let header = read_log(logs, stretch.log)?.header;
         if keys.iter().all(|key| key.space != header.space) {
             continue;
         }
@@ -95,7 +101,7 @@ fn replay(
     Ok(docs)
 }
 
-fn read_log(logs: &Table<'_, u32, &'static [u8]>, number: u32) -> Result<LogRow, Trouble> {
+fn read_log(logs: &impl ReadableTable<u32, &'static [u8]>, number: u32) -> Result<LogRow, Trouble> {
     let row = logs.get(number)?;
     row.and_then(|row| LogRow::decode(row.value()).ok())
         .ok_or_else(|| Trouble::Damaged(format!("the row of log number {number} cannot be read")))

@@ -60,7 +60,8 @@ struct Walk {
     rows: Vec<(u64, ChainTag)>,
 }
 
-fn tags(tx: &ReadTransaction, log: LogId, seqs: &[u64]) -> Result<Found, Trouble> {
+/// The fingerprints of a log's beginnings, and whether it reads back as it was signed.
+pub(super) fn tags(tx: &ReadTransaction, log: LogId, seqs: &[u64]) -> Result<Found, Trouble> {
     let nothing = Found::Tags {
         log,
         rows: Vec::new(),

@@ -15,7 +15,9 @@
 //! randomness.
 
 mod author;
+mod checkup;
 mod commit;
+mod copy;
 mod database;
 mod feed;
 mod heal;
@@ -25,6 +27,7 @@ mod meta;
 mod open;
 mod pack;
 mod read;
+mod rebuild;
 mod record;
 mod retry;
 mod rows;
@@ -47,7 +50,9 @@ use redb::{DatabaseError, StorageBackend};
 pub use crate::engine::batch::Opening;
 use crate::engine::batch::{Arrival, Batch, CommitReport, LogHeader};
 
+pub use checkup::{Checkup, Problem, Progress};
 use commit::Facts;
+pub use copy::Copied;
 use database::{Ending, Handle, Make};
 
 /// Why the store could not be opened or read. Every message names the place, the cause and the

@@ -150,7 +150,7 @@ fn nobody_can_change_a_damaged_log_by_mending_it() {
         }
     };
 
-    // Signed by the device itself, and not on top of what is held.
+    // Signed by the device itself, as on another branch of its log.
     let mut forger = Author::begin(super::world::key(1), header.clone());
     forger.run(place as usize - 1);
     let run = Some(forger.run(1));

@@ -1,7 +1,8 @@
 //! Puts entries back that do not read back, from a run that a peer holds.
 //!
-//! A run is written only if the author's signature proves it on top of what is held before it: a peer can
-//! mend a log and cannot change it.
+//! A run is written only if the author's signature proves it on top of what is held before it, and only if
+//! it says the same as every entry held in its place that still reads back: a peer can mend a log and
+//! cannot change it, nor mix another branch of it in.
 
 use redb::ReadableTable;
 
@@ -45,6 +46,13 @@ impl LogWriter<'_> {
             &run.signature,
         ) {
             return Ok(Err("the run does not continue what is held".to_owned()));
+        }
+        let mut unpacker = Unpacker::default();
+        for (seq, entry) in (run.from..=end).zip(&run.entries) {
+            let held = self.read(&mut unpacker, number, seq)?;
+            if held.is_ok_and(|held| held != *entry) {
+                return Ok(Err("the run is of another branch".to_owned()));
+            }
         }
         for (seq, entry) in (run.from..=end).zip(&run.entries) {
             let packed = self.packer.pack(Place::Entry(number, seq), entry);

@@ -5,6 +5,7 @@ mod faults;
 mod log;
 mod records;
 mod remote;
+mod repair;
 
 use std::sync::Arc;
 
