@@ -10,7 +10,7 @@ use super::error::{ApiError, Code};
 use super::request::Incoming;
 use super::types::StoreCopy;
 use super::{Answer, Api};
-use crate::node::offline::COPY_PREFIX;
+use crate::node::handle::COPY_PREFIX;
 
 /// `POST /v1/backup`
 pub(super) async fn copy(State(api): State<Api>, incoming: Incoming) -> Answer<StoreCopy> {

@@ -152,7 +152,7 @@ pub enum Batch {
     /// Remembers what is known of a peer. Needs no outcome.
     Peer(PeerRow),
     /// Puts a log right, with what came from a session.
-    Repair(SessionId, Repair),
+    Repair(SessionId, Box<Repair>),
 }
 
 /// What is kept of a peer between sessions.

@@ -178,7 +178,7 @@ impl Engine {
         let into = self.own_log(&space);
         let repair = Repair::Settle { run, shared, into };
         self.effects
-            .push_back(Effect::Commit(Batch::Repair(id, repair)));
+            .push_back(Effect::Commit(Batch::Repair(id, Box::new(repair))));
     }
 
     /// How far any other device holds this device's logs, or may hold them by now.

@@ -158,7 +158,13 @@ impl Engine {
     ) {
         let found = match result {
             Ok(found) => found,
-            Err(why) => return self.close(id, &CloseReason::Store(why)),
+            Err(why) => {
+                if !for_peer {
+                    // Nobody knows which log it was about: any may be read through again.
+                    self.damage.looking.clear();
+                }
+                return self.close(id, &CloseReason::Store(why));
+            }
         };
         if for_peer {
             return self.tell_found(id, found);
@@ -223,7 +229,7 @@ impl Engine {
         } else if self.damage.logs.get(&log).is_some_and(is_damaged) {
             match run {
                 Some(run) => {
-                    let batch = Batch::Repair(id, Repair::Mend(run));
+                    let batch = Batch::Repair(id, Box::new(Repair::Mend(run)));
                     self.effects.push_back(Effect::Commit(batch));
                 }
                 None => self.try_another(id, log),

@@ -7,6 +7,7 @@ use crdt_schema::ident::{DeviceId, OrganisationId, SpaceName};
 use crdt_schema::schema::Schema;
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use super::offline::COPY_PREFIX;
 use crate::engine::batch::{Arrival, CommitOutcome, Idempotency, LocalEdit, Rejection};
 use crate::engine::fleet::Fleet;
 pub use crate::net::NetReport;

@@ -95,7 +95,7 @@ pub(super) fn tags(tx: &ReadTransaction, log: LogId, seqs: &[u64]) -> Result<Fou
         Err(trouble) => return Err(trouble),
     };
     let is_end = last >= row.seq;
-    let damaged = damaged.or((is_end && walk.chain != row.chain).then_some(row.seq));
+    let damaged = damaged.or_else(|| (is_end && walk.chain != row.chain).then_some(row.seq));
     let rows = walk.rows;
     Ok(Found::Tags { log, rows, damaged })
 }

@@ -131,6 +131,45 @@ fn several_damaged_entries_are_mended_one_after_the_other() {
 }
 
 #[test]
+fn a_frontier_that_disagrees_at_the_same_place_is_found_and_healed_by_the_damaged_side() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("store");
+    let mut world = world_with_damage(dir.path(), &[]);
+    let row = world.nodes[0].store.opening().expect("it reads").frontier[0].clone();
+    world.nodes[0] = Node::new(1);
+    let table: redb::TableDefinition<'_, u32, &[u8]> = redb::TableDefinition::new("logs");
+    let database = redb::Database::open(&path).expect("it opens");
+    let tx = database.begin_write().expect("a transaction");
+    {
+        let mut rows = tx.open_table(table).expect("the table");
+        let mut bytes = rows
+            .get(0)
+            .expect("a read")
+            .expect("the row")
+            .value()
+            .to_vec();
+        let place = bytes.windows(32).position(|part| part == row.chain);
+        bytes[place.expect("the chain value is in the row")] ^= 1;
+        rows.insert(0, bytes.as_slice()).expect("a write");
+    }
+    tx.commit().expect("a commit");
+    drop(database);
+    world.nodes[0] = open(&path, 1, 2);
+
+    world.meet(0, 1);
+    world.meet(0, 1);
+    world.meet(0, 2);
+    world.meet(1, 2);
+
+    assert_eq!(
+        world.nodes[0].store.opening().expect("it reads").frontier[0].chain,
+        row.chain
+    );
+    world.assert_converged();
+    assert_same_records(&world);
+}
+
+#[test]
 fn nobody_can_change_a_damaged_log_by_mending_it() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut world = world_with_damage(dir.path(), &[3]);

@@ -6,6 +6,8 @@ use super::*;
 use crate::engine::batch::repair::{Found, Look, Outcome, Repair};
 use crate::store::{Checkup, Progress, tables};
 
+type Change = fn(&redb::WriteTransaction);
+
 struct Quiet;
 
 impl Progress for Quiet {
@@ -103,7 +105,7 @@ fn a_good_store_passes_its_check_and_rebuilding_changes_nothing() {
 fn whatever_is_derived_wrongly_is_found_and_rebuilt() {
     let disk = Disk::default();
     let shown = busy(&disk).shown();
-    let tampers: [(&str, fn(&redb::WriteTransaction)); 5] = [
+    let tampers: [(&str, Change); 5] = [
         ("document", |tx| {
             let mut docs = tx.open_table(tables::DOCS).expect("the table");
             let other = docs
@@ -198,7 +200,7 @@ fn a_log_row_whose_chain_is_wrong_is_found_and_mended() {
 
     let report = device
         .store
-        .commit(vec![Batch::Repair(1, Repair::Mend(run))]);
+        .commit(vec![Batch::Repair(1, Box::new(Repair::Mend(run)))]);
 
     assert!(
         matches!(report.repairs[0].result, Ok(Outcome::Mended { .. })),
