@@ -16,7 +16,7 @@ use super::batch::repair::{Found, Look, Outcome, Repair, Repaired};
 use super::batch::{Batch, Run, SessionId};
 use super::effect::{CloseReason, Effect};
 use super::inquiry::Inquiry;
-use super::limits::{ANSWERS_MAX, DAMAGED_LOGS_MAX, SEQ_MAX};
+use super::limits::{ANSWERS_MAX, DAMAGED_LOGS_MAX, MENDED_PLACES_MAX, SEQ_MAX};
 use super::session::protocol;
 use crate::wire::message::Message;
 
@@ -35,6 +35,9 @@ struct Damaged {
 #[derive(Debug, Default)]
 pub(super) struct Damage {
     logs: BTreeMap<LogId, Damaged>,
+    /// The places that have been mended once. A place that stays damaged is not asked for again: the disk does
+    /// not keep it.
+    mended: BTreeSet<Dot>,
     /// The logs that the store is reading through.
     looking: BTreeSet<LogId>,
 }
@@ -66,6 +69,12 @@ impl Engine {
     /// Notes that a log does not read back from some place on, and looks for somebody who has it.
     pub(super) fn note_damage(&mut self, place: Dot) {
         let Dot { log, seq } = place;
+        if self.damage.mended.contains(&place) {
+            tracing::error!(%log, from = seq, "a mended log is damaged at the same place; check the disk");
+            self.damage.logs.remove(&log);
+            self.peers.show_damage(log, Some(seq));
+            return;
+        }
         let is_new = !self.damage.logs.contains_key(&log);
         if is_new && self.damage.logs.len() >= DAMAGED_LOGS_MAX {
             return;
@@ -259,6 +268,9 @@ impl Engine {
                 self.peers.count_mended(entries);
                 if let Some(damaged) = self.damage.logs.get_mut(&log) {
                     damaged.asked = None;
+                    if self.damage.mended.len() < MENDED_PLACES_MAX {
+                        self.damage.mended.insert(Dot::new(log, damaged.from));
+                    }
                 }
                 if self.damage.looking.insert(log) {
                     let end = self.frontier.durable_seq(&log);

@@ -40,10 +40,14 @@ impl Reader {
         let copied = self.handle.read(|from| {
             let mut builder = Builder::new();
             builder.set_cache_size(COPY_CACHE_BYTES);
-            let database = builder.create_file(file)?;
+            let mut database = builder.create_file(file)?;
             let into = database.begin_write()?;
             copy_all(from, &into)?;
             into.commit()?;
+            // A copy that stays larger than need be is a good copy all the same.
+            if let Err(error) = database.compact() {
+                tracing::warn!(%error, "a copy of the store was not made smaller");
+            }
             Ok(Copied {
                 identity: meta::identity(from)?,
                 entries: last_arrival(from)? - meta::void(from)?,

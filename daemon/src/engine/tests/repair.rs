@@ -170,6 +170,33 @@ fn a_frontier_that_disagrees_at_the_same_place_is_found_and_healed_by_the_damage
 }
 
 #[test]
+fn a_damaged_signature_is_found_by_the_peer_that_refuses_it_and_mended() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("store");
+    let mut world = world_with_damage(dir.path(), &[]);
+    world.nodes[0] = Node::new(1);
+    let table: redb::TableDefinition<'_, (u32, u64), &[u8; 64]> =
+        redb::TableDefinition::new("points");
+    let database = redb::Database::open(&path).expect("it opens");
+    let tx = database.begin_write().expect("a transaction");
+    let mut points = tx.open_table(table).expect("the table");
+    points.insert((0, 6), &[1; 64]).expect("a write");
+    drop(points);
+    tx.commit().expect("a commit");
+    drop(database);
+    world.nodes[0] = open(&path, 1, 2);
+
+    world.meet(0, 2);
+    for _ in 0..2 {
+        world.meet(0, 1);
+        world.meet(0, 2);
+    }
+
+    assert!(world.nodes[0].fleet.repairs.mended > 0);
+    world.assert_converged();
+}
+
+#[test]
 fn nobody_can_change_a_damaged_log_by_mending_it() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut world = world_with_damage(dir.path(), &[3]);
@@ -301,6 +328,27 @@ fn what_a_restored_device_wrote_on_its_dead_branch_reaches_everybody_and_nothing
         }
         let refused = |node: &Node| node.fleet.peers.values().all(|p| p.refused_logs.is_empty());
         assert!(world.nodes.iter().all(refused), "{case}");
+    }
+}
+
+#[test]
+fn what_is_written_again_still_follows_what_it_followed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut world = forked_world(dir.path(), 4, 1, 3);
+
+    world.meet(0, 1);
+    world.meet(0, 1);
+
+    // One record was edited on the lone branch only, after an edit that both branches have.
+    let key = crdt_schema::ident::RecordKey {
+        space: Default::default(),
+        collection: "patient".to_owned(),
+        id: "p3".to_owned(),
+    };
+    for node in &world.nodes[..2] {
+        let doc = node.store.reader().document(&key).expect("it reads");
+        let doc = doc.expect("the record");
+        assert_eq!((doc.changes().len(), doc.heads().len()), (2, 1));
     }
 }
 
