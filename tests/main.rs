@@ -10,6 +10,7 @@ mod faults;
 mod http;
 mod policies;
 mod references;
+mod restore;
 mod schema_tools;
 mod schemas;
 mod service;

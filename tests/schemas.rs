@@ -199,7 +199,7 @@ async fn what_cannot_be_published_is_refused_with_its_reasons() {
     let file = write_file(&a, "required.toml", &required);
     let said = a.cli(&["schema", "publish", &file]);
     assert!(
-        stderr(&said).contains("records without it"),
+        stderr(&said).contains("required now"),
         "{}",
         stderr(&said)
     );

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crdt_schema::ident::{DeviceId, OrganisationId};
 use crdt_schema::schema::{CLINIC, Schema};
 use ed25519_dalek::SigningKey;
-use fieldmesh::engine::batch::{Batch, CommitReport, Fetched, SchemaTag, SessionId};
+use fieldmesh::engine::batch::{Batch, CommitReport, SchemaTag, SessionId};
 use fieldmesh::engine::effect::Effect;
 use fieldmesh::engine::fleet::Fleet;
 use fieldmesh::engine::input::{Input, LocalResult, Now};
@@ -39,7 +39,7 @@ pub struct Device {
     engine: Engine,
     store: Store,
     queue: Vec<Batch>,
-    fetches: VecDeque<(SessionId, Result<Fetched, String>)>,
+    reads: VecDeque<Input>,
     fleet: Arc<Fleet>,
 }
 
@@ -75,12 +75,12 @@ impl Device {
             metered: false,
         };
         let engine = Engine::new(config, opening, draw.bytes("engine", seed_number));
-        let (queue, fetches, fleet) = (Vec::new(), VecDeque::new(), Arc::default());
+        let (queue, reads, fleet) = (Vec::new(), VecDeque::new(), Arc::default());
         Ok(Self {
             engine,
             store,
             queue,
-            fetches,
+            reads,
             fleet,
         })
     }
@@ -91,10 +91,10 @@ impl Device {
         self.engine.handle(now, input);
         loop {
             self.drain(&mut asks);
-            let Some((session, result)) = self.fetches.pop_front() else {
+            let Some(read) = self.reads.pop_front() else {
                 break;
             };
-            self.engine.handle(now, Input::Fetched { session, result });
+            self.engine.handle(now, read);
         }
         if let Some(fleet) = self.engine.fleet() {
             self.fleet = fleet;
@@ -121,8 +121,21 @@ impl Device {
                     bytes_max,
                 } => {
                     let result = self.store.reader().fetch(after, &known, bytes_max);
-                    self.fetches
-                        .push_back((session, result.map_err(|error| error.to_string())));
+                    let result = result.map_err(|error| error.to_string());
+                    self.reads.push_back(Input::Fetched { session, result });
+                }
+                Effect::Look {
+                    session,
+                    for_peer,
+                    look,
+                } => {
+                    let result = self.store.reader().look(&look);
+                    let result = result.map_err(|error| error.to_string());
+                    self.reads.push_back(Input::Looked {
+                        session,
+                        for_peer,
+                        result,
+                    });
                 }
                 Effect::Close { session, .. } => asks.push(Ask::Close(session)),
             }

@@ -108,6 +108,16 @@ impl Document {
         self.index.find(dot).is_some()
     }
 
+    /// Whether both documents hold the same changes.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let heads = |document: &Self| {
+            let mut heads = document.doc.get_heads();
+            heads.sort_unstable();
+            heads
+        };
+        heads(self) == heads(other)
+    }
+
     /// Every change with its time, causes before effects.
     pub fn changes(&self) -> Vec<(Dot, Timestamp)> {
         self.index

@@ -29,6 +29,7 @@ use crate::node::handle::Handle;
 
 mod answer;
 mod answered;
+mod backup;
 mod batch;
 mod changes;
 mod edits;
@@ -207,6 +208,8 @@ fn routes(api: Api) -> Router {
         .route("/healthz", get(status::health))
         .route("/readyz", get(status::ready))
         .layer(from_fn(guard::limit_time))
+        // A copy takes as long as the store is large.
+        .route("/v1/backup", post(backup::copy))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(api)
 }

@@ -12,8 +12,9 @@ use super::error::{ApiError, Shape};
 use super::request::Incoming;
 use super::schemas;
 use super::types::{
-    CollectionCount, CollectionSummary, Device, FieldSummary, Health, Network, NetworkStatus, Peer,
-    PeerList, Refusal, RefusedLog, SchemaName, SchemaSummary, Status, StoreStatus,
+    CollectionCount, CollectionSummary, DamagedLog, Device, FieldSummary, Health, Network,
+    NetworkStatus, Peer, PeerList, Refusal, RefusedLog, Repairs, SchemaName, SchemaSummary, Status,
+    StoreStatus,
 };
 use super::{Answer, Api};
 use crate::engine::batch::SchemaTag;
@@ -49,9 +50,24 @@ pub(super) async fn status(State(api): State<Api>, incoming: Incoming) -> Answer
         reviews: counts.reviews,
         pending: if facts.hub { 0 } else { pending(&fleet) },
         store: store_status(counts),
+        repairs: repairs(&fleet),
         peers: peer_list(&fleet, &net, &state.tag()),
         network: network_status(&fleet, &net, api.tcp),
     }))
+}
+
+fn repairs(fleet: &Fleet) -> Repairs {
+    let repairs = &fleet.repairs;
+    let damaged = repairs.damaged.iter().map(|(log, &from)| DamagedLog {
+        log: log.to_string(),
+        from,
+    });
+    Repairs {
+        damaged_logs: damaged.collect(),
+        mended: repairs.mended,
+        taken_back: repairs.taken_back,
+        rewritten: repairs.rewritten,
+    }
 }
 
 /// How many entries are held here but by no hub, as far as the hubs have told.

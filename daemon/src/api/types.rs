@@ -19,8 +19,9 @@ pub use schema::{
     SchemaRefresh, SchemaReply, SchemaStatus, SchemaVersion, UseRequest,
 };
 pub use status::{
-    CollectionCount, CollectionSummary, Device, FieldSummary, Health, Network, NetworkStatus, Peer,
-    PeerList, Refusal, RefusedLog, SchemaName, SchemaSummary, Status, StoreStatus,
+    CollectionCount, CollectionSummary, DamagedLog, Device, FieldSummary, Health, Network,
+    NetworkStatus, Peer, PeerList, Refusal, RefusedLog, Repairs, SchemaName, SchemaSummary, Status,
+    StoreCopy, StoreStatus,
 };
 
 /// The header that names the person who writes: at most 128 bytes, no control characters.

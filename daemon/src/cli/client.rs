@@ -71,6 +71,11 @@ impl Client {
         Ok(Self { http, base, target })
     }
 
+    /// The device's directory.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.target.dir
+    }
+
     /// The space of the records.
     pub(crate) fn space(&self) -> &str {
         self.target.space.as_deref().unwrap_or(DEFAULT_SPACE)

@@ -1,13 +1,17 @@
 //! The `fieldmesh` command: its arguments, and which module carries out what.
 //!
-//! All but `init`, `run`, `demo` and the tools for schema files are clients of the daemon's HTTP API, the one way in. Data
-//! goes to standard output, talk to standard error. Nothing ever asks a question. How a command ends is
-//! told by [`failure::Exit`].
+//! All but `init`, `run`, `demo`, `doctor`, the tools for schema files and the file side of `backup` and `restore`
+//! are clients of the daemon's HTTP API, the one way in. Data goes to standard output, talk to standard
+//! error. Nothing asks a question but `restore --replace` on a terminal. How a command ends is told by
+//! [`failure::Exit`].
 
+mod archive;
 mod assign;
+mod backup;
 mod call;
 mod client;
 mod demo;
+mod doctor;
 mod events;
 mod export;
 mod failure;
@@ -117,8 +121,12 @@ enum Command {
     List(list::ListArgs),
     /// Delete a record; it can be restored
     Delete(record::DeleteArgs),
-    /// Bring a deleted record back
+    /// Bring a deleted record back, or a device from a backup file
     Restore(record::RestoreArgs),
+    /// Write this device, keys and secrets included, to one file
+    Backup(backup::BackupArgs),
+    /// Check the store from the first signature to the last view; the daemon must not run
+    Doctor(doctor::DoctorArgs),
     /// Write the rows of a CSV or JSON lines file
     Import(import::ImportArgs),
     /// Write a collection to a CSV or JSON lines file
@@ -167,6 +175,10 @@ fn carry_out(cli: Cli) -> Result<Exit, Failure> {
             schema_file::schema(&command, &dir, out)
         }
         Command::Demo(args) => runtime()?.block_on(demo::demo(&args, out)),
+        Command::Doctor(args) => doctor::doctor(&dir, &args, out),
+        Command::Restore(args) if args.is_of_backup() => {
+            backup::restore(&dir, &args.of_backup(), out)
+        }
         command => {
             // A variable that is set to nothing says nothing.
             let given = |text: Option<String>| text.filter(|text| !text.is_empty());
@@ -204,6 +216,7 @@ async fn ask(client: &Client, command: Command, out: Output) -> Result<Exit, Fai
         Command::List(args) => list::list(client, &args, out).await,
         Command::Delete(args) => record::delete(client, &args, out).await,
         Command::Restore(args) => record::restore(client, &args, out).await,
+        Command::Backup(args) => backup::backup(client, client.dir(), &args, out).await,
         Command::Import(args) => import::import(client, args, out).await,
         Command::Export(args) => export::export(client, &args, out).await,
         Command::Watch(args) => watch::watch(client, &args, out).await,
@@ -213,9 +226,11 @@ async fn ask(client: &Client, command: Command, out: Output) -> Result<Exit, Fai
         Command::Schema(SchemaCommand::Live(command)) => {
             schema_live::live(client, &command, out).await
         }
-        Command::Init(_) | Command::Run(_) | Command::Schema(_) | Command::Demo(_) => {
-            Err(Failure::usage("this command does not talk to a daemon"))
-        }
+        Command::Init(_)
+        | Command::Run(_)
+        | Command::Schema(_)
+        | Command::Demo(_)
+        | Command::Doctor(_) => Err(Failure::usage("this command does not talk to a daemon")),
     }
 }
 

@@ -8,6 +8,7 @@ use reqwest::Method;
 use serde_json::{Map, Value as Json, json};
 
 use super::assign::{assign, is_assignment};
+use super::backup::RestoreOptions;
 use super::call::Call;
 use super::client::Client;
 use super::failure::{Exit, Failure};
@@ -163,12 +164,34 @@ pub(crate) async fn delete(
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct RestoreArgs {
-    /// The record's collection
-    collection: String,
+    /// The record's collection, or alone: the backup file
+    #[arg(value_name = "COLLECTION|FILE")]
+    what: String,
     /// The record's id
-    id: String,
+    id: Option<String>,
+    /// Of a backup: move the device that is in the directory aside
+    #[arg(long, conflicts_with = "id")]
+    replace: bool,
+    /// Of a backup: ask nothing
+    #[arg(long, conflicts_with = "id")]
+    yes: bool,
     #[command(flatten)]
     write: WriteArgs,
+}
+
+impl RestoreArgs {
+    /// Whether a device is to be restored rather than a record.
+    pub(crate) fn is_of_backup(&self) -> bool {
+        self.id.is_none()
+    }
+
+    pub(crate) fn of_backup(&self) -> RestoreOptions {
+        RestoreOptions {
+            file: self.what.clone().into(),
+            replace: self.replace,
+            yes: self.yes,
+        }
+    }
 }
 
 pub(crate) async fn restore(
@@ -178,9 +201,9 @@ pub(crate) async fn restore(
 ) -> Result<Exit, Failure> {
     let path = [
         "collections",
-        &args.collection,
+        &args.what,
         "records",
-        &args.id,
+        args.id.as_deref().unwrap_or_default(),
         "restore",
     ];
     written(args.write.apply(client.write(Method::POST, &path)?)?, out).await

@@ -124,6 +124,13 @@ fn verdict(status: &Status, now: Timestamp) -> Verdict {
     if let Some(why) = &status.schema_status.held_back {
         attention.push(plain(why));
     }
+    let damaged = status.repairs.damaged_logs.len() as u64;
+    if damaged > 0 {
+        attention.push(format!(
+            "{} damaged, waiting for a device that can mend it",
+            count(damaged, "log")
+        ));
+    }
     let connected = status.peers.iter().filter(|peer| peer.connected).count();
     if let (Some(error), 0) = (&status.network.mdns_error, connected) {
         attention.push(format!(

@@ -9,6 +9,10 @@ use crdt_schema::op::{ChangeSet, Op};
 use crdt_schema::schema::{FieldError, Schema};
 use serde::{Deserialize, Serialize};
 
+use repair::{Repair, Repaired};
+
+pub mod repair;
+
 /// Names a request of a local client until it is answered.
 pub type RequestId = u64;
 /// Names a batch between `Effect::Commit` and its outcome.
@@ -172,6 +176,8 @@ pub enum Batch {
     },
     /// Remembers what is known of a peer. Needs no outcome.
     Peer(PeerRow),
+    /// Puts a log right, with what came from a session.
+    Repair(SessionId, Box<Repair>),
 }
 
 /// Names a frontier to two devices of one organisation: a keyed digest of it.
@@ -376,6 +382,8 @@ pub struct CommitReport {
     pub local: Vec<(RequestId, Result<CommitOutcome, Rejection>)>,
     /// The outcome of each remote batch in it.
     pub remote: Vec<RemoteOutcome>,
+    /// The outcome of each repair in it.
+    pub repairs: Vec<Repaired>,
     /// The frontier rows that moved, each once, as they are now.
     pub rows: Vec<FrontierRow>,
     /// The last arrival in the store.
@@ -392,6 +400,9 @@ pub struct Fetched {
     pub arrival: Arrival,
     /// Whether the store's end was reached.
     pub end: bool,
+    /// Where logs are held back because an entry there or soon after does not read back: at most one
+    /// place in each log, just after what reads back.
+    pub damaged: Vec<Dot>,
 }
 
 /// What the engine needs of the store to start.

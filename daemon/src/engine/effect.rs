@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::batch::repair::Look;
 use super::batch::{Arrival, Batch, Held, RequestId, SessionId};
 use super::input::LocalResult;
 
@@ -41,6 +42,15 @@ pub enum Effect {
         /// Stop once this many bytes of entries have been gathered.
         bytes_max: usize,
     },
+    /// Read what there is of one log.
+    Look {
+        /// The session that it is about; it may be gone when the answer comes.
+        session: SessionId,
+        /// Whether the peer has asked.
+        for_peer: bool,
+        /// What to read.
+        look: Look,
+    },
     /// End a session.
     Close {
         /// The session.
@@ -70,6 +80,8 @@ pub enum CloseReason {
     Replaced,
     /// The device was taken off the network.
     Offline,
+    /// A log was repaired, and what was held back or refused because of it may go now.
+    Repaired,
     /// The store could not take or give entries.
     Store(String),
     /// The peer said goodbye, with its reason.
@@ -86,6 +98,7 @@ impl fmt::Display for CloseReason {
             Self::Timeout => f.write_str("peer did not answer in time"),
             Self::Replaced => f.write_str("a newer session with the same peer took over"),
             Self::Offline => f.write_str("this device was taken off the network"),
+            Self::Repaired => f.write_str("a log was repaired; the session begins anew"),
             Self::Store(why) => write!(f, "store unavailable: {why}"),
             Self::Peer(why) => write!(f, "peer closed the session: {why}"),
         }
@@ -103,6 +116,7 @@ impl CloseReason {
             Self::Timeout => "timeout",
             Self::Replaced => "replaced",
             Self::Offline => "offline",
+            Self::Repaired => "repaired",
             Self::Store(_) => "store",
             Self::Peer(_) => "peer",
         }

@@ -48,6 +48,21 @@ pub struct Fleet {
     pub last_refusal: Option<(DeviceId, String)>,
     /// Whether sessions may exist.
     pub online: bool,
+    /// What was repaired, and what waits to be.
+    pub repairs: Repairs,
+}
+
+/// What was repaired since the start, and what waits to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Repairs {
+    /// The logs that do not read back, and from where on: a peer that holds them is awaited.
+    pub damaged: BTreeMap<LogId, u64>,
+    /// Entries that were damaged here and came back from a peer.
+    pub mended: u64,
+    /// Entries that this device had written and lost, and took back from a peer.
+    pub taken_back: u64,
+    /// Change sets of a forked log that were written again in a new one.
+    pub rewritten: u64,
 }
 
 /// Where a record's present state is known to be held.

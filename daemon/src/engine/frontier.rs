@@ -114,7 +114,8 @@ impl Frontier {
             durable: start,
             staged: start,
         });
-        if row.seq <= log.durable.seq {
+        // A mended row says the same place with another chain value.
+        if row.seq < log.durable.seq {
             return;
         }
         self.version += 1;
@@ -124,6 +125,28 @@ impl Frontier {
             hlc: row.hlc,
         };
         if log.staged.seq <= row.seq {
+            log.staged = log.durable;
+        }
+    }
+
+    /// Takes over a row whose log has become shorter; nothing of it is staged.
+    pub(super) fn rewind(&mut self, row: FrontierRow) {
+        let FrontierRow {
+            header,
+            seq,
+            chain,
+            hlc,
+        } = row;
+        if seq == 0 {
+            self.logs.remove(&header.log);
+            if let Some(logs) = self.spaces.get_mut(&header.space) {
+                logs.remove(&header.log);
+                if logs.is_empty() {
+                    self.spaces.remove(&header.space);
+                }
+            }
+        } else if let Some(log) = self.logs.get_mut(&header.log) {
+            log.durable = End { seq, chain, hlc };
             log.staged = log.durable;
         }
     }

@@ -2,6 +2,7 @@
 
 use crdt_schema::ident::{DeviceId, SpaceName};
 
+use super::batch::repair::Found;
 use super::batch::{
     CommitReport, Fetched, Idempotency, LocalEdit, Rejection, RequestId, SchemaTag, SessionId,
 };
@@ -64,6 +65,15 @@ pub enum Input {
         session: SessionId,
         /// What was found.
         result: Result<Fetched, String>,
+    },
+    /// A look has ended. `Err` is the reason in words.
+    Looked {
+        /// The session that it was about.
+        session: SessionId,
+        /// Whether the peer had asked.
+        for_peer: bool,
+        /// What was found.
+        result: Result<Found, String>,
     },
     /// The deadline of `poll_timeout` has passed.
     Timeout,

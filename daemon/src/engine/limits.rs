@@ -44,6 +44,16 @@ pub(super) const SEQ_MAX: u64 = 1 << 40;
 /// fleet, more are an attack.
 pub(super) const FAULTS_MAX: usize = 64;
 
+/// Most damaged logs that are mended at once. The others are found again when they are next read.
+pub(super) const DAMAGED_LOGS_MAX: usize = 1024;
+
+/// Most mended places that are remembered, to tell a disk that does not keep what is written to it.
+pub(super) const MENDED_PLACES_MAX: usize = 65_536;
+
+/// How many questions about damaged or forked logs a peer may ask in one session. Each makes the store walk
+/// a log. A session begins anew after every repair.
+pub(super) const ANSWERS_MAX: usize = 4096;
+
 /// Most peers that are remembered.
 pub(super) const PEERS_MAX: usize = 4096;
 

@@ -40,6 +40,7 @@ use self::frontier::Frontier;
 use self::ingest::Staging;
 use self::input::{Input, LocalWrite, Now};
 use self::peers::Peers;
+use self::repair::Damage;
 use self::session::Session;
 
 pub mod batch;
@@ -51,11 +52,13 @@ mod announce;
 mod checkpoint;
 mod frontier;
 mod ingest;
+mod inquiry;
 mod limits;
 mod opening;
 mod pace;
 mod peers;
 mod pump;
+mod repair;
 mod session;
 mod timers;
 mod turns;
@@ -97,6 +100,7 @@ pub struct Engine {
     sessions: BTreeMap<SessionId, Session>,
     peers: Peers,
     roots: Roots,
+    damage: Damage,
     arrival: Arrival,
     effects: VecDeque<Effect>,
 }
@@ -121,6 +125,7 @@ impl Engine {
             sessions: BTreeMap::new(),
             peers: Peers::new(held, opening.peers),
             roots: Roots::default(),
+            damage: Damage::default(),
             arrival: opening.arrival,
             effects: VecDeque::new(),
         }
@@ -135,6 +140,11 @@ impl Engine {
             Input::SessionClosed { session } => self.on_closed(now, session),
             Input::Committed(report) => self.on_committed(now, report),
             Input::Fetched { session, result } => self.on_fetched(now, session, result),
+            Input::Looked {
+                session,
+                for_peer,
+                result,
+            } => self.on_looked(session, for_peer, result),
             Input::Timeout => self.on_timeout(now),
             Input::Network { online } => self.on_network(online),
             Input::Schema(schema) => self.on_schema(schema),
@@ -213,6 +223,7 @@ impl Engine {
             self.frontier.adopt(row);
             let after = self.frontier.durable_seq(&log);
             if after > before {
+                self.note_taken_back(&log, after - before);
                 self.peers.our_log_moved(log, before, after);
                 moved.push(log);
             }
@@ -223,12 +234,28 @@ impl Engine {
                 arrival: self.arrival,
             });
         }
+        report
+            .repairs
+            .into_iter()
+            .for_each(|repaired| self.on_repaired(repaired));
         match self.settle(report.remote) {
             Ok(()) => {
                 self.spread(now, &moved);
                 self.review_holds(now);
             }
             Err(fault) => self.on_store_fault(now, &fault),
+        }
+    }
+
+    /// Counts entries of a log that this device once wrote, and lost, and got back from a peer.
+    fn note_taken_back(&mut self, log: &LogId, entries: u64) {
+        let is_lost = |known: &frontier::Log| known.header.device == self.config.device;
+        if self.frontier.get(log).is_some_and(is_lost)
+            && !self.is_own(log)
+            && !self.staging.is_empty()
+        {
+            tracing::warn!(%log, entries, "this device had lost entries of its own; a peer gave them back");
+            self.peers.count_taken_back(entries);
         }
     }
 

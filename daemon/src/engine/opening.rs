@@ -336,6 +336,7 @@ impl Engine {
         self.push(id);
         self.pump(id);
         self.review_holds(now);
+        self.seek_anew();
         Ok(())
     }
 }

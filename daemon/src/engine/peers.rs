@@ -136,10 +136,14 @@ impl Peers {
         }
     }
 
-    /// Notes that a log of ours has grown in the store.
+    /// Notes that a log has grown in the store, or become shorter by a settlement.
     pub(super) fn our_log_moved(&mut self, log: LogId, from: u64, to: u64) {
         let fleet = self.edit();
-        Arc::make_mut(&mut fleet.held).insert(log, to);
+        let held = Arc::make_mut(&mut fleet.held);
+        match to {
+            0 => held.remove(&log),
+            to => held.insert(log, to),
+        };
         for peer in fleet.peers.values_mut() {
             let theirs = peer.held.get(&log).copied().unwrap_or(0);
             peer.behind = peer.behind + theirs.saturating_sub(to) - theirs.saturating_sub(from);
@@ -266,6 +270,32 @@ impl Peers {
         if CloseReason::refusal_code(code).is_some() {
             fleet.last_refusal = Some((device, why));
         }
+    }
+
+    /// What all peers said that they hold.
+    pub(super) fn all_held(&self) -> impl Iterator<Item = (&LogId, &u64)> {
+        self.fleet.peers.values().flat_map(|peer| peer.held.iter())
+    }
+
+    /// Shows that a log does not read back from some place on, or does again.
+    pub(super) fn show_damage(&mut self, log: LogId, from: Option<u64>) {
+        let damaged = &mut self.edit().repairs.damaged;
+        match from {
+            Some(from) => damaged.insert(log, from),
+            None => damaged.remove(&log),
+        };
+    }
+
+    pub(super) fn count_mended(&mut self, entries: u64) {
+        self.edit().repairs.mended += entries;
+    }
+
+    pub(super) fn count_taken_back(&mut self, entries: u64) {
+        self.edit().repairs.taken_back += entries;
+    }
+
+    pub(super) fn count_rewritten(&mut self, sets: u64) {
+        self.edit().repairs.rewritten += sets;
     }
 
     /// What is to be kept of a peer between sessions.

@@ -90,6 +90,17 @@ impl Pump {
         }
     }
 
+    /// How far each log was sent whose last run is not acknowledged.
+    pub(super) fn unacked_ends(&self) -> impl Iterator<Item = (LogId, u64)> {
+        let logs = self.unacked.iter();
+        logs.filter_map(|(log, runs)| Some((*log, runs.back()?.0)))
+    }
+
+    /// Leaves a log out that cannot be read.
+    fn hold_back(&mut self, log: LogId) {
+        self.note_known(log, SEQ_MAX);
+    }
+
     /// Whether entries of the log were sent and are not acknowledged.
     pub(super) fn awaits(&self, log: &LogId) -> bool {
         self.unacked.contains_key(log)
@@ -199,8 +210,15 @@ impl Engine {
             return self.close(id, &CloseReason::Store(why));
         }
         pump.reach(fetched.arrival, fetched.end);
+        let damaged = fetched.damaged;
+        for place in &damaged {
+            pump.hold_back(place.log);
+        }
         self.send_runs(now, id, fetched.runs);
         self.pump(id);
+        damaged
+            .into_iter()
+            .for_each(|place| self.note_damage(place));
     }
 
     /// Whether entries were read whose commit has not been reported: replies and publications go first.

@@ -14,12 +14,14 @@ use std::sync::Arc;
 use crdt_schema::ident::{DeviceId, LogId, SpaceName};
 
 use super::Engine;
+use super::batch::repair::Look;
 use super::batch::{Arrival, Batch, Checkpoint, CheckpointId, Held, SessionId};
 use super::effect::{CloseReason, Effect};
 use super::ingest::Refusal;
 use super::input::Now;
 use super::limits::{FAULTS_MAX, HANDSHAKE_MS, LOGS_MAX, STRANGER_FRAME_BYTES_MAX};
 use super::pump::Pump;
+use super::repair::RepairTalk;
 use super::timers::Want;
 use crate::wire::message::{FrameDecoder, FrameEncoder, Message, is_data};
 
@@ -94,6 +96,7 @@ pub(super) struct Session {
     pub(super) mark_due_ms: Option<u64>,
     /// The last frontier that we told the peer we both hold.
     pub(super) marked: Option<CheckpointId>,
+    pub(super) repair: RepairTalk,
 }
 
 impl Session {
@@ -123,6 +126,7 @@ impl Session {
             save_due_ms: None,
             mark_due_ms: None,
             marked: None,
+            repair: RepairTalk::default(),
         }
     }
 
@@ -284,6 +288,18 @@ impl Engine {
                 self.pump(id);
                 Ok(())
             }
+            (Phase::Opening { .. } | Phase::Live, Message::Ask { log, from }) => {
+                self.answer_look(id, Look::Run { log, from })
+            }
+            (Phase::Opening { .. } | Phase::Live, Message::Probe { log, seqs }) => {
+                self.answer_look(id, Look::Tags { log, seqs })
+            }
+            (Phase::Opening { .. } | Phase::Live, Message::Given { log, run }) => {
+                self.on_given(id, log, run)
+            }
+            (Phase::Opening { .. } | Phase::Live, Message::Tags { log, rows }) => {
+                self.on_tags(id, log, rows)
+            }
             (phase, message) => Err(protocol(out_of_place(phase, &message))),
         }
     }
@@ -310,6 +326,7 @@ impl Engine {
         if is_other_history {
             self.peers.forget_log(&device, &log);
             self.leave_forked_log(&log);
+            self.inquire(id, log);
         }
     }
 
@@ -388,7 +405,7 @@ impl Engine {
 fn is_trouble(reason: &CloseReason) -> bool {
     !matches!(
         reason,
-        CloseReason::Replaced | CloseReason::Offline | CloseReason::Peer(_)
+        CloseReason::Replaced | CloseReason::Repaired | CloseReason::Offline | CloseReason::Peer(_)
     )
 }
 
@@ -402,6 +419,7 @@ fn farewell(reason: &CloseReason) -> String {
         | CloseReason::Protocol(_)
         | CloseReason::Timeout
         | CloseReason::Replaced
+        | CloseReason::Repaired
         | CloseReason::Offline
         | CloseReason::Peer(_) => reason.to_string(),
     }
@@ -419,6 +437,10 @@ fn out_of_place(phase: &Phase, message: &Message) -> String {
         Message::Want => "WANT",
         Message::Mark(_) => "MARK",
         Message::Hold => "HOLD",
+        Message::Ask { .. } => "ASK",
+        Message::Given { .. } => "GIVEN",
+        Message::Probe { .. } => "PROBE",
+        Message::Tags { .. } => "TAGS",
         Message::Bye { .. } => "BYE",
     };
     let phase = match phase {

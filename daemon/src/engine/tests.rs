@@ -5,6 +5,7 @@ mod checkpoints;
 mod damage;
 mod opening;
 mod puppet;
+mod repair;
 mod resume;
 mod schemas;
 mod spreading;

@@ -1,11 +1,13 @@
 //! The API's way in: bounded commands to the node's loop, and reads that bypass it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crdt_schema::ident::{DeviceId, OrganisationId, SpaceName};
 use crdt_schema::schema::{PUBLISHED, Schema, publication_id, publication_ops};
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use super::offline::COPY_PREFIX;
 use crate::engine::batch::{Arrival, CommitOutcome, Idempotency, LocalEdit, Rejection, WriteMode};
 use crate::engine::fleet::Fleet;
 pub use crate::net::NetReport;
@@ -18,6 +20,8 @@ pub struct NodeFacts {
     pub organisation: OrganisationId,
     /// This device.
     pub device: DeviceId,
+    /// Where it keeps its state.
+    pub dir: PathBuf,
     /// Its name.
     pub name: String,
     /// Whether it is a hub.

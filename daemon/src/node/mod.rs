@@ -10,6 +10,7 @@
 
 mod clock;
 pub mod handle;
+pub mod offline;
 mod runtime;
 mod witness;
 mod writer;
@@ -88,7 +89,8 @@ pub async fn start(config: &Config) -> Result<Node, NodeError> {
         cache_bytes: CACHE_BYTES,
         new_store_id: random("drawing a store id")?,
     };
-    let path = config.dir.join(STORE_FILE);
+    offline::remove_copies(&config.dir);
+    let path = config.dir.join(offline::STORE_FILE);
     let mut store = tokio::task::block_in_place(|| Store::open_file(&path, options))?;
     let witness = reconcile_witness(&mut store, &config.dir, &path)?;
     let opening = store.opening()?;
@@ -188,6 +190,7 @@ fn facts(config: &Config, device: DeviceId, peer_id: String, clock: &Clock) -> N
     NodeFacts {
         organisation: config.organisation,
         device,
+        dir: config.dir.clone(),
         name: config.name.clone(),
         hub: config.hub,
         role: config.role.clone(),

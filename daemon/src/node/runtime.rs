@@ -12,7 +12,7 @@ use super::handle::{Command, NetReport, Write};
 use super::writer::Writer;
 use crate::engine::Engine;
 use crate::engine::batch::{
-    Arrival, CommitOutcome, CommitReport, Fetched, Rejection, RequestId, SchemaTag, SessionId,
+    Arrival, CommitOutcome, CommitReport, Rejection, RequestId, SchemaTag,
 };
 use crate::engine::effect::Effect;
 use crate::engine::fleet::Fleet;
@@ -23,8 +23,8 @@ use crate::store::Reader;
 /// How many local writes may wait for the store; further clients wait in the command channel.
 const WRITES_MAX: usize = 1024;
 
-/// How many finished fetches may wait for the loop.
-const FETCHES_MAX: usize = 64;
+/// How many finished reads for peers may wait for the loop.
+const READS_MAX: usize = 64;
 
 /// How long a shutdown waits for sessions to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -43,7 +43,6 @@ pub(super) struct Parts {
     pub(super) arrivals: watch::Sender<Arrival>,
 }
 
-type FetchResult = (SessionId, Result<Fetched, String>);
 type Waiting = oneshot::Sender<Result<CommitOutcome, Rejection>>;
 
 /// The loop's state.
@@ -51,8 +50,8 @@ pub(super) struct Runtime {
     parts: Parts,
     waiting: BTreeMap<RequestId, Waiting>,
     next_request: RequestId,
-    fetch_sender: mpsc::Sender<FetchResult>,
-    fetches: mpsc::Receiver<FetchResult>,
+    read_sender: mpsc::Sender<Input>,
+    reads: mpsc::Receiver<Input>,
     /// The schema that the engine knows is in use.
     told_schema: SchemaTag,
     broken: Option<String>,
@@ -70,15 +69,15 @@ enum Turn {
 
 impl Runtime {
     pub(super) fn new(parts: Parts) -> Self {
-        let (fetch_sender, fetches) = mpsc::channel(FETCHES_MAX);
+        let (read_sender, reads) = mpsc::channel(READS_MAX);
         let told_schema = parts.reader.schemas().tag();
         Self {
             told_schema,
             parts,
             waiting: BTreeMap::new(),
             next_request: 1,
-            fetch_sender,
-            fetches,
+            read_sender,
+            reads,
             broken: None,
         }
     }
@@ -124,9 +123,7 @@ impl Runtime {
                 Some(report) => Turn::Input(Input::Committed(report)),
                 None => Turn::Broken("the store's writer thread has ended"),
             },
-            Some((session, result)) = self.fetches.recv() => {
-                Turn::Input(Input::Fetched { session, result })
-            }
+            Some(read) = self.reads.recv() => Turn::Input(read),
             Some(command) = self.parts.commands.recv(), if room => Turn::Command(command),
             event = self.parts.net.events.recv() => match event {
                 Some(event) => Turn::Net(event),
@@ -234,13 +231,30 @@ impl Runtime {
                 bytes_max,
             } => {
                 let reader = self.parts.reader.clone();
-                let done = self.fetch_sender.clone();
+                let done = self.read_sender.clone();
                 tokio::task::spawn_blocking(move || {
                     let result = reader
                         .fetch(after, &known, bytes_max)
                         .map_err(|e| e.to_string());
                     // The loop has ended if nobody takes the result.
-                    let _ = done.blocking_send((session, result));
+                    let _ = done.blocking_send(Input::Fetched { session, result });
+                });
+            }
+            Effect::Look {
+                session,
+                for_peer,
+                look,
+            } => {
+                let reader = self.parts.reader.clone();
+                let done = self.read_sender.clone();
+                tokio::task::spawn_blocking(move || {
+                    let result = reader.look(&look).map_err(|e| e.to_string());
+                    // The loop has ended if nobody takes the result.
+                    let _ = done.blocking_send(Input::Looked {
+                        session,
+                        for_peer,
+                        result,
+                    });
                 });
             }
             Effect::Close { session, reason } => {

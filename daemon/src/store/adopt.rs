@@ -64,7 +64,7 @@ pub(super) fn open(
     Ok((catalogue, state))
 }
 
-fn drop_views(tx: &WriteTransaction) -> Result<(), super::trouble::Trouble> {
+pub(super) fn drop_views(tx: &WriteTransaction) -> Result<(), super::trouble::Trouble> {
     tx.delete_table(tables::VIEWS)?;
     tx.delete_table(tables::REVIEWS)?;
     tx.delete_table(tables::TALLIES)?;

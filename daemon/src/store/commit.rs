@@ -18,9 +18,10 @@ use crdt_schema::schema::Schema;
 use ed25519_dalek::SigningKey;
 use redb::WriteTransaction;
 
+use crate::engine::batch::repair::{Outcome, Repair, Repaired};
 use crate::engine::batch::{
     Arrival, Batch, CommitOutcome, CommitReport, FrontierRow, LocalCommit, LogHeader, PeerRow,
-    Rejection, RemoteOutcome, Run, StoreFault, VerifiedRun,
+    Rejection, RemoteOutcome, Run, SessionId, StoreFault, VerifiedRun,
 };
 use crate::mutation::{Mutation, is_planted};
 use crate::wire::chain::chain_next;
@@ -34,6 +35,7 @@ use super::reading::Stamp;
 use super::record::RecordWriter;
 use super::retry::RetryWriter;
 use super::rows::encode_peer;
+use super::settle::Settlement;
 use super::trouble::Trouble;
 use super::{catalogue, heal, meta, tables};
 
@@ -70,6 +72,7 @@ pub(super) fn commit(
                 });
             }
             Batch::Peer(peer) => joined.peer(tx, peer)?,
+            Batch::Repair(session, repair) => joined.repair(tx, *session, repair)?,
         }
     }
     joined.finish(tx)
@@ -109,6 +112,11 @@ pub(super) fn failed_report(
                     result,
                 });
             }
+            Batch::Repair(session, repair) => report.repairs.push(Repaired {
+                session: *session,
+                log: repair.log(),
+                result: Err(fault.to_string()),
+            }),
             Batch::Peer(_) => {}
         }
     }
@@ -316,6 +324,40 @@ impl<'txn> Joined<'txn> {
         tx.open_table(tables::PEERS)?
             .insert(peer.device.0, encode_peer(peer).as_slice())?;
         self.has_writes = true;
+        Ok(())
+    }
+
+    fn repair(
+        &mut self,
+        tx: &WriteTransaction,
+        session: SessionId,
+        repair: &Repair,
+    ) -> Result<(), Trouble> {
+        let result = match repair {
+            Repair::Mend(run) => {
+                let mended = self.logs.mend(run)?;
+                mended.map(|entries| Outcome::Mended { entries })
+            }
+            Repair::Settle { run, shared, into } => {
+                let mut settlement = Settlement {
+                    tx,
+                    facts: self.facts,
+                    logs: &mut self.logs,
+                    records: &mut self.records,
+                    stale: &mut self.damaged,
+                };
+                match settlement.settle(run, shared, into) {
+                    Err(Trouble::Damaged(why)) => Err(why),
+                    other => other?,
+                }
+            }
+        };
+        self.has_writes |= result.is_ok();
+        self.report.repairs.push(Repaired {
+            session,
+            log: repair.log(),
+            result,
+        });
         Ok(())
     }
 

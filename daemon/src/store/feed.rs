@@ -1,7 +1,8 @@
 //! Reads of the log: single entries, the feed of local subscribers, and what a session sends.
 //!
 //! Both walk stretches in arrival order, so effects never come before their causes (see
-//! [`super::log`]).
+//! [`super::log`]). An entry that does not read back holds back its own log and nothing else: it is
+//! named in what a fetch finds, so that somebody may ask the peers for it.
 
 use std::collections::BTreeMap;
 
@@ -66,6 +67,9 @@ impl Reader {
             let mut items = Vec::new();
             for stretch in stretches(tx, after)? {
                 let stretch = stretch?;
+                if stretch.is_void() {
+                    continue;
+                }
                 for seq in start(&stretch, after)..stretch.from + stretch.count {
                     if items.len() == limit {
                         return Ok(items);
@@ -102,6 +106,7 @@ impl Reader {
                 run_bytes: 0,
                 bytes: 0,
                 arrival: after,
+                damaged: BTreeMap::new(),
             };
             let mut is_end = true;
             for stretch in stretches(tx, after)? {
@@ -119,6 +124,7 @@ impl Reader {
                 runs: fetch.runs,
                 arrival,
                 end: is_end,
+                damaged: fetch.damaged.into_values().collect(),
             })
         })
     }
@@ -131,8 +137,10 @@ struct Fetch {
     /// Entry bytes of the last run.
     run_bytes: usize,
     bytes: usize,
-    /// Everything up to here is in `runs` or known.
+    /// Everything up to here is in `runs`, known or held back.
     arrival: Arrival,
+    /// The logs that are held back, and from where on.
+    damaged: BTreeMap<u32, Dot>,
 }
 
 impl Fetch {
@@ -144,6 +152,10 @@ impl Fetch {
         known: &Held,
         bytes_max: usize,
     ) -> Result<bool, Trouble> {
+        if stretch.is_void() || self.damaged.contains_key(&stretch.log) {
+            self.arrival = stretch.last();
+            return Ok(true);
+        }
         let header = self.log.row(stretch.log)?.header.clone();
         let held = known.get(&header.log).copied().unwrap_or(0);
         let mut from = start(stretch, after).max(held.saturating_add(1));
@@ -152,13 +164,33 @@ impl Fetch {
             if self.bytes >= bytes_max && !self.runs.is_empty() {
                 return Ok(false);
             }
-            let (point, signature) = self.log.point_from(stretch.log, from, end)?;
-            self.push(&header, stretch.log, from..=point, signature)?;
+            let point = match self.take_point(&header, stretch.log, from, end) {
+                Ok(point) => point,
+                Err(Trouble::Damaged(why)) => {
+                    tracing::error!(why, "a log is held back until its entry is mended");
+                    self.damaged.insert(stretch.log, Dot::new(header.log, from));
+                    break;
+                }
+                Err(trouble) => return Err(trouble),
+            };
             self.arrival = stretch.arrival_of(point);
             from = point + 1;
         }
         self.arrival = stretch.last();
         Ok(true)
+    }
+
+    /// Takes the entries from `from` to the first point there. Takes nothing if one is damaged.
+    fn take_point(
+        &mut self,
+        header: &LogHeader,
+        number: u32,
+        from: u64,
+        end: u64,
+    ) -> Result<u64, Trouble> {
+        let (point, signature) = self.log.point_from(number, from, end)?;
+        self.push(header, number, from..=point, signature)?;
+        Ok(point)
     }
 
     /// Adds entries that end at a point, to the last run if they continue it.
@@ -246,11 +278,11 @@ impl LogReader {
         })
     }
 
-    fn number_of(&self, log: LogId) -> Result<Option<u32>, Trouble> {
+    pub(super) fn number_of(&self, log: LogId) -> Result<Option<u32>, Trouble> {
         Ok(self.numbers.get(log.0)?.map(|number| number.value()))
     }
 
-    fn row(&mut self, number: u32) -> Result<&LogRow, Trouble> {
+    pub(super) fn row(&mut self, number: u32) -> Result<&LogRow, Trouble> {
         if !self.rows.contains_key(&number) {
             let damaged = |why: &str| Trouble::Damaged(format!("the row of log {number}: {why}"));
             let row = self
@@ -263,7 +295,7 @@ impl LogReader {
         Ok(&self.rows[&number])
     }
 
-    fn entry(&mut self, number: u32, seq: u64) -> Result<Vec<u8>, Trouble> {
+    pub(super) fn entry(&mut self, number: u32, seq: u64) -> Result<Vec<u8>, Trouble> {
         let log = self.row(number)?.header.log;
         let damaged = |why: &str| Trouble::Damaged(format!("entry {}: {why}", Dot::new(log, seq)));
         let row = self
@@ -282,7 +314,12 @@ impl LogReader {
     }
 
     /// The first point at or after `from` and before `end`.
-    fn point_from(&self, number: u32, from: u64, end: u64) -> Result<(u64, [u8; 64]), Trouble> {
+    pub(super) fn point_from(
+        &self,
+        number: u32,
+        from: u64,
+        end: u64,
+    ) -> Result<(u64, [u8; 64]), Trouble> {
         match self.points.range((number, from)..(number, end))?.next() {
             Some(row) => {
                 let (key, signature) = row?;

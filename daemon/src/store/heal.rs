@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crdt_schema::document::Document;
 use crdt_schema::ident::{Dot, RecordKey};
 use crdt_schema::schema::Schema;
-use redb::{ReadableTable, Table, WriteTransaction};
+use redb::{ReadableTable, WriteTransaction};
 
 use crate::wire::changeset::decode_change_set;
 
@@ -25,7 +25,12 @@ pub(super) fn rebuild_records(
     stamp: Stamp,
     keys: &BTreeSet<RecordKey>,
 ) -> Result<(), Trouble> {
-    let docs = match replay(tx, keys) {
+    let (stretches, entries, logs) = (
+        tx.open_table(tables::STRETCHES)?,
+        tx.open_table(tables::ENTRIES)?,
+        tx.open_table(tables::LOGS)?,
+    );
+    let docs = match replay(&stretches, &entries, &logs, keys) {
         Ok(docs) => docs,
         Err(Trouble::Damaged(why)) => {
             tracing::error!(why, "the log is damaged too: records stay unreadable");
@@ -33,6 +38,7 @@ pub(super) fn rebuild_records(
         }
         Err(trouble) => return Err(trouble),
     };
+    drop((stretches, entries, logs));
     let mut records = RecordWriter::new(tx, schema, stamp)?;
     for (key, doc) in docs {
         records.restore(&key, doc)?;
@@ -40,19 +46,22 @@ pub(super) fn rebuild_records(
     records.flush()
 }
 
-fn replay(
-    tx: &WriteTransaction,
+/// The documents of the given records, from the log alone.
+pub(super) fn replay(
+    stretches: &impl ReadableTable<u64, (u32, u64, u64)>,
+    entries: &impl ReadableTable<(u32, u64), &'static [u8]>,
+    logs: &impl ReadableTable<u32, &'static [u8]>,
     keys: &BTreeSet<RecordKey>,
 ) -> Result<BTreeMap<RecordKey, Document>, Trouble> {
-    let stretches = tx.open_table(tables::STRETCHES)?;
-    let entries = tx.open_table(tables::ENTRIES)?;
-    let logs = tx.open_table(tables::LOGS)?;
     let mut unpacker = Unpacker::default();
     let mut docs: BTreeMap<RecordKey, Document> = BTreeMap::new();
     for stretch in stretches.iter()? {
         let (first, row) = stretch?;
         let stretch = Stretch::of_row(first.value(), row.value());
-        let header = read_log(&logs, stretch.log)?.header;
+        if stretch.is_void() {
+            continue;
+        }
+        let header = read_log(logs, stretch.log)?.header;
         if keys.iter().all(|key| key.space != header.space) {
             continue;
         }
@@ -84,7 +93,7 @@ fn replay(
     Ok(docs)
 }
 
-fn read_log(logs: &Table<'_, u32, &'static [u8]>, number: u32) -> Result<LogRow, Trouble> {
+fn read_log(logs: &impl ReadableTable<u32, &'static [u8]>, number: u32) -> Result<LogRow, Trouble> {
     let row = logs.get(number)?;
     row.and_then(|row| LogRow::decode(row.value()).ok())
         .ok_or_else(|| Trouble::Damaged(format!("the row of log number {number} cannot be read")))

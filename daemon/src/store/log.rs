@@ -30,6 +30,12 @@ use super::rows::LogRow;
 use super::tables;
 use super::trouble::Trouble;
 
+mod mend;
+pub(super) mod settle;
+
+/// The number of no log: stands in stretches whose entries were taken out.
+const VOID: u32 = u32::MAX;
+
 /// Consecutive arrivals that are consecutive entries of one log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stretch {
@@ -55,6 +61,11 @@ impl Stretch {
     /// The last arrival; the one before `first` if the stretch is empty.
     pub(super) fn last(&self) -> Arrival {
         self.first + self.count - 1
+    }
+
+    /// Whether its entries were written again elsewhere, see [`settle`]: the arrivals stay and mean nothing.
+    pub(super) fn is_void(&self) -> bool {
+        self.log == VOID
     }
 
     /// The arrival of the entry `seq`, which is in the stretch.

@@ -17,6 +17,7 @@ const FORMAT_KEY: &str = "format";
 const ORGANISATION: &str = "organisation";
 const STORE: &str = "store";
 const COMMITS: &str = "commits";
+const VOID: &str = "void";
 const SCHEMA: &str = "schema";
 const SCHEMA_NAME: &str = "schema_name";
 const SCHEMA_CHOICE: &str = "schema_choice";
@@ -64,11 +65,37 @@ pub(super) fn count_commit(tx: &WriteTransaction) -> Result<(), Trouble> {
     Ok(())
 }
 
+/// How many arrivals mean nothing any more, because their entries were written again elsewhere.
+pub(super) fn void(tx: &ReadTransaction) -> Result<u64, Trouble> {
+    void_in(&tx.open_table(META)?)
+}
+
+/// Counts such arrivals.
+pub(super) fn add_void(tx: &WriteTransaction, count: u64) -> Result<(), Trouble> {
+    let mut meta = tx.open_table(META)?;
+    let count = void_in(&meta)? + count;
+    meta.insert(VOID, count.to_le_bytes().as_slice())?;
+    Ok(())
+}
+
+fn void_in(meta: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<u64, Trouble> {
+    match meta.get(VOID)? {
+        Some(_) => Ok(u64::from_le_bytes(read(meta, VOID)?)),
+        None => Ok(0),
+    }
+}
+
 /// What all views were derived under, once a refresh has ended.
 pub(super) fn schema_digest(tx: &ReadTransaction) -> Result<Option<[u8; 32]>, Trouble> {
     let meta = tx.open_table(META)?;
     let digest = meta.get(SCHEMA)?;
     Ok(digest.and_then(|digest| digest.value().try_into().ok()))
+}
+
+/// Lets the views be derived anew at the next start, unless they are before.
+pub(super) fn forget_schema_digest(tx: &WriteTransaction) -> Result<(), Trouble> {
+    tx.open_table(META)?.remove(SCHEMA)?;
+    Ok(())
 }
 
 pub(super) fn put_schema_digest(tx: &WriteTransaction, digest: [u8; 32]) -> Result<(), Trouble> {

@@ -76,7 +76,7 @@ fn check_ends(tx: &ReadTransaction) -> Result<(), Trouble> {
         count += row.seq;
     }
     let arrival = last_arrival(tx)?;
-    if arrival != count {
+    if arrival != count + meta::void(tx)? {
         let detail = format!("{arrival} entries have arrived and the logs hold {count}");
         return Err(Trouble::Damaged(detail));
     }

@@ -69,10 +69,11 @@ impl Reader {
         })
     }
 
-    /// All open reviews, in the order of their ids.
+    /// All open reviews that can be shown, in the order of their ids. A record that does not read back
+    /// hides its own reviews only: it is named in the log, and found by a check of the store.
     ///
     /// # Errors
-    /// The store's, or that a record is damaged.
+    /// The store's.
     pub fn reviews(&self) -> Result<Vec<(RecordKey, Review)>, StoreError> {
         let state = self.cell.state();
         self.handle.read(|tx| {
@@ -81,8 +82,11 @@ impl Reader {
             let mut reviews = Vec::new();
             for row in tx.open_table(tables::REVIEWS)?.iter()? {
                 let (id, number) = row?;
-                let review = read_review(&mut views, &rows, number.value(), id.value())?;
-                reviews.extend(review);
+                match find_review(&mut views, &rows, number.value(), id.value()) {
+                    Ok(review) => reviews.extend(review),
+                    Err(Trouble::Damaged(why)) => tracing::error!(why, "a review cannot be shown"),
+                    Err(trouble) => return Err(trouble),
+                }
             }
             Ok(reviews)
         })
@@ -255,33 +259,53 @@ fn read_view(number: u64, row: &[u8]) -> Result<(Stamp, RecordView), String> {
     Ok((stamp, view))
 }
 
-/// The review, unless the record is shown under another schema by now and has no such review there.
-fn read_review(
+/// Finds a review in its record's view, or in the document if the view does not read back; `None` if the record
+/// is shown under another schema by now and has no such review there.
+fn find_review(
     views: &mut Views<'_>,
     rows: &ReadOnlyTable<u64, &'static [u8]>,
     number: u64,
     id: &str,
 ) -> Result<Option<(RecordKey, Review)>, Trouble> {
     let damaged = |why: &str| Trouble::Damaged(format!("review {id}: its record's view: {why}"));
-    let row = rows.get(number)?.ok_or_else(|| damaged("it is missing"))?;
-    let content = Unpacker::default()
-        .unpack(Place::View(number), row.value())
-        .map_err(damaged)?;
-    let (stamp, view) = split_stamp(&content).ok_or_else(|| damaged("it is cut short"))?;
-    let view = ViewRow::decode(view).map_err(|error| damaged(&error.to_string()))?;
-    let (key, reviews, is_old) = (view.key, view.reviews, stamp != views.stamp);
-    let reviews = match is_old {
-        false => reviews,
-        true => {
-            let view = views.view(&key, number, Some(row.value()))?;
-            view.map(|view| view.reviews).unwrap_or_default()
+    let row = rows.get(number)?;
+    let row = row.as_ref().map(|row| row.value());
+    let (key, reviews, is_shown) = match row.map(|row| read_reviews(number, row)) {
+        Some(Ok((stamp, key, reviews))) if stamp == views.stamp => (key, reviews, true),
+        Some(Ok((_, key, _))) => {
+            let view = views.view(&key, number, row)?;
+            (key, view.map(|view| view.reviews).unwrap_or_default(), false)
+        }
+        Some(Err(_)) | None => {
+            let key = key_of(views.tx, number)?.ok_or_else(|| damaged("it is missing"))?;
+            let view = views.view(&key, number, row)?;
+            (key, view.map(|view| view.reviews).unwrap_or_default(), true)
         }
     };
     match reviews.into_iter().find(|review| review.id.0 == id) {
         Some(review) => Ok(Some((key, review))),
-        None if is_old => Ok(None),
-        None => Err(damaged("it has no such review")),
+        None if is_shown => Err(damaged("it has no such review")),
+        None => Ok(None),
     }
+}
+
+/// The part of a view row that tells its reviews, or in words why it does not read back.
+fn read_reviews(number: u64, row: &[u8]) -> Result<(Stamp, RecordKey, Vec<Review>), String> {
+    let content = Unpacker::default().unpack(Place::View(number), row)?;
+    let (stamp, view) = split_stamp(&content).ok_or("its row is cut short")?;
+    let row = ViewRow::decode(view).map_err(|error| error.to_string())?;
+    Ok((stamp, row.key, row.reviews))
+}
+
+/// The record of that number. Walks the whole index, so it is for damage only.
+fn key_of(tx: &ReadTransaction, number: u64) -> Result<Option<RecordKey>, Trouble> {
+    for row in tx.open_table(tables::INDEX)?.iter()? {
+        let (key, found) = row?;
+        if found.value() == number {
+            return Ok(tables::parse_record_key(key.value()));
+        }
+    }
+    Ok(None)
 }
 
 fn stored(key: RecordKey, view: RecordView) -> StoredRecord {

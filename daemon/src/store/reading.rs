@@ -81,7 +81,7 @@ impl SchemaState {
 
 /// How far the views have been derived anew after a switch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
+pub struct Refreshing {
     /// How many records have been looked at.
     pub done: u64,
     /// How many records there are.
@@ -92,7 +92,7 @@ pub struct Progress {
 #[derive(Debug)]
 pub(super) struct Cell {
     state: RwLock<Arc<SchemaState>>,
-    progress: RwLock<Option<Progress>>,
+    progress: RwLock<Option<Refreshing>>,
 }
 
 impl Cell {
@@ -111,11 +111,11 @@ impl Cell {
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
     }
 
-    pub(super) fn progress(&self) -> Option<Progress> {
+    pub(super) fn progress(&self) -> Option<Refreshing> {
         *self.progress.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn set_progress(&self, progress: Option<Progress>) {
+    pub(super) fn set_progress(&self, progress: Option<Refreshing>) {
         *self
             .progress
             .write()

@@ -15,7 +15,7 @@ use crdt_schema::ident::RecordKey;
 use redb::{ReadableTable, ReadableTableMetadata, WriteTransaction};
 
 use super::database::Ending;
-use super::reading::{Progress, SchemaState};
+use super::reading::{Refreshing, SchemaState};
 use super::record::RecordWriter;
 use super::trouble::Trouble;
 use super::{Store, StoreError, heal, meta, tables};
@@ -66,7 +66,7 @@ impl Store {
         cursor.done += step.looked;
         cursor.derived += step.derived;
         let (done, derived) = (cursor.done, cursor.derived);
-        let progress = Progress {
+        let progress = Refreshing {
             done,
             total: step.total.max(done),
         };
@@ -91,7 +91,7 @@ impl Store {
         })?;
         self.refresh = (!is_done).then(Cursor::default);
         self.cell
-            .set_progress((!is_done).then_some(Progress { done: 0, total }));
+            .set_progress((!is_done).then_some(Refreshing { done: 0, total }));
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ use crdt_schema::ident::RecordKey;
 use crdt_schema::resolution::Answered;
 
 use super::pack::{Place, Unpacker};
+use super::record::split_stamp;
 use super::rows::ViewRow;
 use super::{Reader, StoreError, tables};
 
@@ -27,7 +28,8 @@ impl Reader {
             let Some(content) = content.ok() else {
                 return Ok(None);
             };
-            let Ok(view) = ViewRow::decode(&content) else {
+            let view = split_stamp(&content).and_then(|(_, view)| ViewRow::decode(view).ok());
+            let Some(view) = view else {
                 return Ok(None);
             };
             let mut answers = view.answered;

@@ -16,7 +16,7 @@ use crate::engine::batch::LogHeader;
 
 use super::catalogue::{Catalogue, Known};
 use super::feed::LogReader;
-use super::reading::{Progress, SchemaState};
+use super::reading::{Refreshing, SchemaState};
 use super::rows::LogRow;
 use super::trouble::Trouble;
 use super::{Reader, StoreError, tables};
@@ -59,7 +59,7 @@ impl Reader {
     }
 
     /// How far the views have been derived anew; `None` if all have been.
-    pub fn refreshing(&self) -> Option<Progress> {
+    pub fn refreshing(&self) -> Option<Refreshing> {
         self.cell.progress()
     }
 

@@ -27,6 +27,10 @@ pub const FRONT_ROWS_MAX: usize = 512;
 /// Most rows in one ACK message.
 pub const ACK_ROWS_MAX: usize = 4096;
 
+/// Most positions of a log that one PROBE asks about: a sixteen-way search finds any place in a log of a
+/// million entries in five rounds.
+pub const PROBE_SEQS_MAX: usize = 16;
+
 /// Most spaces in HELLO.
 pub const SPACES_MAX: usize = 256;
 

@@ -11,6 +11,7 @@ pub use super::frame::{FrameDecoder, FrameEncoder};
 use super::limits::{
     ACK_ROWS_MAX, BYE_BYTES_MAX, CHECKPOINTS_MAX, FRONT_ROWS_MAX, NAME_BYTES_MAX, SPACES_MAX,
 };
+use super::repair;
 use crate::engine::batch::{CheckpointId, Run, SchemaTag};
 
 /// The protocol version in HELLO. Peers with another one are refused with an explanation.
@@ -88,6 +89,35 @@ pub enum Message {
     Mark(CheckpointId),
     /// In the opening: send nothing until I ask by WANT, another peer is sending.
     Hold,
+    /// Send the entries of a log from `from` to the next signed point: what is held here of them is
+    /// damaged, or another branch.
+    Ask {
+        /// The log.
+        log: LogId,
+        /// The first entry.
+        from: u64,
+    },
+    /// The answer to ASK.
+    Given {
+        /// The log.
+        log: LogId,
+        /// The entries, if the sender holds them.
+        run: Option<Run>,
+    },
+    /// Send the fingerprints of the beginnings of a log that end at these entries.
+    Probe {
+        /// The log.
+        log: LogId,
+        /// Where the beginnings end, ascending; at most [`super::limits::PROBE_SEQS_MAX`].
+        seqs: Vec<u64>,
+    },
+    /// The answer to PROBE: those of the beginnings that the sender holds.
+    Tags {
+        /// The log.
+        log: LogId,
+        /// Where each ends and the first 8 bytes of the chain value there.
+        rows: Vec<(u64, [u8; 8])>,
+    },
     /// The sender ends the session, and why.
     Bye {
         /// A stable code, see [`crate::engine::effect::CloseReason::code`].
@@ -155,6 +185,10 @@ pub(super) fn write_plain(message: &Message) -> Vec<u8> {
             writer.byte(MARK_TAG);
             writer.raw(mark);
         }
+        Message::Ask { log, from } => repair::write_ask(&mut writer, *log, *from),
+        Message::Given { log, run } => repair::write_given(&mut writer, *log, run.as_ref()),
+        Message::Probe { log, seqs } => repair::write_probe(&mut writer, *log, seqs),
+        Message::Tags { log, rows } => repair::write_tags(&mut writer, *log, rows),
         Message::Bye { code, text } => {
             writer.byte(BYE_TAG);
             writer.text(cut(code, BYE_BYTES_MAX));
@@ -203,6 +237,10 @@ pub(super) fn read_plain(tag: u8, body: &[u8]) -> Result<Message, WireError> {
         WANT_TAG => Message::Want,
         HOLD_TAG => Message::Hold,
         MARK_TAG => Message::Mark(reader.array("mark")?),
+        repair::ASK_TAG => repair::read_ask(&mut reader)?,
+        repair::GIVEN_TAG => repair::read_given(&mut reader)?,
+        repair::PROBE_TAG => repair::read_probe(&mut reader)?,
+        repair::TAGS_TAG => repair::read_tags(&mut reader)?,
         BYE_TAG => Message::Bye {
             code: reader.text("code of bye", BYE_BYTES_MAX)?.to_owned(),
             text: reader.text("text of bye", BYE_BYTES_MAX)?.to_owned(),

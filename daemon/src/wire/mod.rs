@@ -19,6 +19,7 @@ pub mod message;
 mod check;
 mod compress;
 mod data;
+mod repair;
 mod value;
 
 /// Why bytes from a peer were refused. All are the peer's fault.

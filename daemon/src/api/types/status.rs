@@ -31,6 +31,9 @@ pub struct Status {
     pub pending: u64,
     /// What the store holds.
     pub store: StoreStatus,
+    /// What was repaired since the start, and what waits to be.
+    #[serde(default)]
+    pub repairs: Repairs,
     /// The other devices.
     pub peers: Vec<Peer>,
     /// The network side.
@@ -71,6 +74,39 @@ pub struct StoreStatus {
     pub entries: u64,
     /// How many records it holds.
     pub collections: Vec<CollectionCount>,
+}
+
+/// What was repaired since the start, and what waits to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repairs {
+    /// The logs that do not read back: peers that hold them are awaited.
+    pub damaged_logs: Vec<DamagedLog>,
+    /// How many damaged change sets came back from peers.
+    pub mended: u64,
+    /// How many change sets of its own the device had lost and took back from peers.
+    pub taken_back: u64,
+    /// How many change sets of a forked log were written again in a new one.
+    pub rewritten: u64,
+}
+
+/// A log that does not read back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DamagedLog {
+    /// The log.
+    pub log: String,
+    /// Where the damage begins.
+    pub from: u64,
+}
+
+/// A copy of the store, made beside it. Whoever asked for it removes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreCopy {
+    /// Its file name, in the device's directory.
+    pub file: String,
+    /// How many change sets it holds.
+    pub entries: u64,
+    /// How many transactions the store had committed.
+    pub commits: u64,
 }
 
 /// How many records of one collection in one space there are.

@@ -194,7 +194,7 @@ fn entries_that_come_twice_are_written_once() {
 fn runs_from(batch: &Batch) -> u64 {
     match batch {
         Batch::Remote { runs, .. } => runs[0].run.from,
-        Batch::Local(_) | Batch::Peer(_) => 0,
+        Batch::Local(_) | Batch::Peer(_) | Batch::Repair(..) => 0,
     }
 }
 

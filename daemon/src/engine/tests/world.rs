@@ -171,6 +171,20 @@ impl Node {
                     let result = result.map_err(|error| error.to_string());
                     self.engine.handle(now, Input::Fetched { session, result });
                 }
+                Effect::Look {
+                    session,
+                    for_peer,
+                    look,
+                } => {
+                    let result = self.store.reader().look(&look);
+                    let result = result.map_err(|error| error.to_string());
+                    let looked = Input::Looked {
+                        session,
+                        for_peer,
+                        result,
+                    };
+                    self.engine.handle(now, looked);
+                }
                 Effect::Close { session, reason } => self.closed.push((session, reason)),
             }
         }
@@ -254,7 +268,7 @@ fn failed(batches: &[Batch], fault: &StoreFault, arrival: u64) -> CommitReport {
                     result: Err(fault.clone()),
                 });
             }
-            Batch::Peer(_) => {}
+            Batch::Peer(_) | Batch::Repair(..) => {}
         }
     }
     report

@@ -8,6 +8,7 @@ mod promises;
 mod records;
 mod references;
 mod remote;
+mod repair;
 mod schemas;
 
 use std::sync::Arc;

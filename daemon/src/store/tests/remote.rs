@@ -206,7 +206,7 @@ fn a_collection_that_the_schema_lacks_is_kept_passed_on_and_shown_once_known() {
     assert_eq!(counts.expect("counts"), expected.expect("counts"));
     drop(upgraded);
     let mut third = Device::new(3);
-    third.pull(&Device::on(&disk, 2), usize::MAX);
+    third.pull(&Device::with_schema(&disk, 2, &newer), usize::MAX);
     assert_eq!(third.shown(), author.shown());
 }
 

@@ -1,0 +1,282 @@
+//! A peer shows another history of a log: finds out whether ours is damaged, and where the two part.
+//!
+//! Our own log is read through first: whoever cannot verify its entries against its author's signatures is
+//! the damaged one (see [`super::repair`]). If ours is whole and this device wrote it, a sixteen-way search
+//! over the fingerprints of its beginnings finds the place where the two part, and the peer's signed run
+//! there is the proof that a settlement needs (see [`super::batch::repair`]).
+//!
+//! Logs of other devices are not settled here: their authors do that.
+
+use std::collections::BTreeMap;
+
+use crdt_schema::ident::{Dot, LogId};
+
+use super::Engine;
+use super::batch::repair::{ChainTag, Repair};
+use super::batch::{Batch, FrontierRow, Held, Run, SessionId};
+use super::effect::{CloseReason, Effect};
+use super::repair::Asked;
+use super::session::protocol;
+use crate::wire::limits::PROBE_SEQS_MAX;
+use crate::wire::message::Message;
+
+type Rows = Vec<(u64, ChainTag)>;
+
+/// A search in progress.
+#[derive(Debug)]
+pub(super) struct Inquiry {
+    log: LogId,
+    /// Both sides have the same up to here.
+    same: u64,
+    /// And not up to here, as far as is known.
+    other: u64,
+    /// What the present round asks about.
+    seqs: Vec<u64>,
+    ours: Option<Rows>,
+    theirs: Option<Rows>,
+}
+
+/// What a round of the search has found.
+#[derive(Debug, PartialEq, Eq)]
+enum Finding {
+    /// The histories part after `same` and not after `other`.
+    Between { same: u64, other: u64 },
+    /// One is the beginning of the other.
+    None,
+}
+
+impl Engine {
+    /// Begins to find out why a peer's history of a log is not ours.
+    pub(super) fn inquire(&mut self, id: SessionId, log: LogId) {
+        let end = self.frontier.durable_seq(&log);
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let talk = &mut session.repair;
+        if end == 0 || talk.inquiry.is_some() || !talk.inquired.insert(log) {
+            return;
+        }
+        talk.inquiry = Some(Inquiry {
+            log,
+            same: 0,
+            other: end,
+            seqs: Vec::new(),
+            ours: None,
+            theirs: None,
+        });
+        self.ask_round(id);
+    }
+
+    fn ask_round(&mut self, id: SessionId) {
+        let device = self.config.device;
+        let frontier = &self.frontier;
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let Some(inquiry) = &mut session.repair.inquiry else {
+            return;
+        };
+        let log = inquiry.log;
+        inquiry.seqs = positions(inquiry.same, inquiry.other);
+        (inquiry.ours, inquiry.theirs) = (None, None);
+        let seqs = inquiry.seqs.clone();
+        let is_ours = frontier
+            .get(&log)
+            .is_some_and(|known| known.header.device == device);
+        if is_ours {
+            let seqs = seqs.clone();
+            session.send(&Message::Probe { log, seqs }, &mut self.effects);
+        }
+        self.look(id, log, seqs);
+    }
+
+    pub(super) fn on_own_tags(&mut self, id: SessionId, log: LogId, rows: Rows) {
+        let device = self.config.device;
+        let known = self.frontier.get(&log);
+        let is_ours = known.is_some_and(|known| known.header.device == device);
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let awaited = |inquiry: &&mut Inquiry| inquiry.log == log;
+        let Some(inquiry) = session.repair.inquiry.as_mut().filter(awaited) else {
+            return;
+        };
+        if is_ours {
+            inquiry.ours = Some(rows);
+            self.end_round(id);
+        } else {
+            // Ours is whole: the log is forked by its author, or damaged at the peer.
+            session.repair.inquiry = None;
+        }
+    }
+
+    pub(super) fn on_tags(
+        &mut self,
+        id: SessionId,
+        log: LogId,
+        rows: Rows,
+    ) -> Result<(), CloseReason> {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return Ok(());
+        };
+        let awaited = |inquiry: &&mut Inquiry| inquiry.log == log && inquiry.theirs.is_none();
+        let Some(inquiry) = session.repair.inquiry.as_mut().filter(awaited) else {
+            return Err(protocol("TAGS without PROBE"));
+        };
+        if rows.iter().any(|(seq, _)| !inquiry.seqs.contains(seq)) {
+            return Err(protocol("TAGS of entries that were not asked about"));
+        }
+        inquiry.theirs = Some(rows);
+        self.end_round(id);
+        Ok(())
+    }
+
+    fn end_round(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let talk = &mut session.repair;
+        let Some(inquiry) = &mut talk.inquiry else {
+            return;
+        };
+        let (Some(ours), Some(theirs)) = (&inquiry.ours, &inquiry.theirs) else {
+            return;
+        };
+        match compare(inquiry.same, &inquiry.seqs, ours, theirs) {
+            Finding::None => talk.inquiry = None,
+            Finding::Between { same, other } if other == same + 1 => {
+                let (log, from) = (inquiry.log, other);
+                talk.inquiry = None;
+                if talk.asked.is_none() {
+                    talk.asked = Some(Asked {
+                        log,
+                        from,
+                        is_branch: true,
+                    });
+                    session.send(&Message::Ask { log, from }, &mut self.effects);
+                }
+            }
+            Finding::Between { same, other } => {
+                (inquiry.same, inquiry.other) = (same, other);
+                self.ask_round(id);
+            }
+        }
+    }
+
+    /// The peer has given its branch of a log of ours: settles the fork.
+    pub(super) fn on_branch(&mut self, id: SessionId, log: LogId, run: Option<Run>) {
+        let (Some(run), Some(known)) = (run, self.frontier.get(&log)) else {
+            return;
+        };
+        if known.header.device != self.config.device {
+            return;
+        }
+        let space = known.header.space.clone();
+        let shared = self.shared();
+        // What waits to be written in the old logs is written before the settlement, and moves with it.
+        self.own_logs.remove(&space);
+        let into = self.own_log(&space);
+        let repair = Repair::Settle { run, shared, into };
+        self.effects
+            .push_back(Effect::Commit(Batch::Repair(id, Box::new(repair))));
+    }
+
+    /// How far any other device holds this device's logs, or may hold them by now.
+    fn shared(&self) -> Held {
+        let mut shared = Held::new();
+        let told = self.peers.all_held().map(|(log, seq)| (*log, *seq));
+        let sent = self.sessions.values().flat_map(|s| s.pump.unacked_ends());
+        for (log, seq) in told.chain(sent) {
+            let most = shared.entry(log).or_default();
+            *most = seq.max(*most);
+        }
+        shared
+    }
+
+    pub(super) fn on_settled(&mut self, log: LogId, ends: Vec<FrontierRow>, moved: &[(Dot, Dot)]) {
+        let count = moved.len() as u64;
+        tracing::warn!(
+            %log, entries = count,
+            "another history of this device's log is held elsewhere; what only this device had was written again in a new log"
+        );
+        for row in ends {
+            let (log, before) = (row.header.log, self.frontier.durable_seq(&row.header.log));
+            let after = row.seq;
+            self.frontier.rewind(row);
+            self.peers.our_log_moved(log, before, after);
+        }
+        self.peers.count_rewritten(count);
+        self.close_all(&CloseReason::Repaired);
+    }
+}
+
+/// At most [`PROBE_SEQS_MAX`] positions after `same` and up to `other`, the last among them.
+fn positions(same: u64, other: u64) -> Vec<u64> {
+    let span = other - same;
+    let parts = span.min(PROBE_SEQS_MAX as u64);
+    (1..=parts).map(|part| same + span * part / parts).collect()
+}
+
+fn compare(same: u64, seqs: &[u64], ours: &Rows, theirs: &Rows) -> Finding {
+    let theirs: BTreeMap<u64, ChainTag> = theirs.iter().copied().collect();
+    let ours: BTreeMap<u64, ChainTag> = ours.iter().copied().collect();
+    let mut same = same;
+    for &seq in seqs {
+        match (ours.get(&seq), theirs.get(&seq)) {
+            (Some(a), Some(b)) if a == b => same = seq,
+            (Some(_), Some(_)) => return Finding::Between { same, other: seq },
+            // The peer's log ends before this position: it may part from ours before its end.
+            (Some(_), None) if seq > same + 1 => return Finding::Between { same, other: seq },
+            (_, None) | (None, _) => return Finding::None,
+        }
+    }
+    Finding::None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Searches as two sides would, and returns the first entry that differs.
+    fn search(ours: u64, theirs: u64, fork: u64) -> Option<u64> {
+        let tag = |side: u8, seq: u64| match seq < fork {
+            true => [0; 8],
+            false => [side; 8],
+        };
+        let (mut same, mut other) = (0, ours);
+        for _ in 0..64 {
+            let seqs = positions(same, other);
+            let rows = |side, end: u64| -> Rows {
+                let held = seqs.iter().filter(|seq| **seq <= end);
+                held.map(|&seq| (seq, tag(side, seq))).collect()
+            };
+            match compare(same, &seqs, &rows(1, ours), &rows(2, theirs)) {
+                Finding::None => return None,
+                Finding::Between { same: a, other: b } if b == a + 1 => return Some(b),
+                Finding::Between { same: a, other: b } => (same, other) = (a, b),
+            }
+        }
+        panic!("the search does not end");
+    }
+
+    #[test]
+    fn the_search_finds_the_first_entry_that_differs_wherever_it_is() {
+        for (ours, theirs) in [
+            (1, 1),
+            (5, 9),
+            (9, 5),
+            (1000, 3),
+            (70_000, 70_000),
+            (17, 16),
+        ] {
+            for fork in [1, 2, 3, 4, 5, 16, 17, 500, 65_000] {
+                let expected = (fork <= ours.min(theirs)).then_some(fork);
+                assert_eq!(
+                    search(ours, theirs, fork),
+                    expected,
+                    "{ours} {theirs} {fork}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Puts entries back that do not read back, from a run that a peer holds.
+//!
+//! A run is written only if the author's signature proves it on top of what is held before it, and only if
+//! it says the same as every entry held in its place that still reads back: a peer can mend a log and
+//! cannot change it, nor mix another branch of it in.
+
+use redb::ReadableTable;
+
+use crate::engine::batch::Run;
+use crate::wire::chain::{chain_next, chain_start, verify_point};
+
+use super::super::pack::{Place, Unpacker};
+use super::super::rows::LogRow;
+use super::super::trouble::Trouble;
+use super::LogWriter;
+
+impl LogWriter<'_> {
+    /// Writes the entries of `run` over those held. Returns how many it wrote, or in words why none.
+    pub(in crate::store) fn mend(&mut self, run: &Run) -> Result<Result<u64, String>, Trouble> {
+        let Some((number, row)) = self.numbered(run)? else {
+            return Ok(Err("the log is not held".to_owned()));
+        };
+        if row.header != run.header || run.from == 0 || run.from > row.seq || run.entries.is_empty()
+        {
+            return Ok(Err("the run is not of what is held".to_owned()));
+        }
+        let before = match self.chain_before(number, &row, run.from)? {
+            Ok(chain) => chain,
+            Err(why) => return Ok(Err(why)),
+        };
+        let end = run.last().min(row.seq);
+        let mut chain = before;
+        let mut chain_at_end = before;
+        for (seq, entry) in (run.from..).zip(&run.entries) {
+            chain = chain_next(&chain, entry);
+            if seq <= end {
+                chain_at_end = chain;
+            }
+        }
+        let header = &run.header;
+        if !verify_point(
+            &self.organisation,
+            header,
+            run.last(),
+            &chain,
+            &run.signature,
+        ) {
+            return Ok(Err("the run does not continue what is held".to_owned()));
+        }
+        let mut unpacker = Unpacker::default();
+        for (seq, entry) in (run.from..=end).zip(&run.entries) {
+            let held = self.read(&mut unpacker, number, seq)?;
+            if held.is_ok_and(|held| held != *entry) {
+                return Ok(Err("the run is of another branch".to_owned()));
+            }
+        }
+        for (seq, entry) in (run.from..=end).zip(&run.entries) {
+            let packed = self.packer.pack(Place::Entry(number, seq), entry);
+            self.entries.insert((number, seq), packed.as_slice())?;
+        }
+        if run.last() <= row.seq {
+            self.points.insert((number, run.last()), &run.signature)?;
+        }
+        if let Some(open) = self.open.get_mut(&header.log) {
+            open.is_moved = true;
+            if end == row.seq {
+                open.row.chain = chain_at_end;
+            }
+        }
+        Ok(Ok(end - run.from + 1))
+    }
+
+    fn numbered(&mut self, run: &Run) -> Result<Option<(u32, LogRow)>, Trouble> {
+        let log = run.header.log;
+        self.find(log)?;
+        Ok(self
+            .open
+            .get(&log)
+            .map(|open| (open.number, open.row.clone())))
+    }
+
+    /// The chain value before the entry `from`, from the entries themselves, or why there is none.
+    pub(super) fn chain_before(
+        &self,
+        number: u32,
+        row: &LogRow,
+        from: u64,
+    ) -> Result<Result<[u8; 32], String>, Trouble> {
+        let mut unpacker = Unpacker::default();
+        let mut chain = chain_start(&self.organisation, &row.header);
+        for seq in 1..from {
+            match self.read(&mut unpacker, number, seq)? {
+                Ok(entry) => chain = chain_next(&chain, &entry),
+                Err(why) => return Ok(Err(format!("entry {seq}: {why}"))),
+            }
+        }
+        Ok(Ok(chain))
+    }
+
+    /// The bytes of an entry, or why it does not read back.
+    pub(super) fn read(
+        &self,
+        unpacker: &mut Unpacker,
+        number: u32,
+        seq: u64,
+    ) -> Result<Result<Vec<u8>, &'static str>, Trouble> {
+        Ok(match self.entries.get((number, seq))? {
+            Some(row) => unpacker
+                .unpack(Place::Entry(number, seq), row.value())
+                .map(|entry| entry.into_owned()),
+            None => Err("it is missing"),
+        })
+    }
+}

@@ -1,0 +1,177 @@
+//! Takes the end of a log of ours out of the store, so that it can be written again in another log.
+//!
+//! The arrivals of what is taken out stay and mean nothing: subscribers and sessions count on arrivals that
+//! never change their place.
+
+use redb::{ReadableTable, WriteTransaction};
+
+use crdt_schema::ident::LogId;
+use crdt_schema::op::ChangeSet;
+
+use crate::engine::batch::FrontierRow;
+use crate::wire::chain::sign_point;
+use crate::wire::changeset::decode_change_set;
+use crate::wire::limits::POINT_BYTES_TARGET;
+
+use super::super::meta;
+use super::super::pack::Unpacker;
+use super::super::rows::LogRow;
+use super::super::trouble::Trouble;
+use super::{LogWriter, Stretch, VOID};
+
+impl LogWriter<'_> {
+    /// The change sets of a log from `from` on.
+    pub(in crate::store) fn tail(
+        &mut self,
+        log: LogId,
+        from: u64,
+    ) -> Result<Vec<ChangeSet>, Trouble> {
+        let Some((number, seq)) = self.place_of(log)? else {
+            return Ok(Vec::new());
+        };
+        let mut unpacker = Unpacker::default();
+        let read = |seq| {
+            let damaged = |why: &str| Trouble::Damaged(format!("entry {log}:{seq}: {why}"));
+            let entry = self.read(&mut unpacker, number, seq)?.map_err(damaged)?;
+            decode_change_set(&entry).map_err(|error| damaged(&error.to_string()))
+        };
+        (from..=seq).map(read).collect()
+    }
+
+    /// The first entry of a log that `is` says yes to.
+    pub(in crate::store) fn first(
+        &mut self,
+        log: LogId,
+        is: impl Fn(&ChangeSet) -> bool,
+    ) -> Result<Option<u64>, Trouble> {
+        let Some((number, last)) = self.place_of(log)? else {
+            return Ok(None);
+        };
+        for seq in 1..=last {
+            if self.tail_at(log, number, seq)?.is_some_and(|set| is(&set)) {
+                return Ok(Some(seq));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The chain value before the entry `from` of a log, and that entry, or why they cannot be read.
+    #[allow(clippy::type_complexity, reason = "two answers of one walk")]
+    pub(in crate::store) fn fork_point(
+        &mut self,
+        log: LogId,
+        from: u64,
+    ) -> Result<Result<([u8; 32], Vec<u8>), String>, Trouble> {
+        let Some((number, _)) = self.place_of(log)? else {
+            return Ok(Err("the log is not held".to_owned()));
+        };
+        let Some(row) = self.find(log)?.cloned() else {
+            return Ok(Err("the log is not held".to_owned()));
+        };
+        let chain = match self.chain_before(number, &row, from)? {
+            Ok(chain) => chain,
+            Err(why) => return Ok(Err(why)),
+        };
+        let entry = self.read(&mut Unpacker::default(), number, from)?;
+        Ok(entry.map(|entry| (chain, entry)).map_err(str::to_owned))
+    }
+
+    /// The logs of the device that signs here, in the space of `log`.
+    pub(in crate::store) fn siblings(&self, log: &LogRow) -> Result<Vec<LogId>, Trouble> {
+        let mut found = Vec::new();
+        for row in self.logs.iter()? {
+            let Ok(row) = LogRow::decode(row?.1.value()) else {
+                continue;
+            };
+            if row.header.device == log.header.device && row.header.space == log.header.space {
+                found.push(row.header.log);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Takes the entries from `from` on out of a log of ours, and signs its new end. Returns where it ends.
+    pub(in crate::store) fn cut(
+        &mut self,
+        tx: &WriteTransaction,
+        log: LogId,
+        from: u64,
+    ) -> Result<Option<FrontierRow>, Trouble> {
+        self.end_stretch()?;
+        let Some((number, last)) = self.place_of(log)? else {
+            return Ok(None);
+        };
+        let Some(mut row) = self.find(log)?.cloned() else {
+            return Ok(None);
+        };
+        let chain = self.chain_before(number, &row, from)?;
+        row.chain = chain.map_err(Trouble::Damaged)?;
+        row.seq = from - 1;
+        row.gap_bytes = POINT_BYTES_TARGET as u64;
+        row.hlc = match self.tail_at(log, number, row.seq)? {
+            Some(set) => set.hlc,
+            None => Default::default(),
+        };
+        for seq in from..=last {
+            self.entries.remove((number, seq))?;
+        }
+        self.points
+            .retain_in((number, from)..=(number, u64::MAX), |_, _| false)?;
+        self.void(number, from)?;
+        meta::add_void(tx, last + 1 - from)?;
+        self.disown(&row.header)?;
+        let end = row.frontier();
+        if row.seq == 0 {
+            self.logs.remove(number)?;
+            self.numbers.remove(log.0)?;
+            self.open.remove(&log);
+            return Ok(Some(end));
+        }
+        let (organisation, header) = (&self.organisation, &row.header);
+        let signature = sign_point(self.signer, organisation, header, row.seq, &row.chain);
+        self.points.insert((number, row.seq), &signature)?;
+        self.logs.insert(number, row.encode().as_slice())?;
+        // Read again when it is next needed.
+        self.open.remove(&log);
+        Ok(Some(end))
+    }
+
+    fn tail_at(&self, log: LogId, number: u32, seq: u64) -> Result<Option<ChangeSet>, Trouble> {
+        if seq == 0 {
+            return Ok(None);
+        }
+        let damaged = |why: &str| Trouble::Damaged(format!("entry {log}:{seq}: {why}"));
+        let entry = self.read(&mut Unpacker::default(), number, seq)?;
+        let set = decode_change_set(&entry.map_err(damaged)?);
+        Ok(Some(set.map_err(|error| damaged(&error.to_string()))?))
+    }
+
+    /// Marks the arrivals of the log's entries from `from` on as void.
+    fn void(&mut self, number: u32, from: u64) -> Result<(), Trouble> {
+        let mut affected = Vec::new();
+        for row in self.stretches.iter()? {
+            let (first, row) = row?;
+            let stretch = Stretch::of_row(first.value(), row.value());
+            if stretch.log == number && stretch.from + stretch.count > from {
+                affected.push(stretch);
+            }
+        }
+        for stretch in affected {
+            let kept = from.saturating_sub(stretch.from);
+            if kept > 0 {
+                self.stretches
+                    .insert(stretch.first, (number, stretch.from, kept))?;
+            }
+            let gone = (VOID, 0, stretch.count - kept);
+            self.stretches.insert(stretch.first + kept, gone)?;
+        }
+        let last = self.stretches.last()?;
+        self.stretch = last.map(|(first, row)| Stretch::of_row(first.value(), row.value()));
+        Ok(())
+    }
+
+    fn place_of(&mut self, log: LogId) -> Result<Option<(u32, u64)>, Trouble> {
+        self.find(log)?;
+        Ok(self.open.get(&log).map(|open| (open.number, open.row.seq)))
+    }
+}

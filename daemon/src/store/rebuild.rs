@@ -1,0 +1,152 @@
+//! Makes everything that is derived anew from the logs: documents, then views, reviews and tallies.
+//!
+//! It may be interrupted at any time: documents are whole one by one, and the views are derived again at the
+//! next start until they have all been.
+
+use std::collections::BTreeSet;
+use std::ops::Bound;
+
+use crdt_schema::ident::RecordKey;
+use redb::{ReadableTable, WriteTransaction};
+
+use crate::wire::changeset::decode_change_set;
+
+use super::checkup::{Progress, RECORDS_AT_ONCE};
+use super::database::Ending;
+use super::log::Stretch;
+use super::pack::{Place, Unpacker};
+use super::record::RecordWriter;
+use super::rows::LogRow;
+use super::trouble::Trouble;
+use super::{Store, StoreError, adopt, heal, meta, tables};
+
+/// How many views one transaction of the last look derives.
+const VIEWS_AT_ONCE: usize = 2000;
+
+impl Store {
+    /// Rebuilds all documents and views from the logs. Returns how many records there are.
+    ///
+    /// # Errors
+    /// The store's, or that a log is damaged: then the documents that were not rebuilt are as they were.
+    pub fn rebuild(&mut self, progress: &mut dyn Progress) -> Result<u64, StoreError> {
+        let done = self
+            .rebuild_all(progress)
+            .map_err(|trouble| self.handle.explain(trouble))?;
+        // The views are as they should be; this makes sure, and notes it for the next start.
+        self.begin_refresh()?;
+        while self.refresh(VIEWS_AT_ONCE)? {}
+        Ok(done)
+    }
+
+    fn rebuild_all(&mut self, progress: &mut dyn Progress) -> Result<u64, Trouble> {
+        let state = self.cell.state();
+        self.handle.write(|tx| {
+            meta::forget_schema_digest(tx)?;
+            adopt::drop_views(tx)?;
+            Ok(Ending::Commit(()))
+        })?;
+        let mut after: Option<RecordKey> = None;
+        let mut done = 0;
+        loop {
+            let some = self.handle.write(|tx| {
+                let keys = next_records(tx, after.as_ref())?;
+                remove_others(tx, after.as_ref(), &keys)?;
+                let (stretches, entries, logs) = (
+                    tx.open_table(tables::STRETCHES)?,
+                    tx.open_table(tables::ENTRIES)?,
+                    tx.open_table(tables::LOGS)?,
+                );
+                let docs = heal::replay(&stretches, &entries, &logs, &keys)?;
+                let mut records = RecordWriter::new(tx, &state.active, state.stamp())?;
+                for (key, doc) in docs {
+                    records.restore(&key, doc)?;
+                    records.relieve()?;
+                }
+                records.flush()?;
+                Ok(Ending::Commit(keys))
+            })?;
+            done += some.len() as u64;
+            progress.at("records", done, done);
+            match some.into_iter().next_back() {
+                Some(last) => after = Some(last),
+                None => break,
+            }
+        }
+        Ok(done)
+    }
+}
+
+/// The records after `after` that the logs know, the first of them.
+fn next_records(
+    tx: &WriteTransaction,
+    after: Option<&RecordKey>,
+) -> Result<BTreeSet<RecordKey>, Trouble> {
+    let entries = tx.open_table(tables::ENTRIES)?;
+    let logs = tx.open_table(tables::LOGS)?;
+    let mut unpacker = Unpacker::default();
+    let mut keys = BTreeSet::new();
+    for stretch in tx.open_table(tables::STRETCHES)?.iter()? {
+        let (first, row) = stretch?;
+        let stretch = Stretch::of_row(first.value(), row.value());
+        if stretch.is_void() {
+            continue;
+        }
+        let damaged = |why: &str| Trouble::Damaged(format!("log number {}: {why}", stretch.log));
+        let log = logs
+            .get(stretch.log)?
+            .ok_or_else(|| damaged("its row is missing"))?;
+        let log = LogRow::decode(log.value()).map_err(|error| damaged(&error.to_string()))?;
+        for seq in stretch.from..stretch.from + stretch.count {
+            let row = entries
+                .get((stretch.log, seq))?
+                .ok_or_else(|| damaged("an entry is missing"))?;
+            let place = Place::Entry(stretch.log, seq);
+            let entry = unpacker.unpack(place, row.value()).map_err(damaged)?;
+            let set = decode_change_set(&entry).map_err(|error| damaged(&error.to_string()))?;
+            for edit in set.edits {
+                let key = RecordKey {
+                    space: log.header.space.clone(),
+                    collection: edit.collection,
+                    id: edit.id,
+                };
+                if after.is_none_or(|after| key > *after) {
+                    keys.insert(key);
+                }
+                if keys.len() > RECORDS_AT_ONCE {
+                    keys.pop_last();
+                }
+            }
+        }
+    }
+    Ok(keys)
+}
+
+/// Removes the records between `after` and the last of `keys` that no log knows. Without keys, all of them.
+fn remove_others(
+    tx: &WriteTransaction,
+    after: Option<&RecordKey>,
+    keys: &BTreeSet<RecordKey>,
+) -> Result<(), Trouble> {
+    let mut index = tx.open_table(tables::INDEX)?;
+    let start = after.map(tables::record_key);
+    let end = keys.last().map(tables::record_key);
+    let range = (
+        start.as_deref().map_or(Bound::Unbounded, Bound::Excluded),
+        end.as_deref().map_or(Bound::Unbounded, Bound::Included),
+    );
+    let mut others = Vec::new();
+    for row in index.range::<&[u8]>(range)? {
+        let (key, number) = row?;
+        let known = tables::parse_record_key(key.value()).is_some_and(|key| keys.contains(&key));
+        if !known {
+            others.push((key.value().to_vec(), number.value()));
+        }
+    }
+    let (mut docs, mut views) = (tx.open_table(tables::DOCS)?, tx.open_table(tables::VIEWS)?);
+    for (key, number) in others {
+        index.remove(key.as_slice())?;
+        docs.remove(number)?;
+        views.remove(number)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,182 @@
+//! The bytes of the messages that find and mend what is damaged or forked in one log.
+//!
+//! Their meaning is the engine's affair; here they are only bounded.
+
+use crdt_schema::ident::{DeviceId, LogId, SpaceName};
+
+use super::WireError;
+use super::codec::{Reader, Writer};
+use super::limits::{DATA_BYTES_MAX, ENTRY_BYTES_MAX, NAME_BYTES_MAX, PROBE_SEQS_MAX};
+use super::message::Message;
+use crate::engine::batch::{LogHeader, Run};
+
+pub(super) const ASK_TAG: u8 = 16;
+pub(super) const GIVEN_TAG: u8 = 17;
+pub(super) const PROBE_TAG: u8 = 18;
+pub(super) const TAGS_TAG: u8 = 19;
+
+pub(super) fn write_ask(writer: &mut Writer, log: LogId, from: u64) {
+    writer.byte(ASK_TAG);
+    writer.raw(&log.0);
+    writer.varint(from);
+}
+
+pub(super) fn write_given(writer: &mut Writer, log: LogId, run: Option<&Run>) {
+    writer.byte(GIVEN_TAG);
+    writer.raw(&log.0);
+    writer.flag(run.is_some());
+    let Some(run) = run else { return };
+    writer.text(run.header.space.as_str());
+    writer.raw(&run.header.device.0);
+    writer.text(&run.header.name);
+    writer.varint(run.from);
+    writer.count(run.entries.len());
+    run.entries.iter().for_each(|entry| writer.bytes(entry));
+    writer.raw(&run.signature);
+}
+
+pub(super) fn write_probe(writer: &mut Writer, log: LogId, seqs: &[u64]) {
+    writer.byte(PROBE_TAG);
+    writer.raw(&log.0);
+    writer.count(seqs.len());
+    seqs.iter().for_each(|seq| writer.varint(*seq));
+}
+
+pub(super) fn write_tags(writer: &mut Writer, log: LogId, rows: &[(u64, [u8; 8])]) {
+    writer.byte(TAGS_TAG);
+    writer.raw(&log.0);
+    writer.count(rows.len());
+    for (seq, tag) in rows {
+        writer.varint(*seq);
+        writer.raw(tag);
+    }
+}
+
+pub(super) fn read_ask(reader: &mut Reader<'_>) -> Result<Message, WireError> {
+    Ok(Message::Ask {
+        log: LogId(reader.array("log")?),
+        from: reader.varint("sequence number")?,
+    })
+}
+
+pub(super) fn read_given(reader: &mut Reader<'_>) -> Result<Message, WireError> {
+    let log = LogId(reader.array("log")?);
+    if !reader.flag("run flag")? {
+        return Ok(Message::Given { log, run: None });
+    }
+    let space = reader.text("space name", SpaceName::BYTES_MAX)?;
+    let header = LogHeader {
+        log,
+        space: SpaceName::new(space).map_err(|_| WireError::Malformed("space name"))?,
+        device: DeviceId(reader.array("device")?),
+        name: reader.text("device name", NAME_BYTES_MAX)?.to_owned(),
+    };
+    let from = reader.varint("run's first sequence number")?;
+    let count = reader.count("number of entries", DATA_BYTES_MAX)?;
+    if from == 0 || count == 0 || from.checked_add(count as u64).is_none() {
+        return Err(WireError::Malformed("run: sequence numbers"));
+    }
+    let mut entries = Vec::new();
+    for _ in 0..count {
+        let entry = reader.bytes("entry", ENTRY_BYTES_MAX)?;
+        if entry.is_empty() {
+            return Err(WireError::Malformed("run: an empty entry"));
+        }
+        entries.push(entry.to_vec());
+    }
+    let signature = reader.array("signature")?;
+    let run = Some(Run {
+        header,
+        from,
+        entries,
+        signature,
+    });
+    Ok(Message::Given { log, run })
+}
+
+pub(super) fn read_probe(reader: &mut Reader<'_>) -> Result<Message, WireError> {
+    let log = LogId(reader.array("log")?);
+    let count = reader.count("number of positions", PROBE_SEQS_MAX)?;
+    let seqs: Vec<u64> = (0..count)
+        .map(|_| reader.varint("sequence number"))
+        .collect::<Result<_, _>>()?;
+    if !seqs.is_sorted_by(|a, b| a < b) {
+        return Err(WireError::Malformed("probe: positions not ascending"));
+    }
+    Ok(Message::Probe { log, seqs })
+}
+
+pub(super) fn read_tags(reader: &mut Reader<'_>) -> Result<Message, WireError> {
+    let log = LogId(reader.array("log")?);
+    let mut rows = Vec::new();
+    for _ in 0..reader.count("number of fingerprints", PROBE_SEQS_MAX)? {
+        rows.push((
+            reader.varint("sequence number")?,
+            reader.array("fingerprint")?,
+        ));
+    }
+    if !rows.is_sorted_by(|a, b| a.0 < b.0) {
+        return Err(WireError::Malformed("tags: positions not ascending"));
+    }
+    Ok(Message::Tags { log, rows })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::message::{FrameDecoder, FrameEncoder};
+
+    fn round_trip(message: &Message) -> Message {
+        let frame = FrameEncoder::new().encode(message);
+        FrameDecoder::new().decode(&frame).expect("an honest frame")
+    }
+
+    #[test]
+    fn repair_messages_round_trip() {
+        let log = LogId([1; 16]);
+        let run = Run {
+            header: LogHeader {
+                log,
+                space: SpaceName::default(),
+                device: DeviceId([2; 32]),
+                name: "tablet".to_owned(),
+            },
+            from: 7,
+            entries: vec![vec![1, 2], vec![3]],
+            signature: [4; 64],
+        };
+        let messages = [
+            Message::Ask { log, from: 1 << 40 },
+            Message::Given { log, run: None },
+            Message::Given {
+                log,
+                run: Some(run),
+            },
+            Message::Probe {
+                log,
+                seqs: vec![1, 9],
+            },
+            Message::Tags {
+                log,
+                rows: vec![(1, [5; 8]), (9, [6; 8])],
+            },
+        ];
+        for message in messages {
+            assert_eq!(round_trip(&message), message);
+        }
+    }
+
+    #[test]
+    fn positions_that_are_too_many_or_not_ascending_are_refused() {
+        let refused = |seqs: Vec<u64>| {
+            let frame = FrameEncoder::new().encode(&Message::Probe {
+                log: LogId([1; 16]),
+                seqs,
+            });
+            FrameDecoder::new().decode(&frame).is_err()
+        };
+        assert!(refused(vec![2, 1]));
+        assert!(refused((0..=PROBE_SEQS_MAX as u64).collect()));
+        assert!(!refused((0..PROBE_SEQS_MAX as u64).collect()));
+    }
+}
