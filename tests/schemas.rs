@@ -198,11 +198,7 @@ async fn what_cannot_be_published_is_refused_with_its_reasons() {
 
     let file = write_file(&a, "required.toml", &required);
     let said = a.cli(&["schema", "publish", &file]);
-    assert!(
-        stderr(&said).contains("required now"),
-        "{}",
-        stderr(&said)
-    );
+    assert!(stderr(&said).contains("required now"), "{}", stderr(&said));
     let said = a.cli(&["schema", "publish", &file, "--force-warnings"]);
     assert!(said.status.success(), "{}", stderr(&said));
     assert_eq!(in_use(&a).await, 2);

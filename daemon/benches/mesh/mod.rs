@@ -9,7 +9,7 @@ use crdt_schema::op::Op;
 use crdt_schema::schema::Schema;
 use crdt_schema::value::Value;
 use ed25519_dalek::SigningKey;
-use fieldmesh::engine::batch::{Batch, LocalEdit, SessionId, WriteMode};
+use fieldmesh::engine::batch::{Batch, LocalEdit, SchemaTag, SessionId, WriteMode};
 use fieldmesh::engine::effect::Effect;
 use fieldmesh::engine::input::{Input, LocalWrite, Now};
 use fieldmesh::engine::{Engine, EngineConfig};
@@ -81,6 +81,7 @@ impl Device {
             schema: Arc::clone(schema),
             cache_bytes: 16 << 20,
             new_store_id: [number as u8; 16],
+            schema_follow: true,
         };
         let store = Store::open(InMemoryBackend::new(), options).expect("the store opens");
         let config = EngineConfig {
@@ -89,7 +90,7 @@ impl Device {
             name: format!("tablet {number}"),
             hub: number == 0,
             join_secret: JoinSecret([3; 32]),
-            schema_version: 1,
+            schema: SchemaTag::of(schema),
             metered,
         };
         let opening = store.opening().expect("the store reads");
@@ -129,6 +130,7 @@ impl Device {
                     let result = result.map_err(|error| error.to_string());
                     self.engine.handle(now, Input::Fetched { session, result });
                 }
+                Effect::Look { session, .. } => panic!("session {session}: something is damaged"),
                 Effect::Close { session, reason } => panic!("session {session}: {reason}"),
             }
         }
@@ -215,6 +217,7 @@ impl Mesh {
             request: now.mono_ms,
             space: SpaceName::default(),
             person: "amina".to_owned(),
+            schema_version: 1,
             edits,
             idempotency: None,
         };

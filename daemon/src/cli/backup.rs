@@ -18,9 +18,9 @@ use super::client::Client;
 use super::failure::{Exit, Failure};
 use super::output::{Output, bytes, count, plain};
 use crate::api::types::StoreCopy;
-use crate::config::{Config, Flags, SOCKET_FILE};
+use crate::config::{Config, Flags, SOCKET_FILE, STORE_FILE};
 use crate::node::NodeError;
-use crate::node::offline::{COPY_PREFIX, OfflineStore, STORE_FILE};
+use crate::node::offline::{COPY_PREFIX, OfflineStore};
 
 /// The file that tells a store from its copies: it belongs to one directory and one disk.
 const WITNESS_FILE: &str = "witness";

@@ -93,7 +93,7 @@ impl Pump {
     /// How far each log was sent whose last run is not acknowledged.
     pub(super) fn unacked_ends(&self) -> impl Iterator<Item = (LogId, u64)> {
         let logs = self.unacked.iter();
-        logs.filter_map(|(log, runs)| Some((*log, runs.back()?.0)))
+        logs.filter_map(|(log, runs)| Some((*log, runs.back()?.last)))
     }
 
     /// Leaves a log out that cannot be read.

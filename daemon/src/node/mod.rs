@@ -90,7 +90,7 @@ pub async fn start(config: &Config) -> Result<Node, NodeError> {
         new_store_id: random("drawing a store id")?,
     };
     offline::remove_copies(&config.dir);
-    let path = config.dir.join(offline::STORE_FILE);
+    let path = config.dir.join(STORE_FILE);
     let mut store = tokio::task::block_in_place(|| Store::open_file(&path, options))?;
     let witness = reconcile_witness(&mut store, &config.dir, &path)?;
     let opening = store.opening()?;

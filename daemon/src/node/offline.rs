@@ -6,13 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{CACHE_BYTES, NodeError, random};
-use crate::config::{Config, KEY_FILE};
+use crate::config::{Config, KEY_FILE, STORE_FILE};
 use crate::net::identity::Identity;
 pub use crate::store::{Checkup, Copied, Problem, Progress, StoreError};
 use crate::store::{Store, StoreOptions};
-
-/// The store's file name.
-pub const STORE_FILE: &str = "store.redb";
 
 /// How the names of copies begin that are made for a backup, and are removed when they have been used.
 pub const COPY_PREFIX: &str = "store-copy-";

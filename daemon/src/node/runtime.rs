@@ -11,9 +11,7 @@ use super::clock::Clock;
 use super::handle::{Command, NetReport, Write};
 use super::writer::Writer;
 use crate::engine::Engine;
-use crate::engine::batch::{
-    Arrival, CommitOutcome, CommitReport, Rejection, RequestId, SchemaTag,
-};
+use crate::engine::batch::{Arrival, CommitOutcome, CommitReport, Rejection, RequestId, SchemaTag};
 use crate::engine::effect::Effect;
 use crate::engine::fleet::Fleet;
 use crate::engine::input::{Input, LocalWrite};

@@ -14,10 +14,10 @@ use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata};
 
 use crate::engine::batch::repair::Found;
 
-use super::pack::{Place, Unpacker};
-use super::record::load_document;
 use super::judge::Neighbours;
+use super::pack::{Place, Unpacker};
 use super::reading::SchemaState;
+use super::record::load_document;
 use super::rows::{LogRow, encode_view};
 use super::trouble::Trouble;
 use super::{Reader, StoreError, heal, inspect, tables};

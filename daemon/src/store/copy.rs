@@ -4,7 +4,8 @@ use std::borrow::Borrow;
 use std::path::Path;
 
 use redb::{
-    Builder, Key, ReadTransaction, ReadableMultimapTable, ReadableTable, TableDefinition, Value, WriteTransaction,
+    Builder, Key, ReadTransaction, ReadableMultimapTable, ReadableTable, TableDefinition, Value,
+    WriteTransaction,
 };
 
 use super::open::last_arrival;

@@ -274,7 +274,11 @@ fn find_review(
         Some(Ok((stamp, key, reviews))) if stamp == views.stamp => (key, reviews, true),
         Some(Ok((_, key, _))) => {
             let view = views.view(&key, number, row)?;
-            (key, view.map(|view| view.reviews).unwrap_or_default(), false)
+            (
+                key,
+                view.map(|view| view.reviews).unwrap_or_default(),
+                false,
+            )
         }
         Some(Err(_)) | None => {
             let key = key_of(views.tx, number)?.ok_or_else(|| damaged("it is missing"))?;
