@@ -31,6 +31,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 mod trouble;
+mod witness;
 
 use std::io;
 use std::path::Path;
@@ -47,6 +48,7 @@ use crate::engine::batch::{Arrival, Batch, CommitReport, LogHeader};
 
 use commit::Facts;
 use database::{Ending, Handle, Make};
+pub use witness::{StorePlace, WitnessRecord};
 
 /// Why the store could not be opened or read. Every message names the place, the cause and the
 /// remedy.
