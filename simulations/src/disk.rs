@@ -32,6 +32,8 @@ struct State {
     /// What the unsynced sectors durably hold, by sector number.
     durable: BTreeMap<usize, [u8; SECTOR_BYTES]>,
     faults: DiskFaults,
+    /// A sync was ignored, and none has been done since.
+    owes_sync: bool,
 }
 
 /// One disk, shared by the stores that are opened on it one after the other.
@@ -58,6 +60,11 @@ impl SimDisk {
         self.with(|state| state.faults)
     }
 
+    /// Whether it has said that something is synced which is not.
+    pub fn owes_sync(&self) -> bool {
+        self.with(|state| state.owes_sync)
+    }
+
     /// Another disk with the same bytes, synced and unsynced. A store that still holds this one cannot
     /// touch it.
     pub fn image(&self) -> Self {
@@ -66,6 +73,7 @@ impl SimDisk {
                 live: state.live.clone(),
                 durable: state.durable.clone(),
                 faults: state.faults,
+                owes_sync: state.owes_sync,
             })),
         })
     }
@@ -73,6 +81,7 @@ impl SimDisk {
     /// The power fails: each unsynced sector is kept, lost or torn, as drawn under `number`.
     pub fn power_cut(&self, draw: &Draw, number: u64) {
         self.with(|state| {
+            state.owes_sync = false;
             for (sector, before) in std::mem::take(&mut state.durable) {
                 let case = number.wrapping_mul(1 << 20).wrapping_add(sector as u64);
                 let kept = match draw.number("sector", case, 0..3) {
@@ -172,7 +181,8 @@ impl StorageBackend for SimDisk {
 
     fn sync_data(&self) -> io::Result<()> {
         self.with(|state| {
-            if !state.faults.sync_is_ignored {
+            state.owes_sync = state.faults.sync_is_ignored;
+            if !state.owes_sync {
                 state.durable.clear();
             }
             Ok(())

@@ -63,7 +63,9 @@ mod tests {
     #[test]
     fn chances_come_true_about_as_often_as_they_say() {
         let draw = Draw::new(7);
-        let count = (0..10_000).filter(|n| draw.happens("rain", *n, 300)).count();
+        let count = (0..10_000)
+            .filter(|n| draw.happens("rain", *n, 300))
+            .count();
         assert!((2700..3300).contains(&count), "{count} of 10000");
         assert!(!draw.happens("never", 1, 0) && draw.happens("always", 1, 1000));
     }

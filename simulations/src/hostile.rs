@@ -163,7 +163,9 @@ impl Actor {
     }
 
     fn garbage(&self, case: u64) -> Vec<u8> {
-        let length = self.draw.number("garbage length", case, 0..GARBAGE_BYTES_MAX);
+        let length = self
+            .draw
+            .number("garbage length", case, 0..GARBAGE_BYTES_MAX);
         let blocks = 0..=length / 32;
         let mut bytes: Vec<u8> = blocks
             .flat_map(|block| self.draw.bytes("garbage", case * 4096 + block))
@@ -219,7 +221,9 @@ impl Actor {
             }
             Lie::BrokenChain => {
                 let mut author = Author::new(self.number, case);
-                let entries = (0..3).map(|n| author.entry(now_ms + n, counter(1))).collect();
+                let entries = (0..3)
+                    .map(|n| author.entry(now_ms + n, counter(1)))
+                    .collect();
                 let mut run = author.run(entries);
                 run.entries.swap(0, 1);
                 run
@@ -247,7 +251,9 @@ impl Actor {
             }
             Lie::BackwardsTime => {
                 let mut author = Author::new(self.number, case);
-                let entries = (0..3).map(|n| author.entry(now_ms - n, counter(1))).collect();
+                let entries = (0..3)
+                    .map(|n| author.entry(now_ms - n, counter(1)))
+                    .collect();
                 author.run(entries)
             }
             // One log, continued differently in each session.
@@ -258,7 +264,11 @@ impl Actor {
             Lie::HoldsMoreThanThere | Lie::HoldsMoreOfYours | Lie::Replay => return Vec::new(),
         };
         let claims = vec![(run.header.log, 1 << 41)];
-        vec![Message::Data(vec![run]), Message::Want, Message::Ack(claims)]
+        vec![
+            Message::Data(vec![run]),
+            Message::Want,
+            Message::Ack(claims),
+        ]
     }
 }
 

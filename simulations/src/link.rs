@@ -199,7 +199,9 @@ mod tests {
         let draw = Draw::new(1);
         let mut lane = Lane::new(LinkClass::Wifi, faults, 0, 1);
         let passages: Vec<_> = (0..2000).map(|_| lane.send(&draw, 0, 1)).collect();
-        let broken = passages.iter().filter(|p| matches!(p, Passage::Breaks { .. }));
+        let broken = passages
+            .iter()
+            .filter(|p| matches!(p, Passage::Breaks { .. }));
         let count = broken.count();
         assert!((10..400).contains(&count), "{count} of 2000");
     }
@@ -212,7 +214,10 @@ mod tests {
             clogged_until_ms: Some(5_000),
             ..LinkFaults::default()
         };
-        assert_eq!(Lane::new(LinkClass::Wifi, mute, 4, 1).send(&draw, 0, 9), Passage::Lost);
+        assert_eq!(
+            Lane::new(LinkClass::Wifi, mute, 4, 1).send(&draw, 0, 9),
+            Passage::Lost
+        );
         let mut other = Lane::new(LinkClass::Wifi, mute, 5, 1);
         assert_eq!(arrival(other.send(&draw, 0, 9)), 5_003);
         assert_eq!(arrival(other.send(&draw, 0, 9)), 5_003);

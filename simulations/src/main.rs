@@ -126,7 +126,10 @@ struct Which {
 fn parse_profile(name: &str) -> Result<Profile, String> {
     profile(name).ok_or_else(|| {
         let names: Vec<_> = PROFILES.iter().map(|known| known.name).collect();
-        format!("there is no profile {name:?}; use one of {}", names.join(", "))
+        format!(
+            "there is no profile {name:?}; use one of {}",
+            names.join(", ")
+        )
     })
 }
 
@@ -210,7 +213,9 @@ fn run(which: &Which, json: bool, trace: Option<&Path>, save: Option<&Path>) -> 
     let start = Instant::now();
     let outcome = match trace {
         None => World::run(&plan, &mut ()),
-        Some(path) => traced(&plan, path).map_err(|error| format!("{}: {error}", path.display()))?,
+        Some(path) => {
+            traced(&plan, path).map_err(|error| format!("{}: {error}", path.display()))?
+        }
     };
     let cpu_s = start.elapsed().as_secs_f64();
     match json {
@@ -232,7 +237,10 @@ fn replay(path: &Path) -> Result<u8, String> {
     println!("{}", report::opening(&plan));
     let start = Instant::now();
     let outcome = World::run(&plan, &mut ());
-    print!("{}", report::closing(&plan, &outcome, start.elapsed().as_secs_f64()));
+    print!(
+        "{}",
+        report::closing(&plan, &outcome, start.elapsed().as_secs_f64())
+    );
     let again = World::run(&plan, &mut ());
     match simulations::campaign::difference(&outcome, &again) {
         Some(why) => {
@@ -281,7 +289,10 @@ fn explain(which: &Which, last: usize, only: Option<&str>) -> Result<u8, String>
     for line in &lines[lines.len().saturating_sub(last)..] {
         println!("{line}");
     }
-    print!("{}", report::closing(&plan, &outcome, start.elapsed().as_secs_f64()));
+    print!(
+        "{}",
+        report::closing(&plan, &outcome, start.elapsed().as_secs_f64())
+    );
     Ok(outcome.verdict.exit_code())
 }
 
@@ -324,7 +335,9 @@ fn play(campaign: &Campaign, rules: &Rules) -> Result<u8, String> {
     for (plan, outcome) in &failures {
         keep(plan, outcome, rules)?;
     }
-    let worst = failures.iter().map(|(_, outcome)| outcome.verdict.exit_code());
+    let worst = failures
+        .iter()
+        .map(|(_, outcome)| outcome.verdict.exit_code());
     let worst = worst.filter(|code| *code > 0).min();
     Ok(match worst {
         Some(code) => code,
@@ -336,7 +349,10 @@ fn play(campaign: &Campaign, rules: &Rules) -> Result<u8, String> {
 
 fn tell_failure(played: &Played) {
     println!("{}", report::opening(&played.plan));
-    print!("{}", report::closing(&played.plan, &played.outcome, f64::INFINITY));
+    print!(
+        "{}",
+        report::closing(&played.plan, &played.outcome, f64::INFINITY)
+    );
     if let Some(why) = &played.differs {
         println!("{why}");
     }

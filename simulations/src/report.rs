@@ -38,8 +38,16 @@ pub fn opening(plan: &Plan) -> String {
 pub fn closing(plan: &Plan, outcome: &Outcome, cpu_s: f64) -> String {
     let counts = &outcome.counts;
     let refused: u64 = counts.refused.values().sum();
-    let reasons: Vec<String> = counts.refused.iter().map(|(why, n)| format!("{n} {why}")).collect();
-    let faults: Vec<String> = counts.faults.iter().map(|(what, n)| format!("{n} {what}")).collect();
+    let reasons: Vec<String> = counts
+        .refused
+        .iter()
+        .map(|(why, n)| format!("{n} {why}"))
+        .collect();
+    let faults: Vec<String> = counts
+        .faults
+        .iter()
+        .map(|(what, n)| format!("{n} {what}"))
+        .collect();
     let device_h = counts.device_ms as f64 / 3_600_000.0;
     let bound = counts.bytes as f64 / counts.entry_bytes.max(1) as f64;
     let mut text = String::new();
@@ -112,9 +120,11 @@ fn verdict(outcome: &Outcome) -> String {
 pub fn json(plan: &Plan, outcome: &Outcome, cpu_s: f64) -> String {
     let (kind, oracle, detail) = match &outcome.verdict {
         Verdict::Held => ("pass", None, String::new()),
-        Verdict::Broken(failure) => {
-            ("oracle", Some(failure.oracle.number()), failure.detail.clone())
-        }
+        Verdict::Broken(failure) => (
+            "oracle",
+            Some(failure.oracle.number()),
+            failure.detail.clone(),
+        ),
         Verdict::Unsettled(why) => ("liveness", Some(2), why.clone()),
         Verdict::Crashed(why) => ("crash", None, why.clone()),
     };

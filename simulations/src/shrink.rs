@@ -47,9 +47,18 @@ pub fn shrink(
         let before = shrinker.size();
         shrinker.drop_devices();
         shrinker.drop_classes();
-        shrinker.drop_from(|plan| plan.operations.len(), |plan, keep| keep_only(&mut plan.operations, keep));
-        shrinker.drop_from(|plan| plan.contacts.len(), |plan, keep| keep_only(&mut plan.contacts, keep));
-        shrinker.drop_from(|plan| plan.faults.len(), |plan, keep| keep_only(&mut plan.faults, keep));
+        shrinker.drop_from(
+            |plan| plan.operations.len(),
+            |plan, keep| keep_only(&mut plan.operations, keep),
+        );
+        shrinker.drop_from(
+            |plan| plan.contacts.len(),
+            |plan, keep| keep_only(&mut plan.contacts, keep),
+        );
+        shrinker.drop_from(
+            |plan| plan.faults.len(),
+            |plan, keep| keep_only(&mut plan.faults, keep),
+        );
         shrinker.calm_devices();
         shrinker.cut_horizon();
         if shrinker.size() == before || shrinker.runs >= shrinker.runs_max {

@@ -111,7 +111,9 @@ impl Sometimes {
             Self::CutInsideFrame => "a connection was cut inside a frame",
             Self::StallBrokeConnection => "a burst of losses broke a connection",
             Self::OneWayLink => "frames were lost in one direction only",
-            Self::HalfOpenSessionReplaced => "a new session replaced one whose end had not been noticed",
+            Self::HalfOpenSessionReplaced => {
+                "a new session replaced one whose end had not been noticed"
+            }
             Self::PeerRelayedOthersEntries => "a device passed on entries of a third",
             Self::NewsAskedFor => "a device asked for what was announced",
             Self::StrangerTurnedAway => "a stranger was turned away",

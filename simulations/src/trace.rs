@@ -168,7 +168,8 @@ impl Observer for Notes {
         if self.lines.len() == self.lines_max {
             self.lines.pop_front();
         }
-        self.lines.push_back(format!("{:>12.3} s  {text}", t_ms as f64 / 1000.0));
+        self.lines
+            .push_back(format!("{:>12.3} s  {text}", t_ms as f64 / 1000.0));
     }
 }
 

@@ -1,7 +1,7 @@
 //! When which device breaks.
 
 use super::{HOUR_MS, Profile, Swarm};
-use crate::plan::{Fault, FaultKind};
+use crate::plan::{Fault, FaultKind, Plan};
 
 /// The classes of device faults, and how rare each is against the profile's rate.
 const CLASSES: [(&str, u64); 9] = [
@@ -43,6 +43,31 @@ pub(super) fn faults(swarm: &Swarm, devices: usize, profile: &Profile) -> Vec<Fa
     }
     faults.sort_by_key(|fault| fault.at_ms);
     faults
+}
+
+/// Moves some kills and power cuts to just after a write, where a commit is durable and not reported.
+pub(super) fn aim(swarm: &Swarm, plan: &mut Plan) {
+    let draw = &swarm.draw;
+    let commits: Vec<(usize, u64)> = plan
+        .operations
+        .iter()
+        .filter_map(|operation| {
+            let spec = plan.device(operation.device)?;
+            Some((operation.device, operation.at_ms + spec.commit_ms + 1))
+        })
+        .collect();
+    for (case, fault) in (0..).zip(&mut plan.faults) {
+        let is_end = matches!(
+            fault.kind,
+            FaultKind::Kill { .. } | FaultKind::PowerCut { .. }
+        );
+        let at = commits.iter().filter(|(device, _)| *device == fault.device);
+        let at: Vec<u64> = at.map(|(_, at_ms)| *at_ms).collect();
+        if is_end && !at.is_empty() && draw.happens("aimed", case, 400) {
+            fault.at_ms = *draw.pick("aimed at", case, &at);
+        }
+    }
+    plan.faults.sort_by_key(|fault| fault.at_ms);
 }
 
 fn kinds(swarm: &Swarm, class: &str, case: u64, at_ms: u64) -> Vec<(u64, FaultKind)> {

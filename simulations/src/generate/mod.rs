@@ -112,6 +112,7 @@ pub fn generate(seed: u64, profile: &Profile) -> Plan {
     plan.contacts = contacts(&swarm, &plan, profile);
     plan.operations = people::operations(&swarm.draw, honest as usize, profile);
     plan.faults = breaks::faults(&swarm, honest as usize, profile);
+    breaks::aim(&swarm, &mut plan);
     plan
 }
 
@@ -242,8 +243,14 @@ mod tests {
             "F1", "F4", "F5", "F6", "F9", "F11", "F12", "F13", "F14", "F15", "F16", "F17", "F20",
             "F21", "F22", "F23", "F29", "F30",
         ] {
-            let count = plans.iter().filter(|plan| plan.classes().contains(&class)).count();
-            assert!((1..58).contains(&count), "{class} is in {count} of 60 plans");
+            let count = plans
+                .iter()
+                .filter(|plan| plan.classes().contains(&class))
+                .count();
+            assert!(
+                (1..58).contains(&count),
+                "{class} is in {count} of 60 plans"
+            );
         }
     }
 }

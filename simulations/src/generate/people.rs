@@ -35,11 +35,7 @@ pub(super) fn operations(draw: &Draw, devices: usize, profile: &Profile) -> Vec<
             device,
             act: act.clone(),
         }));
-        operations.push(Operation {
-            at_ms,
-            device,
-            act,
-        });
+        operations.push(Operation { at_ms, device, act });
     }
     operations.sort_by_key(|operation| operation.at_ms);
     operations
@@ -133,7 +129,7 @@ fn fields(draw: &Draw, case: u64, collection: &str, word: &str) -> Vec<OpSpec> {
     let add = |field: &str| OpSpec::Add(field.to_owned(), by);
     match collection {
         "visit" => {
-            let temp = 34.0 + draw.number("temp", case, 0..120) as f64 / 10.0;
+            let temp = 34.0 + draw.number("temp", case, 0..110) as f64 / 10.0;
             vec![set("notes", word), set("temp_c", temp)]
         }
         "stock" => match draw.number("stock", case, 0..3) {

@@ -66,10 +66,15 @@ fn nothing_invented(world: &mut World<'_>, number: usize, items: &[FeedItem]) ->
         }
         let known = world.ledger.entries.get(&dot);
         if known.is_some_and(|known| known.set != item.set) {
-            let detail = format!("device {number} holds {dot} with another content than its author committed");
+            let detail = format!(
+                "device {number} holds {dot} with another content than its author committed"
+            );
             return Err((Oracle::OneHistory, detail));
         }
-        let devices = authors.get(&item.header.device).cloned().unwrap_or_default();
+        let devices = authors
+            .get(&item.header.device)
+            .cloned()
+            .unwrap_or_default();
         if known.is_none() && !world.ledger.was_asked(&devices, &item.set) {
             let detail = format!(
                 "device {number} holds {dot}, which nobody asked for: {:?}",
@@ -118,7 +123,9 @@ fn audit(world: &mut World<'_>, number: usize, reader: &Reader) -> Judged {
     }
     let held: Held = ends.iter().map(|(log, (seq, _))| (*log, *seq)).collect();
     if held != world.seats[&number].durable {
-        return Err(broken("its logs are not what it reported as durable".to_owned()));
+        return Err(broken(
+            "its logs are not what it reported as durable".to_owned(),
+        ));
     }
     Ok(())
 }
@@ -163,7 +170,10 @@ fn rebuild(world: &mut World<'_>, number: usize, reader: &Reader, items: &[FeedI
         };
         let view = document.view(collection, &key.1);
         let Some(found) = shown.get(key) else {
-            let detail = format!("device {number} holds edits of {}/{} and does not show it", key.0, key.1);
+            let detail = format!(
+                "device {number} holds edits of {}/{} and does not show it",
+                key.0, key.1
+            );
             return Err((Oracle::Atomic, detail));
         };
         if found.heads != view.heads {
@@ -174,12 +184,18 @@ fn rebuild(world: &mut World<'_>, number: usize, reader: &Reader, items: &[FeedI
             return Err((Oracle::Atomic, detail));
         }
         if *found != view {
-            let detail = format!("device {number}: {}/{}: {found:?} is shown, {view:?} follows from the log", key.0, key.1);
+            let detail = format!(
+                "device {number}: {}/{}: {found:?} is shown, {view:?} follows from the log",
+                key.0, key.1
+            );
             return Err((Oracle::Rebuild, detail));
         }
     }
     if let Some((key, _)) = shown.iter().find(|(key, _)| !documents.contains_key(*key)) {
-        let detail = format!("device {number} shows {}/{}, of which it has no entry", key.0, key.1);
+        let detail = format!(
+            "device {number} shows {}/{}, of which it has no entry",
+            key.0, key.1
+        );
         return Err((Oracle::NoInvention, detail));
     }
     documents_contain(number, reader, items)

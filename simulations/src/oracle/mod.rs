@@ -128,7 +128,9 @@ impl Oracle {
             Self::NoLostWrite => {
                 "what was acknowledged survives every kill and power cut and is on every device in the end"
             }
-            Self::NoInvention => "every entry in any store is one that somebody asked its author for",
+            Self::NoInvention => {
+                "every entry in any store is one that somebody asked its author for"
+            }
             Self::Counter => "a counter is the sum of the distinct additions",
             Self::Register => "of the writes that nobody has superseded the policy's one is shown",
             Self::Tombstone => {
@@ -144,9 +146,13 @@ impl Oracle {
             Self::Session => "a device shows what it has acknowledged and never goes back",
             Self::Status => "nobody is said to hold what it does not hold",
             Self::Clock => "no peer moves an author's clock past the bound",
-            Self::Bounded => "a settled fleet is silent, an idle meeting is short, and every run ends",
+            Self::Bounded => {
+                "a settled fleet is silent, an idle meeting is short, and every run ends"
+            }
             Self::Resume => "what the receiver held when a session opened is not sent in it",
-            Self::Containment => "whatever hostile devices do, honest ones exchange all honest logs",
+            Self::Containment => {
+                "whatever hostile devices do, honest ones exchange all honest logs"
+            }
             Self::Audit => "every log's chain and signatures verify from its beginning",
             Self::Rebuild => "records rebuilt from the log are the records shown",
         }

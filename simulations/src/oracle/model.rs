@@ -113,10 +113,7 @@ fn records(items: &[FeedItem]) -> BTreeMap<(String, String), Record> {
         let dot = Dot::new(item.header.log, item.seq);
         for edit in &item.set.edits {
             let key = (edit.collection.clone(), edit.id.clone());
-            records
-                .entry(key)
-                .or_default()
-                .add(dot, item.set.hlc, edit);
+            records.entry(key).or_default().add(dot, item.set.hlc, edit);
         }
     }
     records
@@ -151,11 +148,8 @@ fn counter(record: &Record, field: &Field) -> Json {
         Op::Add { key, delta } if *key == field.key => Some(i128::from(*delta)),
         _ => None,
     });
-    let (count, sum) = deltas.fold((0, 0_i128), |(count, sum), delta| (count + 1, sum + delta));
-    match count {
-        0 => Json::Null,
-        _ => (sum.clamp(i64::MIN.into(), i64::MAX.into()) as i64).into(),
-    }
+    let sum: i128 = deltas.sum();
+    (sum.clamp(i64::MIN.into(), i64::MAX.into()) as i64).into()
 }
 
 fn set(record: &Record, field: &Field) -> Json {
@@ -169,7 +163,9 @@ fn set(record: &Record, field: &Field) -> Json {
     let names: BTreeSet<String> = ops.filter_map(of_field).collect();
     let is_in = |name: &String| {
         let standing = record.standing(|op| of_field(op).as_ref() == Some(name));
-        standing.iter().any(|(_, op)| matches!(op, Op::Insert { .. }))
+        standing
+            .iter()
+            .any(|(_, op)| matches!(op, Op::Insert { .. }))
     };
     names.into_iter().filter(is_in).map(Json::String).collect()
 }
@@ -247,7 +243,10 @@ fn review(record: &Record, field: &Field, view: &RecordView) -> Judged {
         return Ok(());
     }
     let (found, expected) = (word(found), word(expected));
-    let why = format!("the review of {} is {found} and should be {expected}", field.name);
+    let why = format!(
+        "the review of {} is {found} and should be {expected}",
+        field.name
+    );
     Err((Oracle::Review, why))
 }
 
@@ -279,7 +278,11 @@ fn life(record: &Record, collection: &Collection, view: &RecordView) -> Judged {
             is_edit && deletes.iter().all(is_apart)
         };
         let is_raced = marks.iter().any(|(_, op)| !is_delete(op))
-            || record.edits.iter().enumerate().any(|(index, node)| races(index, node));
+            || record
+                .edits
+                .iter()
+                .enumerate()
+                .any(|(index, node)| races(index, node));
         match (is_raced, collection.delete) {
             (false, _) | (true, DeletePolicy::DeleteWins) => Life::Deleted,
             (true, DeletePolicy::EditWins) => Life::Live,

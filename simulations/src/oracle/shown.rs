@@ -41,7 +41,7 @@ pub(crate) fn shown(world: &World<'_>, reader: &Reader) -> Result<Shown, String>
 /// The reader of a device that is on and whose disk is honest.
 pub(crate) fn reader(world: &World<'_>, number: usize) -> Option<Reader> {
     let seat = world.seats.get(&number)?;
-    let device = seat.device.as_ref().filter(|_| !seat.may_be_damaged)?;
+    let device = seat.device.as_ref().filter(|_| !seat.is_troubled())?;
     Some(device.reader())
 }
 
@@ -84,14 +84,17 @@ pub(super) fn all_agree(world: &mut World<'_>) -> Judged {
         world.counts.checks += 1;
         let broken = |why| (Oracle::Convergence, why);
         let now = shown(world, &reader).map_err(broken)?;
-        let listed = reader.reviews().map_err(|error| broken(error.to_string()))?;
+        let listed = reader
+            .reviews()
+            .map_err(|error| broken(error.to_string()))?;
         let listed = listed
             .iter()
             .filter(|(key, _)| !key.id.starts_with(LIAR_PREFIX))
             .count();
         let of_records: usize = now.values().map(|view| view.reviews.len()).sum();
         if listed != of_records {
-            let detail = format!("device {number} lists {listed} reviews, its records have {of_records}");
+            let detail =
+                format!("device {number} lists {listed} reviews, its records have {of_records}");
             return Err(broken(detail));
         }
         world.counts.reviews = listed as u64;

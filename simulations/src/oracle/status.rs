@@ -13,7 +13,11 @@ pub(super) fn beliefs_are_true(world: &mut World<'_>, number: usize) -> Judged {
 }
 
 fn judge_beliefs(world: &mut World<'_>, number: usize, is_settled: bool) -> Judged {
-    let Some(device) = world.seats.get(&number).and_then(|seat| seat.device.as_ref()) else {
+    let Some(device) = world
+        .seats
+        .get(&number)
+        .and_then(|seat| seat.device.as_ref())
+    else {
         return Ok(());
     };
     let fleet = device.fleet();
@@ -38,7 +42,10 @@ fn judge_beliefs(world: &mut World<'_>, number: usize, is_settled: bool) -> Judg
             );
             return Err((Oracle::Status, detail));
         }
-        let (behind, ahead) = (excess(&peer.held, &fleet.held), excess(&fleet.held, &peer.held));
+        let (behind, ahead) = (
+            excess(&peer.held, &fleet.held),
+            excess(&fleet.held, &peer.held),
+        );
         if (peer.behind, peer.ahead) != (behind, ahead) {
             let detail = format!(
                 "device {number} says {} behind and {} ahead of device {}; it is {behind} and {ahead}",
@@ -68,7 +75,11 @@ pub(super) fn judge(world: &mut World<'_>) -> Judged {
 
 /// Among honest devices every honest log is exchanged.
 fn nothing_refused(world: &mut World<'_>, number: usize) -> Judged {
-    let Some(device) = world.seats.get(&number).and_then(|seat| seat.device.as_ref()) else {
+    let Some(device) = world
+        .seats
+        .get(&number)
+        .and_then(|seat| seat.device.as_ref())
+    else {
         return Ok(());
     };
     let fleet = device.fleet().clone();

@@ -311,10 +311,9 @@ impl FaultKind {
     /// Whether acknowledged writes may be gone after it, as long as the device begins new logs.
     pub fn may_lose(&self) -> bool {
         match self {
-            Self::IgnoredSync { .. }
-            | Self::Rot { .. }
-            | Self::Restore { .. }
-            | Self::Wipe {} => true,
+            Self::IgnoredSync { .. } | Self::Rot { .. } | Self::Restore { .. } | Self::Wipe {} => {
+                true
+            }
             Self::Kill { .. }
             | Self::PowerCut { .. }
             | Self::DiskFull { .. }
@@ -350,7 +349,8 @@ impl Plan {
         plan.devices.retain(is_left);
         let left: Vec<usize> = plan.devices.iter().map(|spec| spec.device).collect();
         let has = |device: usize| left.contains(&device);
-        plan.contacts.retain(|contact| has(contact.a) && has(contact.b));
+        plan.contacts
+            .retain(|contact| has(contact.a) && has(contact.b));
         plan.operations.retain(|operation| has(operation.device));
         plan.faults.retain(|fault| has(fault.device));
         plan

@@ -146,7 +146,9 @@ fn read_header(line: &str) -> Result<Header, String> {
         .map_err(|error| format!("a plan begins with its header: {error}"))?;
     if header.plan != PLAN_FORMAT {
         let found = header.plan;
-        return Err(format!("plan format {found}; this program reads {PLAN_FORMAT}"));
+        return Err(format!(
+            "plan format {found}; this program reads {PLAN_FORMAT}"
+        ));
     }
     if header.horizon_ms > HORIZON_MS_MAX || header.settle_ms > HORIZON_MS_MAX {
         return Err(format!("no run is longer than {HORIZON_MS_MAX} ms"));

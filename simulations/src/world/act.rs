@@ -4,7 +4,9 @@ use crdt_schema::ident::{RecordKey, SpaceName};
 use crdt_schema::op::Op;
 use crdt_schema::resolution::{Review, ReviewSubject};
 use crdt_schema::value::Value;
-use fieldmesh::engine::batch::{CommitOutcome, Idempotency, LocalEdit, Rejection, StoreFault, WriteMode};
+use fieldmesh::engine::batch::{
+    CommitOutcome, Idempotency, LocalEdit, Rejection, StoreFault, WriteMode,
+};
 use fieldmesh::engine::input::{Input, LocalResult, LocalWrite};
 
 use super::World;
@@ -17,7 +19,11 @@ impl World<'_> {
     pub(super) fn operate(&mut self, number: usize) {
         let operation = self.plan.operations[number].clone();
         let device = operation.device;
-        if self.seats.get(&device).is_none_or(|seat| seat.device.is_none()) {
+        if self
+            .seats
+            .get(&device)
+            .is_none_or(|seat| seat.device.is_none())
+        {
             self.counts.missed += 1;
             return;
         }
@@ -121,7 +127,7 @@ impl World<'_> {
                 }
                 if let Some(seat) = self.seats.get_mut(&number) {
                     seat.has_failed = true;
-                    let is_explained = seat.disk.faults().is_full || seat.may_be_damaged;
+                    let is_explained = seat.is_troubled();
                     if !is_explained {
                         let detail = format!("device {number} refused a write: {rejection}");
                         self.break_oracle(Oracle::NoLostWrite, detail);
@@ -140,7 +146,10 @@ impl World<'_> {
 
     fn told_saved(&mut self, number: usize, request: u64, outcome: &CommitOutcome) {
         self.ledger.saved += 1;
-        self.ledger.acknowledged.entry(outcome.dot).or_insert(number);
+        self.ledger
+            .acknowledged
+            .entry(outcome.dot)
+            .or_insert(number);
         if outcome.replayed {
             self.reach(Sometimes::RetryAnsweredOnce);
         }
@@ -159,7 +168,11 @@ impl World<'_> {
                 self.break_oracle(Oracle::Idempotence, detail);
             }
         }
-        if asked.edits.iter().any(|edit| edit.ops.iter().any(|op| matches!(op, Op::Restore { .. }))) {
+        if asked
+            .edits
+            .iter()
+            .any(|edit| edit.ops.iter().any(|op| matches!(op, Op::Restore { .. })))
+        {
             self.reach(Sometimes::RecordRestored);
         }
         if let Some(review) = asked.review {
@@ -175,7 +188,7 @@ impl World<'_> {
         let Some(seat) = self.seats.get(&number) else {
             return;
         };
-        let Some(device) = seat.device.as_ref().filter(|_| !seat.may_be_damaged) else {
+        let Some(device) = seat.device.as_ref().filter(|_| !seat.is_troubled()) else {
             return;
         };
         let reader = device.reader();
@@ -188,7 +201,10 @@ impl World<'_> {
             matches!(reader.get(&key), Ok(Some(_)))
         });
         if !is_there || !matches!(reader.entry(outcome.dot), Ok(Some(_))) {
-            let detail = format!("device {number} acknowledged {} and does not show it", outcome.dot);
+            let detail = format!(
+                "device {number} acknowledged {} and does not show it",
+                outcome.dot
+            );
             self.break_oracle(Oracle::Session, detail);
         }
     }

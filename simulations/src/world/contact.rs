@@ -55,7 +55,8 @@ impl World<'_> {
         let Contact { a, b, class, .. } = state.contact;
         self.counts.contacts += 1;
         let (t_ms, class) = (self.queue.now_ms(), class.name());
-        self.observer.trace(&Trace::ContactStart { t_ms, a, b, class });
+        self.observer
+            .trace(&Trace::ContactStart { t_ms, a, b, class });
         self.queue.after(0, Event::Dial(number));
     }
 
@@ -64,7 +65,8 @@ impl World<'_> {
         state.is_active = false;
         let Contact { a, b, class, .. } = state.contact;
         let (t_ms, class) = (self.queue.now_ms(), class.name());
-        self.observer.trace(&Trace::ContactEnd { t_ms, a, b, class });
+        self.observer
+            .trace(&Trace::ContactEnd { t_ms, a, b, class });
         let wires: Vec<u64> = self
             .wires
             .iter()
@@ -123,9 +125,10 @@ impl World<'_> {
             && seats.iter().all(|seat| seat.is_reachable())
             && seats.iter().any(|seat| seat.is_honest())
             && seats[0].identity != seats[1].identity;
-        let is_connected = self.wires.values().any(|wire| {
-            !wire.is_dead && ends.iter().all(|end| wire.ends.contains(end))
-        });
+        let is_connected = self
+            .wires
+            .values()
+            .any(|wire| !wire.is_dead && ends.iter().all(|end| wire.ends.contains(end)));
         (is_possible && !is_connected).then_some(ends)
     }
 
@@ -226,7 +229,11 @@ impl World<'_> {
         if !wire.is_open[end] {
             return;
         }
-        if let Some(actor) = self.seats.get_mut(&number).and_then(|seat| seat.actor.as_mut()) {
+        if let Some(actor) = self
+            .seats
+            .get_mut(&number)
+            .and_then(|seat| seat.actor.as_mut())
+        {
             return actor.hear(frame);
         }
         let session = session_of(id, end);
@@ -274,7 +281,10 @@ impl World<'_> {
             let session = session_of(id, end);
             self.feed(number, Input::SessionClosed { session });
         }
-        let is_over = self.wires.get(&id).is_some_and(|wire| wire.is_open == [false; 2]);
+        let is_over = self
+            .wires
+            .get(&id)
+            .is_some_and(|wire| wire.is_open == [false; 2]);
         if is_over {
             self.wires.remove(&id);
             if self.contacts[contact].is_active {

@@ -12,7 +12,12 @@ pub(crate) struct Bytes(pub(crate) Vec<u8>);
 impl fmt::Debug for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digest = blake3::hash(&self.0);
-        write!(f, "{}:{}", self.0.len(), hex::encode(&digest.as_bytes()[..6]))
+        write!(
+            f,
+            "{}:{}",
+            self.0.len(),
+            hex::encode(&digest.as_bytes()[..6])
+        )
     }
 }
 

@@ -97,7 +97,12 @@ impl<'o> World<'o> {
             let actor = (!spec.role.is_honest()).then_some(actor);
             seats.insert(spec.device, Seat::new(spec.clone(), identity, actor));
         }
-        let contacts = plan.contacts.iter().cloned().map(ContactState::new).collect();
+        let contacts = plan
+            .contacts
+            .iter()
+            .cloned()
+            .map(ContactState::new)
+            .collect();
         Self {
             schema,
             draw,
@@ -216,7 +221,8 @@ impl<'o> World<'o> {
         let text = format!("{} {event:?}\n", self.queue.now_ms());
         self.digest.add(&text);
         if self.observer.wants_notes() && !matches!(event, Event::Wake { .. }) {
-            self.observer.note(self.queue.now_ms(), &format!("{event:?}"));
+            self.observer
+                .note(self.queue.now_ms(), &format!("{event:?}"));
         }
         if self.digest.events() > EVENTS_MAX {
             let detail = format!("more than {EVENTS_MAX} events");

@@ -40,7 +40,11 @@ impl World<'_> {
     /// The device is off at once: its process is killed, or its power fails.
     fn power_off(&mut self, number: usize, power_fails: bool, notice_ms: u64) {
         let now_ms = self.queue.now_ms();
-        let Some(seat) = self.seats.get_mut(&number).filter(|seat| seat.device.is_some()) else {
+        let Some(seat) = self
+            .seats
+            .get_mut(&number)
+            .filter(|seat| seat.device.is_some())
+        else {
             return;
         };
         if !seat.unreported.is_empty() {
@@ -48,10 +52,11 @@ impl World<'_> {
         }
         seat.end_process();
         if power_fails {
-            if seat.disk.faults().sync_is_ignored {
+            if seat.disk.owes_sync() {
                 (seat.may_lose, seat.may_be_damaged) = (true, true);
             }
-            seat.disk.power_cut(&self.draw, now_ms * 4096 + number as u64);
+            seat.disk
+                .power_cut(&self.draw, now_ms * 4096 + number as u64);
             self.reached.note(Sometimes::PowerCut);
         }
         self.drop_ends(number, notice_ms);
@@ -83,7 +88,8 @@ impl World<'_> {
             }
             Err(StoreError::DiskFull(_)) => {
                 let device = number;
-                self.queue.after(FULL_RETRY_MS, Event::Boot { device, again });
+                self.queue
+                    .after(FULL_RETRY_MS, Event::Boot { device, again });
             }
             Err(error) if seat.may_be_damaged => {
                 self.reached.note(Sometimes::StoreFoundDamaged);
@@ -149,7 +155,9 @@ impl World<'_> {
                 let detail = format!("device {number} had made {dot} durable and lost it");
                 self.break_oracle(Oracle::NoLostWrite, detail);
             } else if doubt.is_none() && !opening.own_logs.is_empty() {
-                self.tell(&format!("  device {number} lost {dot} and does not know it yet"));
+                self.tell(&format!(
+                    "  device {number} lost {dot} and does not know it yet"
+                ));
             }
         }
         self.await_deadline(number);
@@ -206,11 +214,11 @@ impl World<'_> {
         }
         let full = DiskFaults {
             is_full: true,
-            ..DiskFaults::default()
+            ..seat.disk.faults()
         };
         let lying = DiskFaults {
             sync_is_ignored: true,
-            ..DiskFaults::default()
+            ..seat.disk.faults()
         };
         match &kind {
             FaultKind::DiskFull { for_ms } => {
@@ -282,7 +290,10 @@ impl World<'_> {
         let fault = self.plan.faults[number].clone();
         let device = fault.device;
         if let FaultKind::IgnoredSync { .. } = fault.kind {
-            let is_on = self.seats.get(&device).is_some_and(|seat| seat.device.is_some());
+            let is_on = self
+                .seats
+                .get(&device)
+                .is_some_and(|seat| seat.device.is_some());
             self.power_off(device, true, POWER_NOTICE_MS);
             if is_on {
                 let again = false;
@@ -290,7 +301,12 @@ impl World<'_> {
             }
         }
         if let Some(seat) = self.seats.get_mut(&device) {
-            seat.disk.set_faults(DiskFaults::default());
+            let mut faults = seat.disk.faults();
+            match fault.kind {
+                FaultKind::IgnoredSync { .. } => faults.sync_is_ignored = false,
+                _ => faults.is_full = false,
+            }
+            seat.disk.set_faults(faults);
         }
     }
 }
@@ -309,10 +325,7 @@ fn make(seat: &Seat, schema: &Arc<crdt_schema::schema::Schema>, draw: &crate::dr
 }
 
 /// Starts a device as the daemon does: a store that its witness does not know begins new logs.
-fn start(
-    seat: &Seat,
-    make: &Make,
-) -> Result<(Device, Opening, Option<&'static str>), StoreError> {
+fn start(seat: &Seat, make: &Make) -> Result<(Device, Opening, Option<&'static str>), StoreError> {
     let mut opened = Opened::open(make, &seat.disk)?;
     let doubt = WitnessRecord::doubt(seat.witness.as_ref(), opened.identity()?, &seat.place());
     if doubt.is_some() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crdt_schema::ident::DeviceId;
+use crdt_schema::ident::{DeviceId, LogId};
 use fieldmesh::engine::batch::{CommitReport, Held};
 use fieldmesh::store::{StorePlace, WitnessRecord};
 
@@ -48,6 +48,8 @@ pub(crate) struct Seat {
     pub(crate) reads: u64,
     /// The last arrival that was seen, since the store was last lost.
     pub(crate) arrival: u64,
+    /// The log that it has written to since it was last started.
+    pub(crate) own_log: Option<LogId>,
     /// A write has failed since the device was started.
     pub(crate) has_failed: bool,
 }
@@ -74,6 +76,7 @@ impl Seat {
             reads: 0,
             arrival: 0,
             has_failed: false,
+            own_log: None,
             spec,
         }
     }
@@ -98,6 +101,11 @@ impl Seat {
         }
     }
 
+    /// Whether its store has a reason not to answer: the disk is full or may be damaged.
+    pub(crate) fn is_troubled(&self) -> bool {
+        self.may_be_damaged || self.disk.faults().is_full
+    }
+
     /// Notes outside the store what the store now is.
     pub(crate) fn record_witness(&mut self) {
         let Some(Ok(store)) = self.device.as_ref().map(Device::identity) else {
@@ -117,5 +125,6 @@ impl Seat {
         self.wake_ms = None;
         self.reads = 0;
         self.has_failed = false;
+        self.own_log = None;
     }
 }

@@ -99,7 +99,11 @@ impl World<'_> {
     /// Devices whose disks were damaged are looked through; a store that says it is damaged is replaced.
     fn mend_stores(&mut self) {
         for number in self.living() {
-            let Some(seat) = self.seats.get_mut(&number).filter(|seat| seat.may_be_damaged) else {
+            let Some(seat) = self
+                .seats
+                .get_mut(&number)
+                .filter(|seat| seat.may_be_damaged)
+            else {
                 continue;
             };
             let Some(device) = &seat.device else {
@@ -131,7 +135,9 @@ impl World<'_> {
         for twin in twins {
             let original = self.seats[&twin].identity;
             let is_apart = |number: &&usize| {
-                **number != original && !pairs.contains(&[original, **number]) && !pairs.contains(&[**number, original])
+                **number != original
+                    && !pairs.contains(&[original, **number])
+                    && !pairs.contains(&[**number, original])
             };
             let apart = chain.iter().find(is_apart);
             let other = apart.or_else(|| chain.iter().find(|number| **number != original));
@@ -184,7 +190,10 @@ impl World<'_> {
         self.run_until(self.queue.now_ms() + QUIET_MS);
         self.counts.checks += 1;
         if self.counts.frames != before {
-            let detail = format!("{} frames were sent after the fleet had settled", self.counts.frames - before);
+            let detail = format!(
+                "{} frames were sent after the fleet had settled",
+                self.counts.frames - before
+            );
             return self.break_oracle(Oracle::Bounded, detail);
         }
         for number in 0..self.contacts.len() {
@@ -252,14 +261,21 @@ impl World<'_> {
         for log in logs {
             let seq = |held: &Held| held.get(&log).copied().unwrap_or(0);
             let most = all.values().map(seq).max().unwrap_or(0);
-            let (have, lack): (Vec<_>, Vec<_>) = all.iter().partition(|(_, held)| seq(held) == most);
+            let (have, lack): (Vec<_>, Vec<_>) =
+                all.iter().partition(|(_, held)| seq(held) == most);
             if lack.is_empty() {
                 continue;
             }
             let have: Vec<usize> = have.into_iter().map(|(number, _)| *number).collect();
-            text.push_str(&format!("log {log}: devices {have:?} hold {most} entries\n"));
+            text.push_str(&format!(
+                "log {log}: devices {have:?} hold {most} entries\n"
+            ));
             for (number, held) in lack {
-                text.push_str(&format!("  device {number} holds {}{}\n", seq(held), self.obstacle(*number, &log)));
+                text.push_str(&format!(
+                    "  device {number} holds {}{}\n",
+                    seq(held),
+                    self.obstacle(*number, &log)
+                ));
             }
         }
         if text.is_empty() {
@@ -274,7 +290,11 @@ impl World<'_> {
     }
 
     fn obstacle(&self, number: usize, log: &LogId) -> String {
-        let Some(device) = self.seats.get(&number).and_then(|seat| seat.device.as_ref()) else {
+        let Some(device) = self
+            .seats
+            .get(&number)
+            .and_then(|seat| seat.device.as_ref())
+        else {
             return "; it is off".to_owned();
         };
         let fleet = device.fleet();

@@ -80,7 +80,8 @@ impl World<'_> {
         };
         let reader = device.reader();
         let latest_ms = seat.clock.latest_ms();
-        let may_be_damaged = seat.may_be_damaged;
+        let (id, mut own_log) = (seat.id(), seat.own_log);
+        let is_troubled = seat.is_troubled();
         if went_back {
             let detail = format!("device {number} went back to arrival {}", report.arrival);
             return self.break_oracle(Oracle::Session, detail);
@@ -90,11 +91,22 @@ impl World<'_> {
             device: number,
             entries: report.arrival,
         });
-        let written = report.local.iter().filter_map(|(_, result)| result.as_ref().ok());
+        let written = report
+            .local
+            .iter()
+            .filter_map(|(_, result)| result.as_ref().ok());
         for outcome in written.filter(|outcome| !outcome.replayed) {
             match reader.entry(outcome.dot) {
                 Ok(Some((header, set))) => {
                     self.judge_time(number, outcome.dot, set.hlc.ms(), latest_ms);
+                    let is_new =
+                        header.device == id && own_log.is_some_and(|own| own != header.log);
+                    if is_new {
+                        self.reached.note(Sometimes::RollbackSeenByPeer);
+                    }
+                    if header.device == id {
+                        own_log = Some(header.log);
+                    }
                     if set.edits.len() > 1 {
                         self.reached.note(Sometimes::BatchOverSeveralRecords);
                     }
@@ -102,7 +114,7 @@ impl World<'_> {
                         self.break_oracle(Oracle::OneHistory, why);
                     }
                 }
-                Ok(None) | Err(_) if may_be_damaged => {}
+                Ok(None) | Err(_) if is_troubled => {}
                 found => {
                     let detail = format!(
                         "device {number} committed {} and reads {:?}",
@@ -112,6 +124,9 @@ impl World<'_> {
                     self.break_oracle(Oracle::NoLostWrite, detail);
                 }
             }
+        }
+        if let Some(seat) = self.seats.get_mut(&number) {
+            seat.own_log = own_log;
         }
     }
 
@@ -158,15 +173,16 @@ impl World<'_> {
         let Some(seat) = self.seats.get_mut(&number) else {
             return;
         };
-        let bytes_max = seat.spec.fetch_bytes.map_or(fetch.bytes_max, |bytes| {
-            bytes.min(fetch.bytes_max)
-        });
+        let bytes_max = seat
+            .spec
+            .fetch_bytes
+            .map_or(fetch.bytes_max, |bytes| bytes.min(fetch.bytes_max));
         let Some(device) = &seat.device else {
             return;
         };
         let result = device.read(fetch, bytes_max);
         if let Err(why) = &result
-            && !seat.may_be_damaged
+            && !seat.is_troubled()
         {
             let detail = format!("device {number} cannot read its entries: {why}");
             return self.break_oracle(Oracle::NoLostWrite, detail);

@@ -58,7 +58,11 @@ impl Wire {
     ///
     /// # Errors
     /// That it cannot be opened.
-    pub(crate) fn open_frame(&mut self, end: usize, frame: &[u8]) -> Result<Option<Message>, String> {
+    pub(crate) fn open_frame(
+        &mut self,
+        end: usize,
+        frame: &[u8],
+    ) -> Result<Option<Message>, String> {
         // Only these have to be opened in order; of all others the tag is enough for most purposes.
         if is_data(frame) || frame.len() < 64 {
             let message = self.decoders[end].decode(frame);

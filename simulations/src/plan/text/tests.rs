@@ -80,13 +80,24 @@ fn what_a_plan_may_not_say_is_refused_with_its_line() {
         (vec!["{}"], "line 2"),
         (vec![r#"{"device":{"device":0,"colour":"red"}}"#], "colour"),
         (vec![device, device], "line 3: there are two devices 0"),
-        (vec![device, r#"{"fault":{"at_ms":1,"device":9,"wipe":{}}}"#], "no device 9"),
         (
-            vec![device, other, r#"{"contact":{"at_ms":5,"end_ms":5,"a":0,"b":1,"class":"ble"}}"#],
+            vec![device, r#"{"fault":{"at_ms":1,"device":9,"wipe":{}}}"#],
+            "no device 9",
+        ),
+        (
+            vec![
+                device,
+                other,
+                r#"{"contact":{"at_ms":5,"end_ms":5,"a":0,"b":1,"class":"ble"}}"#,
+            ],
             "end after it begins",
         ),
         (
-            vec![device, other, r#"{"contact":{"at_ms":5,"end_ms":6,"a":0,"b":1,"class":"smoke"}}"#],
+            vec![
+                device,
+                other,
+                r#"{"contact":{"at_ms":5,"end_ms":6,"a":0,"b":1,"class":"smoke"}}"#,
+            ],
             "smoke",
         ),
         (
