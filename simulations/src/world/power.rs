@@ -76,6 +76,9 @@ impl World<'_> {
             self.reached.note(Sometimes::PowerCutWhileRecovering);
             let opened = Opened::open(&make, &seat.disk);
             let after = seat.disk.image();
+            if after.owes_sync() {
+                (seat.may_lose, seat.may_be_damaged) = (true, true);
+            }
             after.power_cut(&self.draw, now_ms * 4096 + 2048 + number as u64);
             drop(opened);
             seat.disk = after;
@@ -188,7 +191,7 @@ impl World<'_> {
         if let Some(seat) = self.seats.get_mut(&device)
             && seat.disk.bytes() > 0
         {
-            let backup = (seat.disk.image(), seat.witness.clone());
+            let backup = (seat.disk.image(), seat.may_be_damaged);
             backup.0.set_faults(DiskFaults::default());
             seat.backups.insert(number, backup);
         }
@@ -269,7 +272,7 @@ impl World<'_> {
         let Some(seat) = self.seats.get_mut(&device) else {
             return;
         };
-        let Some((disk, _)) = seat.backups.remove(&number) else {
+        let Some((disk, may_be_damaged)) = seat.backups.remove(&number) else {
             return;
         };
         self.power_off(device, false, KILL_NOTICE_MS);
@@ -278,6 +281,7 @@ impl World<'_> {
             seat.file += 1;
             seat.life += 1;
             (seat.may_lose, seat.has_lost) = (true, true);
+            seat.may_be_damaged |= may_be_damaged;
             if !witness_kept {
                 seat.witness = None;
             }

@@ -38,8 +38,8 @@ pub(crate) struct Seat {
     pub(crate) has_lost: bool,
     /// The disk may have been damaged: its store may refuse to open.
     pub(crate) may_be_damaged: bool,
-    /// Disks as they were, by the fault that restores them.
-    pub(crate) backups: BTreeMap<usize, (SimDisk, Option<WitnessRecord>)>,
+    /// Disks as they were, by the fault that restores them, and whether they may have been damaged.
+    pub(crate) backups: BTreeMap<usize, (SimDisk, bool)>,
     /// Transactions that are durable and not reported, oldest first.
     pub(crate) unreported: std::collections::VecDeque<CommitReport>,
     /// When the engine will be woken, if an event for it waits.
