@@ -57,10 +57,6 @@ pub struct World<'o> {
     pub(crate) counts: Counts,
     digest: Digest,
     failure: Option<Failure>,
-    /// The faults are over.
-    is_healed: bool,
-    /// Nothing may be said any more, except by those who cannot settle.
-    is_quiet: bool,
 }
 
 impl std::fmt::Debug for World<'_> {
@@ -118,8 +114,6 @@ impl<'o> World<'o> {
             counts: Counts::default(),
             digest: Digest::default(),
             failure: None,
-            is_healed: false,
-            is_quiet: false,
             plan,
         }
     }

@@ -54,7 +54,6 @@ impl World<'_> {
     }
 
     fn heal(&mut self) {
-        self.is_healed = true;
         self.queue.retain(|event| {
             !matches!(
                 event,
@@ -186,7 +185,6 @@ impl World<'_> {
             return;
         }
         let before = self.counts.frames;
-        self.is_quiet = true;
         self.run_until(self.queue.now_ms() + QUIET_MS);
         self.counts.checks += 1;
         if self.counts.frames != before {
