@@ -1,36 +1,73 @@
-//! One device: the real engine over the real store, driven by hand.
+//! One device that is switched on: the real engine over the real store, driven by hand.
+//!
+//! What the engine asks for is handed to the world as [`Ask`]s, which decides how long each takes. A
+//! transaction begins, ends and is reported at three different moments, and so does a read for a peer, so
+//! a commit can happen during a read, and a kill between a commit and its report.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crdt_schema::ident::{DeviceId, OrganisationId};
-use crdt_schema::schema::{CLINIC, Schema};
+use crdt_schema::schema::Schema;
 use ed25519_dalek::SigningKey;
-use fieldmesh::engine::batch::{Batch, CommitReport, SchemaTag, SessionId};
-use fieldmesh::engine::effect::Effect;
+use fieldmesh::engine::batch::{Arrival, Batch, CommitReport, Fetched, Held, Opening, SessionId};
+use fieldmesh::engine::effect::{CloseReason, Effect};
 use fieldmesh::engine::fleet::Fleet;
 use fieldmesh::engine::input::{Input, LocalResult, Now};
 use fieldmesh::engine::{Engine, EngineConfig};
-use fieldmesh::store::{Reader, Store, StoreOptions};
+use fieldmesh::store::{Reader, Store, StoreError, StoreIdentity, StoreOptions};
 use fieldmesh::wire::chain::JoinSecret;
 
-use crate::disk::Disk;
-use crate::draw::Draw;
+use crate::disk::SimDisk;
 
 /// The organisation of every simulated fleet.
-const ORGANISATION: OrganisationId = OrganisationId([7; 16]);
+pub const ORGANISATION: OrganisationId = OrganisationId([7; 16]);
+/// What its members share.
+pub const SECRET: JoinSecret = JoinSecret([9; 32]);
+/// Page cache of a simulated store.
+const CACHE_BYTES: usize = 1 << 20;
 
-/// Something a device asks of the world.
+/// A read that a session waits for.
+#[derive(Clone, Debug)]
+pub struct Fetch {
+    /// The session.
+    pub session: SessionId,
+    /// Where to start, exclusive.
+    pub after: Arrival,
+    /// What the peer holds or has been sent.
+    pub known: Arc<Held>,
+    /// About how many entry bytes to read.
+    pub bytes_max: usize,
+}
+
+/// Something that a device asks of the world.
 #[derive(Debug)]
 pub enum Ask {
     /// Deliver a frame to the other end of a session.
     Send(SessionId, Vec<u8>),
     /// End a session.
-    Close(SessionId),
+    Close(SessionId, CloseReason),
     /// A write has been answered.
     Answer(u64, LocalResult),
-    /// Run the store: batches wait.
-    Store,
+    /// Begin a transaction: batches wait and none is being written.
+    Write,
+    /// Read for a peer.
+    Fetch(Fetch),
+}
+
+/// What a device is made of.
+#[derive(Clone, Debug)]
+pub struct Make {
+    /// Its number.
+    pub number: usize,
+    /// Whether it counts as a durable copy.
+    pub hub: bool,
+    /// The schema that it uses.
+    pub schema: Arc<Schema>,
+    /// Names the store if it is made now.
+    pub store_id: [u8; 16],
+    /// The engine's randomness.
+    pub seed: [u8; 32],
 }
 
 /// A device that is switched on.
@@ -38,78 +75,106 @@ pub enum Ask {
 pub struct Device {
     engine: Engine,
     store: Store,
-    queue: Vec<Batch>,
-    reads: VecDeque<Input>,
+    queue: VecDeque<Batch>,
+    writing: Vec<Batch>,
     fleet: Arc<Fleet>,
 }
 
-impl Device {
-    /// Switches device `number` on over its disk. `life` counts the times it was switched on before.
+/// A store that has been opened and not been trusted yet.
+#[derive(Debug)]
+pub struct Opened {
+    store: Store,
+}
+
+impl Opened {
+    /// Opens the store on `disk`.
     ///
     /// # Errors
-    /// The store's reason in words: a store that does not open is a finding.
-    pub fn start(number: usize, life: u64, disk: &Disk, draw: &Draw) -> Result<Self, String> {
-        let key = signing_key(number);
-        let schema = Schema::parse(CLINIC).map_err(|errors| errors.to_string())?;
-        let tag = SchemaTag::of(&schema);
-        let seed_number = number as u64 * 1000 + life;
-        let mut new_store_id = [0; 16];
-        new_store_id.copy_from_slice(&draw.bytes("store id", seed_number)[..16]);
+    /// The store's.
+    pub fn open(make: &Make, disk: &SimDisk) -> Result<Self, StoreError> {
         let options = StoreOptions {
             organisation: ORGANISATION,
-            signer: key,
-            schema: Arc::new(schema),
+            signer: signing_key(make.number),
+            schema: Arc::clone(&make.schema),
+            cache_bytes: CACHE_BYTES,
+            new_store_id: make.store_id,
             schema_follow: true,
-            cache_bytes: 4 << 20,
-            new_store_id,
         };
-        let store = Store::open(disk.clone(), options).map_err(|error| error.to_string())?;
-        let opening = store.opening().map_err(|error| error.to_string())?;
+        let disk = disk.clone();
+        let store = Store::open_with(move || Ok(disk.clone()), options)?;
+        Ok(Self { store })
+    }
+
+    /// Which store it is, and how old.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn identity(&self) -> Result<StoreIdentity, StoreError> {
+        self.store.identity()
+    }
+
+    /// The store is not the one that was last written: it begins new logs.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn begin_incarnation(&mut self) -> Result<(), StoreError> {
+        self.store.begin_incarnation()
+    }
+
+    /// Starts the engine. Also gives what the store held.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn start(self, make: &Make) -> Result<(Device, Opening), StoreError> {
+        let opening = self.store.opening()?;
         let config = EngineConfig {
             organisation: ORGANISATION,
-            device: device_id(number),
-            name: format!("device {number}"),
-            hub: number == 0,
-            join_secret: JoinSecret([9; 32]),
-            schema: tag,
+            device: device_id(make.number),
+            name: format!("device {}", make.number),
+            hub: make.hub,
+            join_secret: SECRET,
+            schema: self.store.reader().schemas().tag(),
             metered: false,
         };
-        let engine = Engine::new(config, opening, draw.bytes("engine", seed_number));
-        let (queue, reads, fleet) = (Vec::new(), VecDeque::new(), Arc::default());
-        Ok(Self {
+        let mut engine = Engine::new(config, opening.clone(), make.seed);
+        let fleet = engine.fleet().unwrap_or_default();
+        let device = Device {
             engine,
-            store,
-            queue,
-            reads,
+            store: self.store,
+            queue: VecDeque::new(),
+            writing: Vec::new(),
             fleet,
-        })
+        };
+        Ok((device, opening))
     }
+}
 
+impl Device {
     /// Gives the engine an input and returns what it asks of the world.
     pub fn feed(&mut self, now: Now, input: Input) -> Vec<Ask> {
-        let mut asks = Vec::new();
         self.engine.handle(now, input);
-        loop {
-            self.drain(&mut asks);
-            let Some(read) = self.reads.pop_front() else {
-                break;
-            };
-            self.engine.handle(now, read);
-        }
-        if let Some(fleet) = self.engine.fleet() {
-            self.fleet = fleet;
-        }
-        asks
-    }
-
-    fn drain(&mut self, asks: &mut Vec<Ask>) {
+        let mut asks = Vec::new();
         while let Some(effect) = self.engine.poll_effect() {
             match effect {
+                Effect::Look {
+                    session,
+                    for_peer,
+                    look,
+                } => {
+                    let result = self.store.reader().look(&look);
+                    let result = result.map_err(|error| error.to_string());
+                    let looked = Input::Looked {
+                        session,
+                        for_peer,
+                        result,
+                    };
+                    self.engine.handle(now, looked);
+                }
                 Effect::Commit(batch) => {
-                    if self.queue.is_empty() {
-                        asks.push(Ask::Store);
+                    if self.queue.is_empty() && self.writing.is_empty() {
+                        asks.push(Ask::Write);
                     }
-                    self.queue.push(batch);
+                    self.queue.push_back(batch);
                 }
                 Effect::Reply { request, result } => asks.push(Ask::Answer(request, result)),
                 Effect::Publish { .. } => {}
@@ -119,32 +184,49 @@ impl Device {
                     after,
                     known,
                     bytes_max,
-                } => {
-                    let result = self.store.reader().fetch(after, &known, bytes_max);
-                    let result = result.map_err(|error| error.to_string());
-                    self.reads.push_back(Input::Fetched { session, result });
-                }
-                Effect::Look {
+                } => asks.push(Ask::Fetch(Fetch {
                     session,
-                    for_peer,
-                    look,
-                } => {
-                    let result = self.store.reader().look(&look);
-                    let result = result.map_err(|error| error.to_string());
-                    self.reads.push_back(Input::Looked {
-                        session,
-                        for_peer,
-                        result,
-                    });
-                }
-                Effect::Close { session, .. } => asks.push(Ask::Close(session)),
+                    after,
+                    known,
+                    bytes_max,
+                })),
+                Effect::Close { session, reason } => asks.push(Ask::Close(session, reason)),
             }
         }
+        if let Some(fleet) = self.engine.fleet() {
+            self.fleet = fleet;
+        }
+        asks
     }
 
-    /// Writes everything that waits, in one transaction.
-    pub fn write(&mut self) -> CommitReport {
-        self.store.commit(std::mem::take(&mut self.queue))
+    /// Takes up to `group` of the batches that wait into the next transaction.
+    pub fn begin_write(&mut self, group: usize) {
+        let count = group.min(self.queue.len());
+        self.writing = self.queue.drain(..count).collect();
+    }
+
+    /// Commits the transaction that was begun.
+    pub fn commit(&mut self) -> CommitReport {
+        self.store.commit(std::mem::take(&mut self.writing))
+    }
+
+    /// Whether batches wait for a transaction.
+    pub fn has_queue(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Whether nothing waits to be written.
+    pub fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.writing.is_empty()
+    }
+
+    /// Reads for a peer.
+    pub fn read(&self, fetch: &Fetch, bytes_max: usize) -> Result<Fetched, String> {
+        let result = self
+            .store
+            .reader()
+            .fetch(fetch.after, &fetch.known, bytes_max);
+        result.map_err(|error| error.to_string())
     }
 
     /// When the engine wants to be woken.
@@ -157,8 +239,16 @@ impl Device {
         self.store.reader()
     }
 
+    /// Which store it is, and how old.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn identity(&self) -> Result<StoreIdentity, StoreError> {
+        self.store.identity()
+    }
+
     /// What the engine knows of the others.
-    pub fn fleet(&self) -> &Fleet {
+    pub fn fleet(&self) -> &Arc<Fleet> {
         &self.fleet
     }
 }
@@ -168,9 +258,10 @@ pub fn device_id(number: usize) -> DeviceId {
     DeviceId(signing_key(number).verifying_key().to_bytes())
 }
 
-fn signing_key(number: usize) -> SigningKey {
+/// The key of device `number`.
+pub fn signing_key(number: usize) -> SigningKey {
     SigningKey::from_bytes(&blake3::derive_key(
         "fieldmesh simulated device v1",
-        &number.to_le_bytes(),
+        &(number as u64).to_le_bytes(),
     ))
 }

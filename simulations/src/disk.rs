@@ -23,6 +23,3 @@ mod tests;
 
 pub use faults::{DiskCounters, DiskFaults, Syncs};
 pub use sim::SimDisk;
-
-/// The disk of a device.
-pub type Disk = SimDisk;

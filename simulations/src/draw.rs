@@ -31,6 +31,16 @@ impl Draw {
         word.copy_from_slice(&bytes[..8]);
         range.start + u64::from_le_bytes(word) % (range.end - range.start)
     }
+
+    /// Whether something happens that does so in `per_mille` of a thousand cases.
+    pub fn happens(&self, concern: &str, number: u64, per_mille: u64) -> bool {
+        self.number(concern, number, 0..1000) < per_mille
+    }
+
+    /// One of `choices`, which are not empty.
+    pub fn pick<'a, T>(&self, concern: &str, number: u64, choices: &'a [T]) -> &'a T {
+        &choices[self.number(concern, number, 0..choices.len() as u64) as usize]
+    }
 }
 
 #[cfg(test)]
@@ -48,5 +58,15 @@ mod tests {
         assert_ne!(draw.bytes("cut", 3), draw.bytes("kill", 3));
         assert_ne!(draw.bytes("cut", 3), Draw::new(8).bytes("cut", 3));
         assert!((0..500).all(|n| (5..9).contains(&draw.number("x", n, 5..9))));
+    }
+
+    #[test]
+    fn chances_come_true_about_as_often_as_they_say() {
+        let draw = Draw::new(7);
+        let count = (0..10_000)
+            .filter(|n| draw.happens("rain", *n, 300))
+            .count();
+        assert!((2700..3300).contains(&count), "{count} of 10000");
+        assert!(!draw.happens("never", 1, 0) && draw.happens("always", 1, 1000));
     }
 }

@@ -1,22 +1,31 @@
-//! Deterministic simulation of a small fieldmesh fleet.
+//! Deterministic simulation of fieldmesh fleets.
 //!
-//! The real engine and the real store run over virtual time and virtual links; nothing here reads a clock,
-//! starts a thread or draws randomness that does not come from the seed. The same seed gives the same run,
-//! event for event, on every machine.
+//! The real engine and the real store run over virtual time, virtual links and faulty disks; nothing here
+//! reads a clock, starts a thread inside a run or draws randomness that does not come from the seed.
 //!
-//! A run has two phases. In the *safety* phase people write, links come and go and devices are killed. In
-//! the *liveness* phase the faults stop, every link is up, and the fleet must settle. Then [`check`] holds
-//! what the devices show against a [`ledger::Ledger`] that was kept outside them.
+//! A seed and a profile give a [`plan::Plan`] ([`generate`]); [`world::World::run`] is a pure function of the
+//! plan and gives an [`outcome::Outcome`]; an [`trace::Observer`] may watch. What must hold is in [`oracle`],
+//! what a campaign must reach in [`sometimes`]. A failing plan is made small by [`shrink`] and kept.
 
 #![warn(missing_docs)]
 
-pub mod check;
+pub mod campaign;
+pub mod clock;
 pub mod device;
 pub mod disk;
 pub mod draw;
+pub mod generate;
+pub mod hostile;
 pub mod ledger;
+pub mod link;
 pub mod mobility;
+pub mod oracle;
+pub mod outcome;
+pub mod plan;
 pub mod plot;
+pub mod queue;
+pub mod report;
+pub mod shrink;
+pub mod sometimes;
+pub mod trace;
 pub mod world;
-
-pub use world::{Options, Outcome, run};

@@ -1,43 +1,389 @@
-//! `cargo sim -- --seed N --runs M --devices D`: plays fleets and says what held.
+//! `cargo sim run | campaign | replay | shrink | explain`: plays fleets and says what held.
 
+use std::fs::{self, File};
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
-use simulations::{Options, run};
+use clap::{Args, Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use simulations::campaign::{Campaign, Played, Summary};
+use simulations::generate::{PROFILES, Profile, generate, profile};
+use simulations::outcome::Outcome;
+use simulations::plan::{Plan, schema};
+use simulations::report;
+use simulations::shrink::shrink;
+use simulations::trace::{Notes, Writer};
+use simulations::world::World;
+
+/// The exit code of runs that are not the same twice.
+const NONDETERMINISM: u8 = 4;
+/// The exit code of a campaign that never reached some state, and of wrong arguments.
+const NOT_TESTED: u8 = 5;
+
+/// Plays simulated fleets over virtual time and says what held. Exit codes: 0 all held, 1 an oracle did
+/// not, 2 a fleet did not settle, 3 a panic or a limit, 4 two runs of one plan differed, 5 a state was never
+/// reached or a file could not be used.
+#[derive(Parser)]
+#[command(name = "sim", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Play one seed, or one plan file.
+    Run {
+        #[command(flatten)]
+        which: Which,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+        /// Write the events of the run here, for plots.
+        #[arg(long, value_name = "FILE")]
+        trace: Option<PathBuf>,
+        /// Write the plan here.
+        #[arg(long, value_name = "FILE")]
+        save: Option<PathBuf>,
+    },
+    /// Play many seeds; failing ones are made small and kept.
+    Campaign {
+        /// The first seed.
+        #[arg(long, default_value_t = 1)]
+        start: u64,
+        /// How many seeds.
+        #[arg(long, default_value_t = 200)]
+        count: u64,
+        /// What fleets: field, quick or season.
+        #[arg(long, default_value = PROFILES[0].name, value_parser = parse_profile)]
+        profile: Profile,
+        /// How many at once.
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
+        /// Every how many seeds one is run twice and compared; 0 for none.
+        #[arg(long, default_value_t = 20)]
+        twice_every: u64,
+        /// Where the plans of failing seeds go.
+        #[arg(long, value_name = "DIR", default_value = "target/sim")]
+        out: PathBuf,
+        /// How many runs making one failing plan small may take; 0 to leave it.
+        #[arg(long, default_value_t = 200)]
+        shrink_runs: u32,
+        /// Go on after so many failures.
+        #[arg(long, default_value_t = 3)]
+        failures_max: u64,
+        /// Fail if a state of the `sometimes` list was never reached.
+        #[arg(long)]
+        all_reached: bool,
+        /// Print one JSON object for each run.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Play a plan file twice and compare the digests.
+    Replay {
+        /// The plan.
+        plan: PathBuf,
+    },
+    /// Make a failing plan small.
+    Shrink {
+        #[command(flatten)]
+        which: Which,
+        /// Where the small plan goes.
+        #[arg(long, value_name = "FILE", default_value = "target/sim/small.plan")]
+        out: PathBuf,
+        /// How many runs it may take.
+        #[arg(long, default_value_t = 400)]
+        runs: u32,
+    },
+    /// Play a seed or plan and print what happened last.
+    Explain {
+        #[command(flatten)]
+        which: Which,
+        /// How many events to print.
+        #[arg(long, default_value_t = 200)]
+        last: usize,
+        /// Print events that contain this text only.
+        #[arg(long)]
+        only: Option<String>,
+    },
+}
+
+#[derive(Args)]
+struct Which {
+    /// The seed.
+    #[arg(long, default_value_t = 1, conflicts_with = "plan")]
+    seed: u64,
+    /// What fleet: field, quick or season.
+    #[arg(long, default_value = PROFILES[0].name, value_parser = parse_profile)]
+    profile: Profile,
+    /// A plan file instead of a seed.
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
+}
+
+fn parse_profile(name: &str) -> Result<Profile, String> {
+    profile(name).ok_or_else(|| {
+        let names: Vec<_> = PROFILES.iter().map(|known| known.name).collect();
+        format!(
+            "there is no profile {name:?}; use one of {}",
+            names.join(", ")
+        )
+    })
+}
+
+impl Which {
+    fn plan(&self) -> Result<Plan, String> {
+        match &self.plan {
+            Some(path) => read_plan(path),
+            None => Ok(generate(self.seed, &self.profile)),
+        }
+    }
+}
+
+fn read_plan(path: &Path) -> Result<Plan, String> {
+    let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Plan::from_text(&text, &schema()?).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn write_plan(path: &Path, plan: &Plan) -> Result<(), String> {
+    let made = path.parent().map_or(Ok(()), fs::create_dir_all);
+    made.and_then(|()| fs::write(path, plan.to_text()))
+        .map_err(|error| format!("{}: {error}", path.display()))
+}
 
 fn main() -> ExitCode {
-    let mut options = Options::default();
-    let mut runs = 1;
-    let mut words = std::env::args().skip(1);
-    while let Some(word) = words.next() {
-        let number = words.next().and_then(|text| text.parse::<u64>().ok());
-        match (word.as_str(), number) {
-            ("--seed", Some(seed)) => options.seed = seed,
-            ("--runs", Some(count)) => runs = count,
-            ("--devices", Some(count)) if count >= 2 => options.devices = count as usize,
-            ("--writes", Some(count)) => options.writes = count,
-            _ => {
-                eprintln!("usage: cargo sim -- [--seed N] [--runs N] [--devices N≥2] [--writes N]");
-                return ExitCode::from(2);
-            }
+    let done = match Cli::parse().command {
+        Command::Run {
+            which,
+            json,
+            trace,
+            save,
+        } => run(&which, json, trace.as_deref(), save.as_deref()),
+        Command::Replay { plan } => replay(&plan),
+        Command::Shrink { which, out, runs } => make_small(&which, &out, runs),
+        Command::Explain { which, last, only } => explain(&which, last, only.as_deref()),
+        Command::Campaign {
+            start,
+            count,
+            profile,
+            jobs,
+            twice_every,
+            out,
+            shrink_runs,
+            failures_max,
+            all_reached,
+            json,
+        } => {
+            let campaign = Campaign {
+                start,
+                count,
+                profile,
+                jobs,
+                twice_every,
+            };
+            let rules = Rules {
+                out,
+                shrink_runs,
+                failures_max,
+                all_reached,
+                json,
+            };
+            play(&campaign, &rules)
+        }
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(why) => {
+            eprintln!("sim: {why}");
+            ExitCode::from(NOT_TESTED)
         }
     }
-    for _ in 0..runs {
-        println!(
-            "seed {} devices {} writes {}",
-            options.seed, options.devices, options.writes
-        );
-        match run(&options) {
-            Ok(outcome) => println!("  PASS {outcome}"),
-            Err(failure) => {
-                println!("  FAIL {failure}");
-                println!(
-                    "replay: cargo sim -- --seed {} --devices {} --writes {}",
-                    options.seed, options.devices, options.writes
-                );
-                return ExitCode::FAILURE;
-            }
-        }
-        options.seed += 1;
+}
+
+fn run(which: &Which, json: bool, trace: Option<&Path>, save: Option<&Path>) -> Result<u8, String> {
+    let plan = which.plan()?;
+    if let Some(path) = save {
+        write_plan(path, &plan)?;
     }
-    ExitCode::SUCCESS
+    if !json {
+        println!("{}", report::opening(&plan));
+    }
+    let start = Instant::now();
+    let outcome = match trace {
+        None => World::run(&plan, &mut ()),
+        Some(path) => {
+            traced(&plan, path).map_err(|error| format!("{}: {error}", path.display()))?
+        }
+    };
+    let cpu_s = start.elapsed().as_secs_f64();
+    match json {
+        true => println!("{}", report::json(&plan, &outcome, cpu_s)),
+        false => print!("{}", report::closing(&plan, &outcome, cpu_s)),
+    }
+    Ok(outcome.verdict.exit_code())
+}
+
+fn traced(plan: &Plan, path: &Path) -> std::io::Result<Outcome> {
+    let mut writer = Writer::new(BufWriter::new(File::create(path)?));
+    let outcome = World::run(plan, &mut writer);
+    writer.finish()?;
+    Ok(outcome)
+}
+
+fn replay(path: &Path) -> Result<u8, String> {
+    let plan = read_plan(path)?;
+    println!("{}", report::opening(&plan));
+    let start = Instant::now();
+    let outcome = World::run(&plan, &mut ());
+    print!(
+        "{}",
+        report::closing(&plan, &outcome, start.elapsed().as_secs_f64())
+    );
+    let again = World::run(&plan, &mut ());
+    match simulations::campaign::difference(&outcome, &again) {
+        Some(why) => {
+            println!("{why}");
+            Ok(NONDETERMINISM)
+        }
+        None => Ok(outcome.verdict.exit_code()),
+    }
+}
+
+fn make_small(which: &Which, out: &Path, runs: u32) -> Result<u8, String> {
+    let plan = which.plan()?;
+    let outcome = World::run(&plan, &mut ());
+    if outcome.verdict.is_held() {
+        return Err("this plan holds; there is nothing to make small".to_owned());
+    }
+    let small = shrink(&plan, &outcome.verdict, runs, &mut |runs, plan| {
+        eprintln!("{runs:>4} runs  {}", size(plan));
+    });
+    write_plan(out, &small.plan)?;
+    let outcome = World::run(&small.plan, &mut ());
+    println!("{}", report::opening(&small.plan));
+    print!("{}", report::closing(&small.plan, &outcome, f64::INFINITY));
+    println!("written to {}", out.display());
+    Ok(outcome.verdict.exit_code())
+}
+
+fn size(plan: &Plan) -> String {
+    format!(
+        "{} devices, {} contacts, {} operations, {} faults",
+        plan.devices.len(),
+        plan.contacts.len(),
+        plan.operations.len(),
+        plan.faults.len()
+    )
+}
+
+fn explain(which: &Which, last: usize, only: Option<&str>) -> Result<u8, String> {
+    let plan = which.plan()?;
+    println!("{}", report::opening(&plan));
+    let mut notes = Notes::new(if only.is_some() { usize::MAX } else { last });
+    let start = Instant::now();
+    let outcome = World::run(&plan, &mut notes);
+    let wanted = |line: &&str| only.is_none_or(|text| line.contains(text));
+    let lines: Vec<&str> = notes.lines().filter(wanted).collect();
+    for line in &lines[lines.len().saturating_sub(last)..] {
+        println!("{line}");
+    }
+    print!(
+        "{}",
+        report::closing(&plan, &outcome, start.elapsed().as_secs_f64())
+    );
+    Ok(outcome.verdict.exit_code())
+}
+
+/// What a campaign does about what it finds.
+struct Rules {
+    out: PathBuf,
+    shrink_runs: u32,
+    failures_max: u64,
+    all_reached: bool,
+    json: bool,
+}
+
+fn play(campaign: &Campaign, rules: &Rules) -> Result<u8, String> {
+    let Campaign { start, count, .. } = campaign;
+    eprintln!(
+        "campaign of {count} seeds from {start}, profile {}, {} at once",
+        campaign.profile.name, campaign.jobs
+    );
+    let bar = ProgressBar::new(campaign.count);
+    if let Ok(style) = ProgressStyle::with_template("{pos}/{len} {wide_bar} {eta} {msg}") {
+        bar.set_style(style);
+    }
+    let begun = Instant::now();
+    let mut failures: Vec<(Plan, Outcome)> = Vec::new();
+    let mut failed = 0;
+    let summary = campaign.play(|played| {
+        bar.inc(1);
+        if rules.json {
+            println!("{}", report::json(&played.plan, &played.outcome, 0.0));
+        }
+        if !played.outcome.verdict.is_held() || played.differs.is_some() {
+            failed += 1;
+            bar.suspend(|| tell_failure(played));
+            failures.push((played.plan.clone(), played.outcome.clone()));
+        }
+        failed < rules.failures_max
+    });
+    bar.finish_and_clear();
+    tell_summary(&summary, begun.elapsed().as_secs_f64());
+    for (plan, outcome) in &failures {
+        keep(plan, outcome, rules)?;
+    }
+    let worst = failures
+        .iter()
+        .map(|(_, outcome)| outcome.verdict.exit_code());
+    let worst = worst.filter(|code| *code > 0).min();
+    Ok(match worst {
+        Some(code) => code,
+        None if summary.differing > 0 => NONDETERMINISM,
+        None if rules.all_reached && summary.reached.missing().next().is_some() => NOT_TESTED,
+        None => 0,
+    })
+}
+
+fn tell_failure(played: &Played) {
+    println!("{}", report::opening(&played.plan));
+    print!(
+        "{}",
+        report::closing(&played.plan, &played.outcome, f64::INFINITY)
+    );
+    if let Some(why) = &played.differs {
+        println!("{why}");
+    }
+}
+
+/// Makes a failing plan small and keeps it as a regression.
+fn keep(plan: &Plan, outcome: &Outcome, rules: &Rules) -> Result<(), String> {
+    if outcome.verdict.is_held() {
+        return Ok(());
+    }
+    let (seed, profile) = (plan.header.seed, &plan.header.profile);
+    let path = rules.out.join(format!("{profile}-{seed}.plan"));
+    let small = shrink(plan, &outcome.verdict, rules.shrink_runs, &mut |_, _| {});
+    write_plan(&path, &small.plan)?;
+    println!("{}: {}", path.display(), size(&small.plan));
+    Ok(())
+}
+
+fn tell_summary(summary: &Summary, cpu_s: f64) {
+    println!(
+        "{} runs, {} failed, {} differed; {:.0} device-hours in {cpu_s:.0} s, {:.0} device-h/s; {} checks",
+        summary.runs,
+        summary.failed,
+        summary.differing,
+        summary.device_hours,
+        summary.device_hours / cpu_s.max(1e-6),
+        summary.checks
+    );
+    let total = simulations::sometimes::Sometimes::ALL.len();
+    println!("reached {}/{total} sometimes", summary.reached.count());
+    for state in summary.reached.missing() {
+        println!("  never: {}", state.sentence());
+    }
 }

@@ -1,50 +1,64 @@
-//! A handful of seeds that run with every `cargo test`.
+//! What runs with every `cargo test`: a handful of seeds, every plan that once failed, and that runs repeat.
 
-use simulations::{Options, run};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use simulations::generate::{generate, profile};
+use simulations::outcome::Outcome;
+use simulations::plan::{Plan, schema};
+use simulations::report;
+use simulations::world::World;
+
+fn play(seed: u64) -> (Plan, Outcome) {
+    let plan = generate(seed, &profile("quick").expect("it is in the list"));
+    let outcome = World::run(&plan, &mut ());
+    (plan, outcome)
+}
 
 #[test]
-fn fleets_of_three_settle_with_nothing_lost() {
-    for seed in 1..=12 {
-        let options = Options {
-            seed,
-            ..Options::default()
-        };
-        let outcome = run(&options).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
-        assert!(outcome.saved > 0, "seed {seed} wrote nothing");
+fn every_plan_that_once_failed_holds() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("regressions");
+    let schema = schema().unwrap();
+    let mut count = 0;
+    for file in fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_some_and(|ending| ending == "plan") {
+            let text = fs::read_to_string(&path).unwrap();
+            let plan = Plan::from_text(&text, &schema).unwrap();
+            let outcome = World::run(&plan, &mut ());
+            let told = report::closing(&plan, &outcome, 1.0);
+            assert!(outcome.verdict.is_held(), "{}:\n{told}", path.display());
+            count += 1;
+        }
+    }
+    assert!(count > 0, "there are no regressions");
+}
+
+#[test]
+fn a_handful_of_fleets_hold() {
+    for seed in 1..=6 {
+        let (plan, outcome) = play(seed);
+        let told = report::closing(&plan, &outcome, 1.0);
+        assert!(outcome.verdict.is_held(), "seed {seed}:\n{told}");
+        assert!(outcome.counts.saved > 0, "seed {seed} wrote nothing");
     }
 }
 
 #[test]
-fn the_faults_and_conflicts_that_matter_are_reached() {
-    let outcomes: Vec<_> = (100..110)
-        .filter_map(|seed| {
-            run(&Options {
-                seed,
-                ..Options::default()
-            })
-            .ok()
-        })
-        .collect();
-
-    assert_eq!(outcomes.len(), 10);
-    assert!(outcomes.iter().any(|outcome| outcome.kills > 0));
-    assert!(outcomes.iter().any(|outcome| outcome.cuts > 0));
-    assert!(outcomes.iter().any(|outcome| outcome.reviews > 0));
-    assert!(outcomes.iter().any(|outcome| outcome.refused > 0));
-}
-
-#[test]
-fn a_seed_gives_the_same_run_twice() {
-    let options = Options {
-        seed: 42,
-        devices: 4,
-        writes: 40,
+fn a_seed_gives_the_same_run_in_two_processes() {
+    let digest = || {
+        let output = Command::new(env!("CARGO_BIN_EXE_simulations"))
+            .args(["run", "--profile", "quick", "--seed", "2", "--json"])
+            .output()
+            .unwrap();
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        told["digest"].as_str().unwrap().to_owned()
     };
 
-    assert_eq!(run(&options), run(&options));
-    let other = run(&Options {
-        seed: 43,
-        ..options
-    });
-    assert_ne!(run(&options).map(|o| o.digest), other.map(|o| o.digest));
+    let one = digest();
+
+    assert_eq!(one.len(), 64);
+    assert_eq!(digest(), one);
+    assert_ne!(play(3).1.digest, one);
 }

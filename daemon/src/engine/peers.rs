@@ -201,11 +201,13 @@ impl Peers {
 
     /// Notes a peer that has proved to be a member.
     pub(super) fn connect(&mut self, device: DeviceId, hub: bool, unix_ms: u64) {
-        let peer = self
-            .edit()
-            .peers
-            .entry(device)
-            .or_insert_with(|| unknown(device));
+        let fleet = self.edit();
+        let ahead = excess(&fleet.held, &Held::new());
+        let new = || PeerStatus {
+            ahead,
+            ..unknown(device)
+        };
+        let peer = fleet.peers.entry(device).or_insert_with(new);
         peer.hub = hub;
         peer.connected = true;
         peer.last_seen_ms = unix_ms;
@@ -370,6 +372,16 @@ mod tests {
 
         peers.our_log_moved(LogId([9; 16]), 0, 2);
         assert_eq!(status(&mut peers), (0, 2));
+    }
+
+    #[test]
+    fn a_peer_that_has_told_nothing_yet_lacks_everything() {
+        let mut peers = Peers::new(Held::from([(LOG, 3)]), Vec::new());
+        peers.connect(PEER, false, 0);
+        assert_eq!(status(&mut peers), (0, 3));
+
+        peers.our_log_moved(LOG, 3, 4);
+        assert_eq!(status(&mut peers), (0, 4));
     }
 
     #[test]

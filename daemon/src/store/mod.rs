@@ -49,6 +49,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 mod trouble;
+mod witness;
 
 use std::io;
 use std::path::Path;
@@ -74,6 +75,7 @@ pub use schemas::{LogEnd, Writes};
 
 use catalogue::Catalogue;
 use database::{Ending, Handle, Make};
+pub use witness::{StorePlace, WitnessRecord};
 
 /// Why the store could not be opened or read. Every message names the place, the cause and the
 /// remedy.

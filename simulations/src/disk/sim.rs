@@ -34,6 +34,8 @@ struct State {
     durable: Image,
     /// What makes `live` of `durable`.
     journal: Journal,
+    /// A sync was ignored, and none has been done since.
+    owes_sync: bool,
     /// Pages that cannot be read until they are written again.
     worn: BTreeSet<usize>,
     /// The number of the last write to each page.
@@ -76,6 +78,16 @@ impl SimDisk {
         self.with(|state| state.faults = faults);
     }
 
+    /// What is wrong with the disk.
+    pub fn faults(&self) -> DiskFaults {
+        self.with(|state| state.faults)
+    }
+
+    /// Whether it has said that something is durable which is not.
+    pub fn owes_sync(&self) -> bool {
+        self.with(|state| state.owes_sync)
+    }
+
     /// What has been done with the disk.
     pub fn counters(&self) -> DiskCounters {
         self.with(|state| state.counters)
@@ -111,6 +123,7 @@ impl SimDisk {
         });
         state.fails_before = None;
         let journal = std::mem::take(&mut state.journal);
+        state.owes_sync = false;
         let damage = journal.cut(&mut state.durable, draw, number);
         state.live = state.durable.clone();
         state.counters.cuts += 1;
@@ -250,8 +263,10 @@ impl State {
         self.counters.syncs += 1;
         if !self.faults.syncs.is_done(self.counters.syncs) {
             self.counters.syncs_ignored += 1;
+            self.owes_sync = true;
             return;
         }
+        self.owes_sync = false;
         // One after the other: what a shorter length has cut off is zero, however long the disk is now.
         for len in self.journal.lengths() {
             self.durable.set_len(len);

@@ -10,7 +10,6 @@
 //!
 //! It does not know engines, stores or what is said during a contact.
 
-mod class;
 mod merge;
 mod places;
 mod trace;
@@ -23,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::draw::Draw;
 
-pub use class::LinkClass;
+pub use crate::link::LinkClass;
 pub use places::{Depot, Hub, Market, Shuttle};
 pub use trace::{Trace, TraceError};
 pub use waypoint::Waypoint;

@@ -1,0 +1,111 @@
+//! When which device breaks.
+
+use super::{HOUR_MS, Profile, Swarm};
+use crate::plan::{Fault, FaultKind, Plan};
+
+/// The classes of device faults, and how rare each is against the profile's rate.
+const CLASSES: [(&str, u64); 9] = [
+    ("F11", 1),
+    ("F12", 1),
+    ("F13", 4),
+    ("F14", 2),
+    ("F15", 8),
+    ("F16", 3),
+    ("F18", 6),
+    ("F20", 8),
+    ("F23", 2),
+];
+
+/// Every how often an operating system that saves battery ends a process, and how often in a row.
+const DOZE_MS: u64 = 30_000;
+const DOZES: u64 = 12;
+
+pub(super) fn faults(swarm: &Swarm, devices: usize, profile: &Profile) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let horizon_ms = profile.hours * HOUR_MS;
+    for (class, rare) in CLASSES {
+        if !swarm.has(class) {
+            continue;
+        }
+        let expected = profile.hours * profile.faults_in_100_h * devices as u64 / 100 / rare;
+        let count = (expected * swarm.strength(class) / 5).max(1);
+        for case in 0..count {
+            let draw = &swarm.draw;
+            let device = draw.number(&format!("{class} device"), case, 0..devices as u64) as usize;
+            let at_ms = draw.number(&format!("{class} at"), case, 1_000..horizon_ms);
+            let kinds = kinds(swarm, class, case, at_ms);
+            faults.extend(kinds.into_iter().map(|(at_ms, kind)| Fault {
+                at_ms,
+                device,
+                kind,
+            }));
+        }
+    }
+    faults.sort_by_key(|fault| fault.at_ms);
+    faults
+}
+
+/// Moves some kills and power cuts to just after a write, where a commit is durable and not reported.
+pub(super) fn aim(swarm: &Swarm, plan: &mut Plan) {
+    let draw = &swarm.draw;
+    let commits: Vec<(usize, u64)> = plan
+        .operations
+        .iter()
+        .filter_map(|operation| {
+            let spec = plan.device(operation.device)?;
+            Some((operation.device, operation.at_ms + spec.commit_ms + 1))
+        })
+        .collect();
+    for (case, fault) in (0..).zip(&mut plan.faults) {
+        let is_end = matches!(
+            fault.kind,
+            FaultKind::Kill { .. } | FaultKind::PowerCut { .. }
+        );
+        let at = commits.iter().filter(|(device, _)| *device == fault.device);
+        let at: Vec<u64> = at.map(|(_, at_ms)| *at_ms).collect();
+        if is_end && !at.is_empty() && draw.happens("aimed", case, 400) {
+            fault.at_ms = *draw.pick("aimed at", case, &at);
+        }
+    }
+    plan.faults.sort_by_key(|fault| fault.at_ms);
+}
+
+fn kinds(swarm: &Swarm, class: &str, case: u64, at_ms: u64) -> Vec<(u64, FaultKind)> {
+    let draw = &swarm.draw;
+    let key = |what: &str| format!("{class} {what}");
+    let down_ms = match draw.number(&key("down kind"), case, 0..4) {
+        0 => 1_000,
+        1 => 8 * HOUR_MS,
+        _ => draw.number(&key("down"), case, 1_000..600_000),
+    };
+    let for_ms = draw.number(&key("for"), case, 10_000..2 * HOUR_MS);
+    let kind = match class {
+        "F11" => FaultKind::Kill { down_ms },
+        "F12" => FaultKind::PowerCut {
+            down_ms,
+            again: draw.happens(&key("again"), case, 300),
+        },
+        "F13" => FaultKind::IgnoredSync { for_ms },
+        "F14" => FaultKind::DiskFull { for_ms },
+        "F15" => FaultKind::Rot {
+            bits: draw.number(&key("bits"), case, 1..9),
+        },
+        "F16" => FaultKind::Restore {
+            taken_ms: draw.number(&key("taken"), case, 0..at_ms),
+            witness_kept: draw.happens(&key("witness"), case, 500),
+        },
+        "F18" => {
+            let kill = FaultKind::Kill { down_ms: 2_000 };
+            let kills = (0..DOZES).map(|n| (at_ms + n * DOZE_MS, kill.clone()));
+            return kills.collect();
+        }
+        "F20" => FaultKind::Wipe {},
+        _ => {
+            let hours = draw.number(&key("by"), case, 0..72) as i64 - 48;
+            FaultKind::ClockJump {
+                by_ms: hours * HOUR_MS as i64,
+            }
+        }
+    };
+    vec![(at_ms, kind)]
+}

@@ -1,0 +1,256 @@
+//! From a seed and a profile to a plan.
+//!
+//! Swarm testing: each run switches a random half of the fault classes off and draws the strength of the
+//! others, because a run with every fault at once hides what one fault alone would show.
+
+mod breaks;
+mod people;
+
+use crate::clock::ClockSpec;
+use crate::draw::Draw;
+use crate::link::{LinkClass, LinkFaults};
+use crate::plan::{Contact, DeviceSpec, Header, PLAN_FORMAT, Plan, Role};
+
+/// An hour in virtual milliseconds.
+pub const HOUR_MS: u64 = 3_600_000;
+
+/// How long a fleet may take to settle: two hours.
+const SETTLE_MS: u64 = 2 * HOUR_MS;
+
+/// What kind of fleets to generate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is for, in a sentence.
+    pub sentence: &'static str,
+    /// Fewest and most honest devices.
+    pub devices: (u64, u64),
+    /// How long a run lasts before it must settle, in hours.
+    pub hours: u64,
+    /// Edits of a device in ten hours.
+    pub edits_in_10_h: u64,
+    /// Contacts of a device in ten hours.
+    pub contacts_in_10_h: u64,
+    /// Faults of a device in a hundred hours, of each class that is on.
+    pub faults_in_100_h: u64,
+}
+
+/// The profiles there are. The first is used when none is named.
+pub const PROFILES: [Profile; 3] = [
+    Profile {
+        name: "field",
+        sentence: "five devices or so over two days, with every fault",
+        devices: (3, 7),
+        hours: 48,
+        edits_in_10_h: 20,
+        contacts_in_10_h: 15,
+        faults_in_100_h: 8,
+    },
+    Profile {
+        name: "quick",
+        sentence: "three or four devices over six busy hours: short enough for every test run",
+        devices: (3, 4),
+        hours: 6,
+        edits_in_10_h: 80,
+        contacts_in_10_h: 80,
+        faults_in_100_h: 60,
+    },
+    Profile {
+        name: "season",
+        sentence: "a few devices over a month with rare meetings",
+        devices: (3, 6),
+        hours: 720,
+        edits_in_10_h: 4,
+        contacts_in_10_h: 2,
+        faults_in_100_h: 1,
+    },
+];
+
+/// The profile of that name.
+pub fn profile(name: &str) -> Option<Profile> {
+    PROFILES.into_iter().find(|profile| profile.name == name)
+}
+
+/// What is on in one run.
+#[derive(Clone, Copy, Debug)]
+struct Swarm {
+    draw: Draw,
+}
+
+impl Swarm {
+    /// Whether a class of faults is on in this run.
+    fn has(&self, class: &str) -> bool {
+        self.draw.happens(&format!("class {class}"), 0, 500)
+    }
+
+    /// How strong it is, from 1 to 10.
+    fn strength(&self, class: &str) -> u64 {
+        self.draw.number(&format!("strength {class}"), 0, 1..11)
+    }
+}
+
+/// The plan of a seed.
+pub fn generate(seed: u64, profile: &Profile) -> Plan {
+    let draw = Draw::new(seed);
+    let swarm = Swarm { draw };
+    let honest = draw.number("devices", 0, profile.devices.0..profile.devices.1 + 1);
+    let horizon_ms = profile.hours * HOUR_MS;
+    let mut plan = Plan {
+        header: Header {
+            plan: PLAN_FORMAT,
+            seed,
+            profile: profile.name.to_owned(),
+            horizon_ms,
+            settle_ms: SETTLE_MS,
+        },
+        devices: devices(&swarm, honest as usize, horizon_ms),
+        contacts: Vec::new(),
+        operations: Vec::new(),
+        faults: Vec::new(),
+    };
+    plan.contacts = contacts(&swarm, &plan, profile);
+    plan.operations = people::operations(&swarm.draw, honest as usize, profile);
+    plan.faults = breaks::faults(&swarm, honest as usize, profile);
+    breaks::aim(&swarm, &mut plan);
+    plan
+}
+
+fn devices(swarm: &Swarm, honest: usize, horizon_ms: u64) -> Vec<DeviceSpec> {
+    let draw = &swarm.draw;
+    let has_hub = draw.happens("hub", 0, 700);
+    let spec = |device: usize| {
+        let case = device as u64;
+        let is_hub = device == 0 && has_hub;
+        DeviceSpec {
+            device,
+            role: if is_hub { Role::Hub } else { Role::Field },
+            clock: clock(swarm, case),
+            commit_ms: *draw.pick("commit takes", case, &[1, 5, 40, 400]),
+            fetch_ms: *draw.pick("fetch takes", case, &[0, 2, 10, 120]),
+            fetch_bytes: draw.happens("small reads", case, 250).then_some(1),
+            group: draw.happens("small groups", case, 250).then_some(1),
+            gone_ms: (is_hub && draw.happens("hub gone", 0, 200)).then_some(horizon_ms / 2),
+            twin_of: None,
+            born_ms: 0,
+        }
+    };
+    let mut devices: Vec<DeviceSpec> = (0..honest).map(spec).collect();
+    if swarm.has("F17") && draw.happens("twin", 0, 400) && honest > 3 {
+        let mut twin = spec(honest - 1);
+        (twin.device, twin.twin_of) = (50, Some(honest - 1));
+        twin.born_ms = draw.number("twin born", 0, horizon_ms / 4..horizon_ms * 3 / 4);
+        devices.push(twin);
+    }
+    for (class, role, device) in [("F29", Role::Stranger, 60), ("F30", Role::Liar, 70)] {
+        if swarm.has(class) {
+            devices.push(DeviceSpec {
+                device,
+                role,
+                ..spec(1)
+            });
+        }
+    }
+    devices
+}
+
+fn clock(swarm: &Swarm, case: u64) -> ClockSpec {
+    let draw = &swarm.draw;
+    let year_ms = 366 * 24 * HOUR_MS as i64;
+    let mut clock = ClockSpec::default();
+    if swarm.has("F21") && draw.happens("offset", case, 500) {
+        let minutes = draw.number("offset", case, 0..120) as i64 - 60;
+        clock.offset_ms = match draw.number("offset kind", case, 0..4) {
+            0 => -10 * year_ms,
+            1 => 10 * year_ms,
+            _ => minutes * 60_000,
+        };
+        clock.never_set = draw.happens("never set", case, 200);
+    }
+    if swarm.has("F22") {
+        clock.drift_ppm = draw.number("drift", case, 0..401) as i64 - 200;
+    }
+    clock
+}
+
+/// Pairs that meet at random moments for a random while.
+fn contacts(swarm: &Swarm, plan: &Plan, profile: &Profile) -> Vec<Contact> {
+    let draw = &swarm.draw;
+    let horizon_ms = plan.header.horizon_ms;
+    let numbers: Vec<usize> = plan.devices.iter().map(|spec| spec.device).collect();
+    let count = profile.hours * profile.contacts_in_10_h * numbers.len() as u64 / 20;
+    let has_villages = swarm.has("F7");
+    let mut contacts = Vec::new();
+    for case in 0..count.max(2) {
+        let a = *draw.pick("meets", case, &numbers);
+        let b = *draw.pick("whom", case, &numbers);
+        let at_ms = draw.number("meets at", case, 0..horizon_ms);
+        // In the first two thirds the two villages keep to themselves.
+        let is_apart = has_villages && a % 2 != b % 2 && at_ms < horizon_ms * 2 / 3;
+        if a == b || is_apart {
+            continue;
+        }
+        let long_ms = draw.number("meets for", case, 1..30) * 60_000;
+        let for_ms = *draw.pick("meets how", case, &[4_000, 45_000, long_ms, long_ms]);
+        contacts.push(Contact {
+            at_ms,
+            end_ms: (at_ms + for_ms).min(horizon_ms + 1),
+            a,
+            b,
+            class: *draw.pick("by", case, &LinkClass::ALL),
+            faults: link_faults(swarm, case, at_ms, [a, b]),
+        });
+    }
+    contacts.sort_by_key(|contact| contact.at_ms);
+    contacts
+}
+
+fn link_faults(swarm: &Swarm, case: u64, at_ms: u64, ends: [usize; 2]) -> LinkFaults {
+    let draw = &swarm.draw;
+    let on = |class: &str, per_mille: u64| {
+        swarm.has(class) && draw.happens(class, case, per_mille * swarm.strength(class))
+    };
+    LinkFaults {
+        burst: on("F1", 60).then(|| swarm.strength("F1") * 5),
+        cut_at_bytes: on("F4", 60).then(|| draw.number("cut at", case, 1..6_000)),
+        mute: on("F5", 20).then(|| *draw.pick("mute", case, &ends)),
+        clogged_until_ms: on("F6", 30).then(|| at_ms + draw.number("clog", case, 1..90) * 1000),
+        slower: on("F9", 30).then(|| draw.number("slower", case, 2..200)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::schema;
+
+    #[test]
+    fn every_generated_plan_reads_back_from_its_file() {
+        let schema = schema().unwrap();
+        for profile in &PROFILES {
+            for seed in 0..10 {
+                let plan = generate(seed, profile);
+                let read = Plan::from_text(&plan.to_text(), &schema);
+                assert_eq!(read.as_ref(), Ok(&plan), "{} {seed}", profile.name);
+            }
+        }
+    }
+
+    #[test]
+    fn each_class_of_faults_is_on_in_some_runs_and_off_in_others() {
+        let plans: Vec<Plan> = (0..60).map(|seed| generate(seed, &PROFILES[0])).collect();
+        for class in [
+            "F1", "F4", "F5", "F6", "F9", "F11", "F12", "F13", "F14", "F15", "F16", "F17", "F20",
+            "F21", "F22", "F23", "F29", "F30",
+        ] {
+            let count = plans
+                .iter()
+                .filter(|plan| plan.classes().contains(&class))
+                .count();
+            assert!(
+                (1..58).contains(&count),
+                "{class} is in {count} of 60 plans"
+            );
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The logs of a settled fleet: nothing lost (3), nothing invented (4), causes first (9), change sets
+//! whole (10), one history (12), chains and signatures good (23), records as the log says (24).
+
+use std::collections::BTreeMap;
+
+use crdt_schema::document::Document;
+use crdt_schema::ident::{DeviceId, Dot, RecordKey};
+use fieldmesh::engine::batch::{Held, Run};
+use fieldmesh::store::{FeedItem, Reader};
+use fieldmesh::wire::chain::{chain_next, chain_start, verify_point};
+
+use super::shown::{reader, shown};
+use super::{Judged, Oracle};
+use crate::device::ORGANISATION;
+use crate::hostile::LIAR_PREFIX;
+use crate::sometimes::Sometimes;
+use crate::world::World;
+
+pub(super) fn judge(world: &mut World<'_>) -> Judged {
+    for number in world.living() {
+        let Some(reader) = reader(world, number) else {
+            continue;
+        };
+        let items = reader
+            .feed(0, usize::MAX)
+            .map_err(|error| (Oracle::NoLostWrite, format!("device {number}: {error}")))?;
+        world.counts.checks += items.len() as u64;
+        nothing_lost(world, number)?;
+        nothing_invented(world, number, &items)?;
+        causes_first(number, &items)?;
+        audit(world, number, &reader)?;
+        rebuild(world, number, &reader, &items)?;
+    }
+    Ok(())
+}
+
+fn nothing_lost(world: &World<'_>, number: usize) -> Judged {
+    let durable = &world.seats[&number].durable;
+    for (dot, author) in &world.ledger.acknowledged {
+        let is_held = durable.get(&dot.log).is_some_and(|seq| *seq >= dot.seq);
+        if !is_held && !world.ledger.excused.contains(dot) && !world.is_away(*author) {
+            let detail = format!(
+                "device {number} lacks {dot}, which device {author} acknowledged: {:?}",
+                world.ledger.entries.get(dot).map(|entry| &entry.set.edits)
+            );
+            return Err((Oracle::NoLostWrite, detail));
+        }
+    }
+    Ok(())
+}
+
+fn nothing_invented(world: &mut World<'_>, number: usize, items: &[FeedItem]) -> Judged {
+    let mut authors: BTreeMap<DeviceId, Vec<usize>> = BTreeMap::new();
+    let mut liars = Vec::new();
+    for seat in world.seats.values() {
+        match seat.is_honest() {
+            true => authors.entry(seat.id()).or_default().push(seat.spec.device),
+            false => liars.push(seat.id()),
+        }
+    }
+    for item in items {
+        let dot = Dot::new(item.header.log, item.seq);
+        if liars.contains(&item.header.device) {
+            world.reached.note(Sometimes::LiarsEntriesTaken);
+            continue;
+        }
+        let known = world.ledger.entries.get(&dot);
+        if known.is_some_and(|known| known.set != item.set) {
+            let detail = format!(
+                "device {number} holds {dot} with another content than its author committed"
+            );
+            return Err((Oracle::OneHistory, detail));
+        }
+        let devices = authors
+            .get(&item.header.device)
+            .cloned()
+            .unwrap_or_default();
+        if known.is_none() && !world.ledger.was_asked(&devices, &item.set) {
+            let detail = format!(
+                "device {number} holds {dot}, which nobody asked for: {:?}",
+                item.set.edits
+            );
+            return Err((Oracle::NoInvention, detail));
+        }
+    }
+    Ok(())
+}
+
+fn causes_first(number: usize, items: &[FeedItem]) -> Judged {
+    let mut held = Held::new();
+    for item in items {
+        let dot = Dot::new(item.header.log, item.seq);
+        let before = held.insert(dot.log, dot.seq).unwrap_or(0);
+        let missing = item
+            .set
+            .edits
+            .iter()
+            .flat_map(|edit| &edit.deps)
+            .find(|dep| held.get(&dep.log).is_none_or(|seq| *seq < dep.seq));
+        if before + 1 != dot.seq || missing.is_some() {
+            let detail = format!(
+                "device {number} took {dot} after {before} entries of its log and without {missing:?}"
+            );
+            return Err((Oracle::Order, detail));
+        }
+    }
+    Ok(())
+}
+
+/// Reads every log as a peer without any would, and verifies it from its beginning.
+fn audit(world: &mut World<'_>, number: usize, reader: &Reader) -> Judged {
+    let broken = |why: String| (Oracle::Audit, format!("device {number}: {why}"));
+    let fetched = reader
+        .fetch(0, &Held::new(), usize::MAX)
+        .map_err(|error| broken(error.to_string()))?;
+    let mut ends: BTreeMap<_, (u64, [u8; 32])> = BTreeMap::new();
+    for run in &fetched.runs {
+        let start = (0, chain_start(&ORGANISATION, &run.header));
+        let end = ends.entry(run.header.log).or_insert(start);
+        verify(run, end).map_err(|why| broken(format!("log {}: {why}", run.header.log)))?;
+        let bytes: usize = run.entries.iter().map(Vec::len).sum();
+        world.counts.entry_bytes += bytes as u64;
+    }
+    let held: Held = ends.iter().map(|(log, (seq, _))| (*log, *seq)).collect();
+    if held != world.seats[&number].durable {
+        return Err(broken(
+            "its logs are not what it reported as durable".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+fn verify(run: &Run, end: &mut (u64, [u8; 32])) -> Result<(), String> {
+    if run.from != end.0 + 1 {
+        return Err(format!("entry {} follows entry {}", run.from, end.0));
+    }
+    let chain = run
+        .entries
+        .iter()
+        .fold(end.1, |chain, entry| chain_next(&chain, entry));
+    *end = (run.last(), chain);
+    let is_signed = verify_point(&ORGANISATION, &run.header, end.0, &end.1, &run.signature);
+    match is_signed {
+        true => Ok(()),
+        false => Err(format!("the signature at entry {} is not good", end.0)),
+    }
+}
+
+/// Rebuilds every record from the entries alone.
+fn rebuild(world: &mut World<'_>, number: usize, reader: &Reader, items: &[FeedItem]) -> Judged {
+    let mut documents: BTreeMap<(String, String), Document> = BTreeMap::new();
+    for item in items {
+        let dot = Dot::new(item.header.log, item.seq);
+        for edit in &item.set.edits {
+            let key = (edit.collection.clone(), edit.id.clone());
+            if key.1.starts_with(LIAR_PREFIX) || world.schema.collection(&key.0).is_none() {
+                continue;
+            }
+            let document = documents.entry(key).or_default();
+            document
+                .apply(dot, item.set.hlc, edit)
+                .map_err(|error| (Oracle::Rebuild, format!("device {number}: {dot}: {error}")))?;
+        }
+    }
+    let shown = shown(world, reader).map_err(|why| (Oracle::Rebuild, why))?;
+    world.counts.checks += documents.len() as u64;
+    for (key, document) in &documents {
+        let Some(collection) = world.schema.collection(&key.0) else {
+            continue;
+        };
+        let view = document.view(collection, &key.1);
+        let Some(found) = shown.get(key) else {
+            let detail = format!(
+                "device {number} holds edits of {}/{} and does not show it",
+                key.0, key.1
+            );
+            return Err((Oracle::Atomic, detail));
+        };
+        if found.heads != view.heads {
+            let detail = format!(
+                "device {number}: {}/{} shows the edits up to {:?}, its log has {:?}",
+                key.0, key.1, found.heads, view.heads
+            );
+            return Err((Oracle::Atomic, detail));
+        }
+        if *found != view {
+            let detail = format!(
+                "device {number}: {}/{}: {found:?} is shown, {view:?} follows from the log",
+                key.0, key.1
+            );
+            return Err((Oracle::Rebuild, detail));
+        }
+    }
+    if let Some((key, _)) = shown.iter().find(|(key, _)| !documents.contains_key(*key)) {
+        let detail = format!(
+            "device {number} shows {}/{}, of which it has no entry",
+            key.0, key.1
+        );
+        return Err((Oracle::NoInvention, detail));
+    }
+    documents_contain(number, reader, items)
+}
+
+/// The stored documents hold every edit of the last change sets that touch several records.
+fn documents_contain(number: usize, reader: &Reader, items: &[FeedItem]) -> Judged {
+    let batches = items.iter().filter(|item| item.set.edits.len() > 1);
+    for item in batches {
+        let dot = Dot::new(item.header.log, item.seq);
+        for edit in &item.set.edits {
+            let key = RecordKey {
+                space: item.header.space.clone(),
+                collection: edit.collection.clone(),
+                id: edit.id.clone(),
+            };
+            let document = reader.document(&key);
+            if !matches!(&document, Ok(Some(document)) if document.contains(dot)) {
+                let detail = format!("device {number} holds {dot} and {key} lacks its part");
+                return Err((Oracle::Atomic, detail));
+            }
+        }
+    }
+    Ok(())
+}

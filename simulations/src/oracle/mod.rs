@@ -1,0 +1,227 @@
+//! The oracles: what must hold of every run, each with a number, a name and a sentence.
+//!
+//! Some are asked by the world while it goes on, where the thing happens; the others here, after each
+//! contact and once the fleet has settled. They read what devices show through the store's public
+//! interface and compare it with the ledger, or with [`model`], which shares no code with the merge.
+//!
+//! Numbers 14 (schema versions) and 16 to 18 (rights, revocation, expiry) are kept free for subjects that
+//! the simulated devices do not have.
+
+mod entries;
+mod model;
+mod shown;
+mod status;
+
+use fieldmesh::engine::batch::{Held, Run};
+use fieldmesh::engine::effect::CloseReason;
+
+use crate::world::World;
+
+/// What an oracle found, if it did not hold.
+pub(crate) type Judged = Result<(), (Oracle, String)>;
+
+/// Something that must hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "each has its sentence in `sentence`")]
+pub enum Oracle {
+    Convergence,
+    NoLostWrite,
+    NoInvention,
+    Counter,
+    Register,
+    Tombstone,
+    Review,
+    Order,
+    Atomic,
+    Idempotence,
+    OneHistory,
+    Session,
+    Status,
+    Clock,
+    Bounded,
+    Resume,
+    Containment,
+    Audit,
+    Rebuild,
+}
+
+impl Oracle {
+    /// All of them. Number 2, delivery, is the liveness phase itself.
+    pub const ALL: [Self; 19] = [
+        Self::Convergence,
+        Self::NoLostWrite,
+        Self::NoInvention,
+        Self::Counter,
+        Self::Register,
+        Self::Tombstone,
+        Self::Review,
+        Self::Order,
+        Self::Atomic,
+        Self::Idempotence,
+        Self::OneHistory,
+        Self::Session,
+        Self::Status,
+        Self::Clock,
+        Self::Bounded,
+        Self::Resume,
+        Self::Containment,
+        Self::Audit,
+        Self::Rebuild,
+    ];
+
+    /// Its number in the catalogue.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Convergence => 1,
+            Self::NoLostWrite => 3,
+            Self::NoInvention => 4,
+            Self::Counter => 5,
+            Self::Register => 6,
+            Self::Tombstone => 7,
+            Self::Review => 8,
+            Self::Order => 9,
+            Self::Atomic => 10,
+            Self::Idempotence => 11,
+            Self::OneHistory => 12,
+            Self::Session => 13,
+            Self::Status => 15,
+            Self::Clock => 19,
+            Self::Bounded => 20,
+            Self::Resume => 21,
+            Self::Containment => 22,
+            Self::Audit => 23,
+            Self::Rebuild => 24,
+        }
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Convergence => "convergence",
+            Self::NoLostWrite => "no lost write",
+            Self::NoInvention => "no invention",
+            Self::Counter => "counter exact",
+            Self::Register => "register rule",
+            Self::Tombstone => "tombstone",
+            Self::Review => "review stability",
+            Self::Order => "order",
+            Self::Atomic => "atomic change sets",
+            Self::Idempotence => "idempotence",
+            Self::OneHistory => "one history",
+            Self::Session => "session guarantees",
+            Self::Status => "truthful status",
+            Self::Clock => "clock",
+            Self::Bounded => "bounded",
+            Self::Resume => "resume",
+            Self::Containment => "containment",
+            Self::Audit => "audit",
+            Self::Rebuild => "rebuild",
+        }
+    }
+
+    /// What must hold.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::Convergence => {
+                "devices that hold the same entries show the same records and the same reviews"
+            }
+            Self::NoLostWrite => {
+                "what was acknowledged survives every kill and power cut and is on every device in the end"
+            }
+            Self::NoInvention => {
+                "every entry in any store is one that somebody asked its author for"
+            }
+            Self::Counter => "a counter is the sum of the distinct additions",
+            Self::Register => "of the writes that nobody has superseded the policy's one is shown",
+            Self::Tombstone => {
+                "what was deleted stays deleted until it is restored, and a raced deletion follows its policy"
+            }
+            Self::Review => {
+                "a review is open while unanswered values differ, and an answered one never opens again"
+            }
+            Self::Order => "no device has an entry before what it depends on",
+            Self::Atomic => "all or none of a change set's edits are in the records",
+            Self::Idempotence => "one idempotency key gives one change set",
+            Self::OneHistory => "no honest device gives one position to two contents",
+            Self::Session => "a device shows what it has acknowledged and never goes back",
+            Self::Status => "nobody is said to hold what it does not hold",
+            Self::Clock => "no peer moves an author's clock past the bound",
+            Self::Bounded => {
+                "a settled fleet is silent, an idle meeting is short, and every run ends"
+            }
+            Self::Resume => "what the receiver held when a session opened is not sent in it",
+            Self::Containment => {
+                "whatever hostile devices do, honest ones exchange all honest logs"
+            }
+            Self::Audit => "every log's chain and signatures verify from its beginning",
+            Self::Rebuild => "records rebuilt from the log are the records shown",
+        }
+    }
+}
+
+/// Most bytes of a meeting of two devices that hold the same.
+pub(crate) const IDLE_MEETING_BYTES_MAX: u64 = 512;
+
+/// What must hold of two devices whose contact has ended.
+pub(crate) fn after_contact(world: &mut World<'_>, a: usize, b: usize) -> Judged {
+    world.counts.checks += 2;
+    shown::pair_agrees(world, a, b)?;
+    status::beliefs_are_true(world, a)?;
+    status::beliefs_are_true(world, b)
+}
+
+/// What must hold of a fleet that has settled.
+pub(crate) fn judge(world: &mut World<'_>) -> Judged {
+    entries::judge(world)?;
+    shown::all_agree(world)?;
+    model::judge(world)?;
+    status::judge(world)
+}
+
+/// Whether a device's records can be read at all.
+pub(crate) fn is_shown(world: &World<'_>, number: usize) -> bool {
+    shown::reader(world, number).is_some_and(|reader| shown::shown(world, &reader).is_ok())
+}
+
+/// Judges what a sender puts into a frame by what the receiver held when the session opened.
+pub(crate) fn resent(runs: &[Run], held: &Held, ends: [usize; 2]) -> Judged {
+    for run in runs {
+        let known = held.get(&run.header.log).copied().unwrap_or(0);
+        if run.last() <= known {
+            let detail = format!(
+                "between devices {} and {}: entries {} to {} of log {} were sent to a device that held {known}",
+                ends[0],
+                ends[1],
+                run.from,
+                run.last(),
+                run.header.log
+            );
+            return Err((Oracle::Resume, detail));
+        }
+    }
+    Ok(())
+}
+
+/// Judges why an honest device ended a session.
+pub(crate) fn farewell(reason: &CloseReason, is_hostile: bool) -> Judged {
+    if !is_hostile && reason.is_refusal() {
+        let detail = format!("an honest device turned an honest one away: {reason}");
+        return Err((Oracle::Containment, detail));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_oracle_has_its_own_number_and_its_sentence() {
+        let numbers: std::collections::BTreeSet<u8> =
+            Oracle::ALL.iter().map(|oracle| oracle.number()).collect();
+        assert_eq!(numbers.len(), Oracle::ALL.len());
+        for oracle in Oracle::ALL {
+            assert!(oracle.sentence().len() > 20 && !oracle.name().is_empty());
+        }
+    }
+}

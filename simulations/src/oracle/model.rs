@@ -1,0 +1,317 @@
+//! What records must show, worked out from the entries by rules as short as can be: counters (5),
+//! registers and sets (6), deletions (7) and reviews (8).
+//!
+//! This shares no code with the merge. It needs only what a change set says: its edits, its time and what
+//! it had seen.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crdt_schema::hlc::Timestamp;
+use crdt_schema::ident::{Dot, LogId};
+use crdt_schema::op::{Edit, Op};
+use crdt_schema::resolution::{Life, RecordView, ReviewSubject};
+use crdt_schema::schema::{Collection, DeletePolicy, Field, FieldType, MergePolicy};
+use crdt_schema::value::Value;
+use fieldmesh::store::FeedItem;
+use serde_json::Value as Json;
+
+use super::shown::{reader, shown};
+use super::{Judged, Oracle};
+use crate::sometimes::Sometimes;
+use crate::world::World;
+
+/// One record's edits, causes first.
+#[derive(Default)]
+struct Record {
+    edits: Vec<Node>,
+    by_dot: BTreeMap<Dot, usize>,
+    last_of: BTreeMap<LogId, usize>,
+}
+
+struct Node {
+    dot: Dot,
+    hlc: Timestamp,
+    ops: Vec<Op>,
+    /// Everything that its author had seen of the record.
+    seen: BTreeSet<usize>,
+}
+
+impl Record {
+    fn add(&mut self, dot: Dot, hlc: Timestamp, edit: &Edit) {
+        let deps = edit.deps.iter().filter_map(|dep| self.by_dot.get(dep));
+        let causes: Vec<usize> = deps.chain(self.last_of.get(&dot.log)).copied().collect();
+        let mut seen: BTreeSet<usize> = causes.iter().copied().collect();
+        for cause in causes {
+            seen.extend(&self.edits[cause].seen);
+        }
+        let index = self.edits.len();
+        self.by_dot.insert(dot, index);
+        self.last_of.insert(dot.log, index);
+        let ops = edit.ops.clone();
+        self.edits.push(Node {
+            dot,
+            hlc,
+            ops,
+            seen,
+        });
+    }
+
+    /// The ops that `is_one` accepts and that no later one of them had seen; the latest first.
+    fn standing(&self, is_one: impl Fn(&Op) -> bool) -> Vec<(&Node, &Op)> {
+        let all: Vec<(usize, &Node, &Op)> = self
+            .edits
+            .iter()
+            .enumerate()
+            .filter_map(|(index, node)| Some((index, node, node.ops.iter().find(|op| is_one(op))?)))
+            .collect();
+        let is_seen = |index: usize| all.iter().any(|(_, node, _)| node.seen.contains(&index));
+        let mut standing: Vec<_> = all
+            .iter()
+            .filter(|(index, ..)| !is_seen(*index))
+            .map(|(_, node, op)| (*node, *op))
+            .collect();
+        standing.sort_by_key(|(node, _)| Reverse((node.hlc, node.dot)));
+        standing
+    }
+}
+
+pub(super) fn judge(world: &mut World<'_>) -> Judged {
+    let Some((number, reader)) = world
+        .living()
+        .into_iter()
+        .find_map(|number| Some((number, reader(world, number)?)))
+    else {
+        return Ok(());
+    };
+    let read = |why: String| (Oracle::Register, format!("device {number}: {why}"));
+    let items = reader
+        .feed(0, usize::MAX)
+        .map_err(|error| read(error.to_string()))?;
+    let records = records(&items);
+    for (key, view) in shown(world, &reader).map_err(read)? {
+        let (Some(record), Some(collection)) =
+            (records.get(&key), world.schema.collection(&key.0).cloned())
+        else {
+            continue;
+        };
+        world.counts.checks += collection.fields.len() as u64;
+        if view.life == Life::Contested {
+            world.reached.note(Sometimes::DeletionContested);
+        }
+        let place = format!("{}/{}", key.0, key.1);
+        judge_record(record, &collection, &view)
+            .map_err(|(oracle, why)| (oracle, format!("{place}: {why}")))?;
+        answered_stay_closed(world, &place, &view)?;
+    }
+    Ok(())
+}
+
+fn records(items: &[FeedItem]) -> BTreeMap<(String, String), Record> {
+    let mut records: BTreeMap<(String, String), Record> = BTreeMap::new();
+    for item in items {
+        let dot = Dot::new(item.header.log, item.seq);
+        for edit in &item.set.edits {
+            let key = (edit.collection.clone(), edit.id.clone());
+            records.entry(key).or_default().add(dot, item.set.hlc, edit);
+        }
+    }
+    records
+}
+
+fn judge_record(record: &Record, collection: &Collection, view: &RecordView) -> Judged {
+    for field in collection.fields.values() {
+        let found = view.fields.get(&field.name).cloned().unwrap_or(Json::Null);
+        let (oracle, expected) = match field.kind {
+            FieldType::Counter => (Oracle::Counter, counter(record, field)),
+            FieldType::Set { .. } => (Oracle::Register, set(record, field)),
+            _ => (Oracle::Register, register(record, field)),
+        };
+        let is_equal = match field.kind {
+            FieldType::Set { .. } => elements(&found) == elements(&expected),
+            _ => found == expected,
+        };
+        if !is_equal {
+            let why = format!("{} is {found}, and the entries say {expected}", field.name);
+            return Err((oracle, why));
+        }
+        if field.merge == MergePolicy::Review {
+            review(record, field, view)?;
+        }
+    }
+    life(record, collection, view)
+}
+
+fn counter(record: &Record, field: &Field) -> Json {
+    let deltas = record.edits.iter().flat_map(|node| &node.ops);
+    let deltas = deltas.filter_map(|op| match op {
+        Op::Add { key, delta } if *key == field.key => Some(i128::from(*delta)),
+        _ => None,
+    });
+    let sum: i128 = deltas.sum();
+    (sum.clamp(i64::MIN.into(), i64::MAX.into()) as i64).into()
+}
+
+fn set(record: &Record, field: &Field) -> Json {
+    let of_field = |op: &Op| match op {
+        Op::Insert { key, element } | Op::Remove { key, element } if *key == field.key => {
+            Some(element.to_string())
+        }
+        _ => None,
+    };
+    let ops = record.edits.iter().flat_map(|node| &node.ops);
+    let names: BTreeSet<String> = ops.filter_map(of_field).collect();
+    let is_in = |name: &String| {
+        let standing = record.standing(|op| of_field(op).as_ref() == Some(name));
+        standing
+            .iter()
+            .any(|(_, op)| matches!(op, Op::Insert { .. }))
+    };
+    names.into_iter().filter(is_in).map(Json::String).collect()
+}
+
+fn elements(json: &Json) -> BTreeSet<String> {
+    let list = json.as_array().into_iter().flatten();
+    list.filter_map(|element| element.as_str().map(str::to_owned))
+        .collect()
+}
+
+fn written(op: &Op) -> &Value {
+    match op {
+        Op::Set { value, .. } | Op::Resolve { value, .. } => value,
+        Op::Add { .. }
+        | Op::Insert { .. }
+        | Op::Remove { .. }
+        | Op::Delete { .. }
+        | Op::Restore { .. } => &Value::Null,
+    }
+}
+
+fn writes<'a>(record: &'a Record, field: &Field) -> Vec<(&'a Node, &'a Op)> {
+    record.standing(|op| match op {
+        Op::Set { key, .. } | Op::Resolve { key, .. } => *key == field.key,
+        _ => false,
+    })
+}
+
+fn register(record: &Record, field: &Field) -> Json {
+    let mut standing = writes(record, field);
+    // Stable sorts: what measures the same stays in the order of time.
+    match field.merge {
+        MergePolicy::Max => standing.sort_by(|(_, a), (_, b)| {
+            let measure = |op: &Op| written(op).to_json().as_f64().unwrap_or(f64::NEG_INFINITY);
+            measure(b).total_cmp(&measure(a))
+        }),
+        MergePolicy::Min => standing.sort_by_key(|(_, op)| match written(op) {
+            Value::Text(date) => (0, date.clone()),
+            _ => (1, String::new()),
+        }),
+        MergePolicy::Rank => standing.sort_by_key(|(_, op)| {
+            let FieldType::Choice { of } = &field.kind else {
+                return Reverse(None);
+            };
+            let Value::Text(text) = written(op) else {
+                return Reverse(None);
+            };
+            Reverse(of.iter().position(|choice| choice == text))
+        }),
+        MergePolicy::Lww
+        | MergePolicy::Counter
+        | MergePolicy::Set
+        | MergePolicy::RemoveWins
+        | MergePolicy::Review => {}
+    }
+    standing
+        .first()
+        .map_or(Json::Null, |(_, op)| written(op).to_json())
+}
+
+fn review(record: &Record, field: &Field, view: &RecordView) -> Judged {
+    let standing = writes(record, field);
+    let differ = standing
+        .iter()
+        .any(|(_, op)| written(op) != written(standing[0].1));
+    let is_answered = standing
+        .iter()
+        .all(|(_, op)| matches!(op, Op::Resolve { .. }));
+    let expected = differ && !is_answered;
+    let found = view
+        .reviews
+        .iter()
+        .any(|open| matches!(&open.subject, ReviewSubject::Field { key } if *key == field.key));
+    if found == expected {
+        return Ok(());
+    }
+    let (found, expected) = (word(found), word(expected));
+    let why = format!(
+        "the review of {} is {found} and should be {expected}",
+        field.name
+    );
+    Err((Oracle::Review, why))
+}
+
+fn word(is_open: bool) -> &'static str {
+    match is_open {
+        true => "open",
+        false => "closed",
+    }
+}
+
+fn life(record: &Record, collection: &Collection, view: &RecordView) -> Judged {
+    let marks = record.standing(|op| matches!(op, Op::Delete { .. } | Op::Restore { .. }));
+    let is_delete = |op: &Op| matches!(op, Op::Delete { .. });
+    let deletes: Vec<usize> = marks
+        .iter()
+        .filter(|(_, op)| is_delete(op))
+        .filter_map(|(node, _)| record.by_dot.get(&node.dot).copied())
+        .collect();
+    let expected = if deletes.is_empty() {
+        Life::Live
+    } else {
+        let races = |index: usize, node: &Node| {
+            let is_edit = node.ops.iter().any(|op| op.key().is_some());
+            let is_apart = |delete: &usize| {
+                *delete != index
+                    && !record.edits[*delete].seen.contains(&index)
+                    && !node.seen.contains(delete)
+            };
+            is_edit && deletes.iter().all(is_apart)
+        };
+        let is_raced = marks.iter().any(|(_, op)| !is_delete(op))
+            || record
+                .edits
+                .iter()
+                .enumerate()
+                .any(|(index, node)| races(index, node));
+        match (is_raced, collection.delete) {
+            (false, _) | (true, DeletePolicy::DeleteWins) => Life::Deleted,
+            (true, DeletePolicy::EditWins) => Life::Live,
+            (true, DeletePolicy::Review) => Life::Contested,
+        }
+    };
+    if view.life == expected {
+        return Ok(());
+    }
+    let why = format!("it is {:?} and should be {expected:?}", view.life);
+    Err((Oracle::Tombstone, why))
+}
+
+/// A review that was answered is open nowhere: a new conflict has another name.
+fn answered_stay_closed(world: &mut World<'_>, place: &str, view: &RecordView) -> Judged {
+    let open = view.reviews.iter().find(|review| {
+        let answer = world.ledger.answered.get(&review.id.0);
+        answer.is_some_and(|dot| !world.ledger.excused.contains(dot))
+    });
+    match open {
+        Some(review) => {
+            let why = format!("{place}: review {} was answered and is open", review.id.0);
+            Err((Oracle::Review, why))
+        }
+        None => {
+            if !world.ledger.answered.is_empty() {
+                world.reached.note(Sometimes::ReviewClosed);
+            }
+            Ok(())
+        }
+    }
+}

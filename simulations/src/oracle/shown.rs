@@ -1,0 +1,110 @@
+//! What devices show, and that those who hold the same show the same (1).
+
+use std::collections::BTreeMap;
+
+use crdt_schema::ident::SpaceName;
+use crdt_schema::resolution::RecordView;
+use fieldmesh::store::{ListQuery, Reader};
+
+use super::{Judged, Oracle};
+use crate::hostile::LIAR_PREFIX;
+use crate::sometimes::Sometimes;
+use crate::world::World;
+
+/// Every record of honest people, deleted ones too, by collection and id.
+pub(crate) type Shown = BTreeMap<(String, String), RecordView>;
+
+/// Reads what a device shows.
+///
+/// # Errors
+/// The store's reason in words.
+pub(crate) fn shown(world: &World<'_>, reader: &Reader) -> Result<Shown, String> {
+    let mut shown = Shown::new();
+    for collection in world.schema.collections.keys() {
+        let query = ListQuery {
+            space: SpaceName::default(),
+            collection: collection.clone(),
+            after: None,
+            limit: usize::MAX,
+            deleted: true,
+        };
+        let page = reader.list(&query, &|_| true);
+        for record in page.map_err(|error| error.to_string())?.records {
+            if !record.key.id.starts_with(LIAR_PREFIX) {
+                shown.insert((collection.clone(), record.key.id), record.view);
+            }
+        }
+    }
+    Ok(shown)
+}
+
+/// The reader of a device that is on and whose disk is honest.
+pub(crate) fn reader(world: &World<'_>, number: usize) -> Option<Reader> {
+    let seat = world.seats.get(&number)?;
+    let device = seat.device.as_ref().filter(|_| !seat.is_troubled())?;
+    Some(device.reader())
+}
+
+pub(super) fn pair_agrees(world: &mut World<'_>, a: usize, b: usize) -> Judged {
+    let (Some(one), Some(other)) = (reader(world, a), reader(world, b)) else {
+        return Ok(());
+    };
+    if world.honest_held(a) != world.honest_held(b) {
+        return Ok(());
+    }
+    let broken = |why| (Oracle::Convergence, why);
+    let one = shown(world, &one).map_err(broken)?;
+    let other = shown(world, &other).map_err(broken)?;
+    agree(a, &one, b, &other)
+}
+
+fn agree(a: usize, one: &Shown, b: usize, other: &Shown) -> Judged {
+    for key in one.keys().chain(other.keys()) {
+        if one.get(key) != other.get(key) {
+            let detail = format!(
+                "{}/{}: device {a} shows {:?}, device {b} shows {:?}",
+                key.0,
+                key.1,
+                one.get(key),
+                other.get(key)
+            );
+            return Err((Oracle::Convergence, detail));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn all_agree(world: &mut World<'_>) -> Judged {
+    let living = world.living();
+    let mut first: Option<(usize, Shown)> = None;
+    for number in living {
+        let Some(reader) = reader(world, number) else {
+            continue;
+        };
+        world.counts.checks += 1;
+        let broken = |why| (Oracle::Convergence, why);
+        let now = shown(world, &reader).map_err(broken)?;
+        let listed = reader
+            .reviews()
+            .map_err(|error| broken(error.to_string()))?;
+        let listed = listed
+            .iter()
+            .filter(|(key, _)| !key.id.starts_with(LIAR_PREFIX))
+            .count();
+        let of_records: usize = now.values().map(|view| view.reviews.len()).sum();
+        if listed != of_records {
+            let detail =
+                format!("device {number} lists {listed} reviews, its records have {of_records}");
+            return Err(broken(detail));
+        }
+        world.counts.reviews = listed as u64;
+        if listed > 0 {
+            world.reached.note(Sometimes::ReviewOpened);
+        }
+        match &first {
+            Some((other, shown)) => agree(*other, shown, number, &now)?,
+            None => first = Some((number, now)),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! What devices say of each other: who holds what (15), and which logs are not exchanged (22).
+
+use fieldmesh::engine::batch::Held;
+
+use super::{Judged, Oracle};
+use crate::sometimes::Sometimes;
+use crate::world::World;
+
+/// What a device believes of others is true: they hold at least what it says they hold. Those who have lost
+/// their store are left out until they have met again, and so are copies: two devices go by one name.
+pub(super) fn beliefs_are_true(world: &mut World<'_>, number: usize) -> Judged {
+    judge_beliefs(world, number, false)
+}
+
+fn judge_beliefs(world: &mut World<'_>, number: usize, is_settled: bool) -> Judged {
+    let Some(device) = world
+        .seats
+        .get(&number)
+        .and_then(|seat| seat.device.as_ref())
+    else {
+        return Ok(());
+    };
+    let fleet = device.fleet();
+    for other in world.seats.values().filter(|seat| seat.is_honest()) {
+        let Some(peer) = fleet.peers.get(&other.id()) else {
+            continue;
+        };
+        let is_copied = world.is_copied(other.identity);
+        let is_left_out = is_copied || (other.has_lost && !(is_settled && peer.connected));
+        if other.spec.device == number || is_left_out {
+            continue;
+        }
+        let too_much = peer
+            .held
+            .iter()
+            .find(|(log, seq)| other.durable.get(log).is_none_or(|held| held < seq));
+        if let Some((log, seq)) = too_much {
+            let detail = format!(
+                "device {number} says that device {} holds {seq} entries of log {log}; it holds {:?}",
+                other.spec.device,
+                other.durable.get(log)
+            );
+            return Err((Oracle::Status, detail));
+        }
+        let (behind, ahead) = (
+            excess(&peer.held, &fleet.held),
+            excess(&fleet.held, &peer.held),
+        );
+        if (peer.behind, peer.ahead) != (behind, ahead) {
+            let detail = format!(
+                "device {number} says {} behind and {} ahead of device {}; it is {behind} and {ahead}",
+                peer.behind, peer.ahead, other.spec.device
+            );
+            return Err((Oracle::Status, detail));
+        }
+    }
+    Ok(())
+}
+
+/// How many entries `one` has that `other` has not.
+fn excess(one: &Held, other: &Held) -> u64 {
+    one.iter()
+        .map(|(log, seq)| seq.saturating_sub(other.get(log).copied().unwrap_or(0)))
+        .sum()
+}
+
+pub(super) fn judge(world: &mut World<'_>) -> Judged {
+    for number in world.living() {
+        world.counts.checks += 2;
+        judge_beliefs(world, number, true)?;
+        nothing_refused(world, number)?;
+    }
+    Ok(())
+}
+
+/// Among honest devices every honest log is exchanged.
+fn nothing_refused(world: &mut World<'_>, number: usize) -> Judged {
+    let Some(device) = world
+        .seats
+        .get(&number)
+        .and_then(|seat| seat.device.as_ref())
+    else {
+        return Ok(());
+    };
+    let fleet = device.fleet().clone();
+    for seat in world.seats.values() {
+        let Some(peer) = fleet.peers.get(&seat.id()) else {
+            continue;
+        };
+        if !seat.is_honest() && !peer.refused_logs.is_empty() {
+            world.reached.note(Sometimes::LiarsLogRefused);
+        }
+        if peer.clock_suspect {
+            world.reached.note(Sometimes::FutureClockSuspected);
+        }
+        let honest = peer
+            .refused_logs
+            .iter()
+            .find(|(log, _)| world.is_honest_log(log));
+        if let Some((log, why)) = honest.filter(|_| seat.is_honest()) {
+            let detail = format!(
+                "device {number} and device {} leave out the honest log {log}: {why}",
+                seat.spec.device
+            );
+            return Err((Oracle::Containment, detail));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! What a run prints, for people and as one JSON object.
+
+use std::fmt::Write;
+
+use serde_json::json;
+
+use crate::oracle::Oracle;
+use crate::outcome::{Outcome, Verdict};
+use crate::plan::Plan;
+use crate::sometimes::Sometimes;
+
+/// How the plan can be run again.
+pub fn replay_command(plan: &Plan) -> String {
+    let header = &plan.header;
+    format!(
+        "cargo sim run --seed {} --profile {}",
+        header.seed, header.profile
+    )
+}
+
+/// What a run is about to play: printed before it begins, so that a crash leaves it on the screen.
+pub fn opening(plan: &Plan) -> String {
+    let hours = plan.header.horizon_ms as f64 / 3_600_000.0;
+    format!(
+        "sim {} plan v{} seed {} profile {}\nworld   {} devices, {hours:.1} h, {} contacts, {} operations; faults on: {}",
+        env!("CARGO_PKG_VERSION"),
+        plan.header.plan,
+        plan.header.seed,
+        plan.header.profile,
+        plan.devices.len(),
+        plan.contacts.len(),
+        plan.operations.len(),
+        plan.classes().join(" "),
+    )
+}
+
+/// What came of a run. `cpu_s` is how long it took; no run knows that itself.
+pub fn closing(plan: &Plan, outcome: &Outcome, cpu_s: f64) -> String {
+    let counts = &outcome.counts;
+    let refused: u64 = counts.refused.values().sum();
+    let reasons: Vec<String> = counts
+        .refused
+        .iter()
+        .map(|(why, n)| format!("{n} {why}"))
+        .collect();
+    let faults: Vec<String> = counts
+        .faults
+        .iter()
+        .map(|(what, n)| format!("{n} {what}"))
+        .collect();
+    let device_h = counts.device_ms as f64 / 3_600_000.0;
+    let bound = counts.bytes as f64 / counts.entry_bytes.max(1) as f64;
+    let mut text = String::new();
+    let mut line = |words: String| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{words}");
+    };
+    line(format!(
+        "work    {} saved, {refused} refused ({}), {} missed, {} reviews answered, {} open",
+        counts.saved,
+        reasons.join(", "),
+        counts.missed,
+        counts.answered,
+        counts.reviews
+    ));
+    line(format!(
+        "net     {} contacts, {} connections, {} cuts, {} frames, {} kB ({bound:.2} × entries held)",
+        counts.contacts,
+        counts.connections,
+        counts.cuts,
+        counts.frames,
+        counts.bytes / 1000
+    ));
+    line(format!("broke   {}", or_nothing(&faults.join(", "))));
+    line(format!(
+        "time    {device_h:.0} device-hours, {:.0} device-h/s, settled after {:.1} s, {} events; reached {}/{} sometimes",
+        device_h / cpu_s.max(1e-6),
+        outcome.settled_ms as f64 / 1000.0,
+        counts.events,
+        outcome.reached.count(),
+        Sometimes::ALL.len()
+    ));
+    line(verdict(outcome));
+    line(format!("replay  {}", replay_command(plan)));
+    text
+}
+
+fn or_nothing(text: &str) -> &str {
+    match text {
+        "" => "nothing",
+        text => text,
+    }
+}
+
+fn verdict(outcome: &Outcome) -> String {
+    let digest = outcome.digest.get(..16).unwrap_or_default();
+    match &outcome.verdict {
+        Verdict::Held => format!(
+            "oracle  {n}/{n} held ({} checks)  digest {digest}  PASS",
+            outcome.counts.checks,
+            n = Oracle::ALL.len() + 1
+        ),
+        Verdict::Broken(failure) => format!(
+            "oracle  {} {} at {:.3} s  digest {digest}  FAIL\n        must hold: {}\n        found: {}",
+            failure.oracle.number(),
+            failure.oracle.name(),
+            failure.at_ms as f64 / 1000.0,
+            failure.oracle.sentence(),
+            failure.detail
+        ),
+        Verdict::Unsettled(why) => format!(
+            "oracle  2 delivery  digest {digest}  FAIL\n        must hold: once faults stop, every device comes to hold the same\n        found: {}",
+            why.trim_end().replace('\n', "\n        ")
+        ),
+        Verdict::Crashed(why) => format!("crash   {why}  FAIL"),
+    }
+}
+
+/// The same as one JSON object.
+pub fn json(plan: &Plan, outcome: &Outcome, cpu_s: f64) -> String {
+    let (kind, oracle, detail) = match &outcome.verdict {
+        Verdict::Held => ("pass", None, String::new()),
+        Verdict::Broken(failure) => (
+            "oracle",
+            Some(failure.oracle.number()),
+            failure.detail.clone(),
+        ),
+        Verdict::Unsettled(why) => ("liveness", Some(2), why.clone()),
+        Verdict::Crashed(why) => ("crash", None, why.clone()),
+    };
+    let reached: Vec<String> = outcome
+        .reached
+        .iter()
+        .map(|(state, _)| format!("{state:?}"))
+        .collect();
+    json!({
+        "seed": plan.header.seed,
+        "profile": plan.header.profile,
+        "devices": plan.devices.len(),
+        "faults_on": plan.classes(),
+        "verdict": kind,
+        "oracle": oracle,
+        "detail": detail,
+        "settled_ms": outcome.settled_ms,
+        "digest": outcome.digest,
+        "reached": reached,
+        "cpu_s": cpu_s,
+        "counts": outcome.counts,
+    })
+    .to_string()
+}

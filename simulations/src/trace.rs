@@ -1,0 +1,209 @@
+//! What a run tells while it goes on: lines for plots, and notes for people.
+
+use std::io::Write;
+
+use serde::Serialize;
+
+/// One line of a trace file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "ev", rename_all = "snake_case")]
+pub enum Trace {
+    /// The first line.
+    World {
+        /// The devices, in the order of their numbers in the other lines.
+        devices: Vec<TraceDevice>,
+        /// When the faults stop.
+        horizon_ms: u64,
+    },
+    /// Two devices can reach each other.
+    ContactStart {
+        /// Virtual milliseconds.
+        t_ms: u64,
+        /// One.
+        a: usize,
+        /// The other.
+        b: usize,
+        /// What carries it.
+        class: &'static str,
+    },
+    /// They no longer can.
+    ContactEnd {
+        /// Virtual milliseconds.
+        t_ms: u64,
+        /// One.
+        a: usize,
+        /// The other.
+        b: usize,
+        /// What carried it.
+        class: &'static str,
+    },
+    /// A frame is sent.
+    Frame {
+        /// Virtual milliseconds.
+        t_ms: u64,
+        /// By whom.
+        from: usize,
+        /// To whom.
+        to: usize,
+        /// Its length.
+        bytes: usize,
+    },
+    /// A transaction is durable.
+    Saved {
+        /// Virtual milliseconds.
+        t_ms: u64,
+        /// Where.
+        device: usize,
+        /// How many entries the store then holds.
+        entries: u64,
+    },
+    /// Something breaks.
+    Fault {
+        /// Virtual milliseconds.
+        t_ms: u64,
+        /// What.
+        kind: &'static str,
+        /// Where.
+        device: usize,
+    },
+    /// The last line: every device holds the same.
+    Settled {
+        /// Virtual milliseconds.
+        t_ms: u64,
+    },
+}
+
+/// One device in the first line of a trace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TraceDevice {
+    /// Its name.
+    pub name: String,
+    /// Whether it counts as a durable copy.
+    pub hub: bool,
+}
+
+/// Somebody who watches a run. Watching changes nothing.
+pub trait Observer {
+    /// A line of the trace.
+    fn trace(&mut self, _line: &Trace) {}
+
+    /// Whether [`Self::note`] is wanted; notes cost time.
+    fn wants_notes(&self) -> bool {
+        false
+    }
+
+    /// Something that a person who looks for a cause may want to know.
+    fn note(&mut self, _t_ms: u64, _text: &str) {}
+}
+
+/// Nobody watches.
+impl Observer for () {}
+
+/// Writes a trace file.
+#[derive(Debug)]
+pub struct Writer<W: Write> {
+    out: W,
+    /// The first error; nothing is written after it.
+    error: Option<std::io::Error>,
+}
+
+impl<W: Write> Writer<W> {
+    /// Writes to `out`.
+    pub fn new(out: W) -> Self {
+        Self { out, error: None }
+    }
+
+    /// Ends the file.
+    ///
+    /// # Errors
+    /// The first that occurred.
+    pub fn finish(mut self) -> std::io::Result<()> {
+        match self.error {
+            Some(error) => Err(error),
+            None => self.out.flush(),
+        }
+    }
+}
+
+impl<W: Write> Observer for Writer<W> {
+    fn trace(&mut self, line: &Trace) {
+        if self.error.is_some() {
+            return;
+        }
+        let written = serde_json::to_writer(&mut self.out, line)
+            .map_err(std::io::Error::from)
+            .and_then(|()| self.out.write_all(b"\n"));
+        self.error = written.err();
+    }
+}
+
+/// Keeps the last notes of a run.
+#[derive(Clone, Debug)]
+pub struct Notes {
+    lines: std::collections::VecDeque<String>,
+    lines_max: usize,
+}
+
+impl Notes {
+    /// Keeps the last `lines_max`.
+    pub fn new(lines_max: usize) -> Self {
+        Self {
+            lines: std::collections::VecDeque::new(),
+            lines_max,
+        }
+    }
+
+    /// The notes, oldest first.
+    pub fn lines(&self) -> impl Iterator<Item = &str> {
+        self.lines.iter().map(String::as_str)
+    }
+}
+
+impl Observer for Notes {
+    fn wants_notes(&self) -> bool {
+        true
+    }
+
+    fn note(&mut self, t_ms: u64, text: &str) {
+        if self.lines.len() == self.lines_max {
+            self.lines.pop_front();
+        }
+        self.lines
+            .push_back(format!("{:>12.3} s  {text}", t_ms as f64 / 1000.0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_has_one_json_object_a_line() {
+        let mut out = Vec::new();
+        let mut writer = Writer::new(&mut out);
+        writer.trace(&Trace::Fault {
+            t_ms: 5,
+            kind: "power_cut",
+            device: 2,
+        });
+        writer.trace(&Trace::Settled { t_ms: 9 });
+        writer.finish().unwrap();
+
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(
+            text,
+            "{\"ev\":\"fault\",\"t_ms\":5,\"kind\":\"power_cut\",\"device\":2}\n{\"ev\":\"settled\",\"t_ms\":9}\n"
+        );
+    }
+
+    #[test]
+    fn only_the_last_notes_are_kept() {
+        let mut notes = Notes::new(2);
+        for number in 0..5 {
+            notes.note(number * 1000, "tick");
+        }
+        let kept: Vec<_> = notes.lines().collect();
+        assert_eq!(kept.len(), 2);
+        assert!(kept[1].contains("4.000 s  tick"));
+    }
+}

@@ -1,0 +1,249 @@
+//! What people do, and what they are told.
+
+use crdt_schema::ident::{RecordKey, SpaceName};
+use crdt_schema::op::Op;
+use crdt_schema::resolution::{Review, ReviewSubject};
+use crdt_schema::value::Value;
+use fieldmesh::engine::batch::{
+    CommitOutcome, Idempotency, LocalEdit, Rejection, StoreFault, WriteMode,
+};
+use fieldmesh::engine::input::{Input, LocalResult, LocalWrite};
+
+use super::World;
+use crate::ledger::Asked;
+use crate::oracle::Oracle;
+use crate::plan::{Act, EditSpec};
+use crate::sometimes::Sometimes;
+
+impl World<'_> {
+    pub(super) fn operate(&mut self, number: usize) {
+        let operation = self.plan.operations[number].clone();
+        let device = operation.device;
+        if self
+            .seats
+            .get(&device)
+            .is_none_or(|seat| seat.device.is_none())
+        {
+            self.counts.missed += 1;
+            return;
+        }
+        match operation.act {
+            Act::Write { edits, key } => {
+                let edits = self.edits(&edits);
+                self.ask(
+                    device,
+                    Asked {
+                        device,
+                        edits,
+                        key,
+                        review: None,
+                    },
+                );
+            }
+            Act::Review { place, choice } => {
+                if let Some(asked) = self.answer_review(device, place, choice) {
+                    self.ask(device, asked);
+                }
+            }
+            Act::Network { online } => self.feed(device, Input::Network { online }),
+        }
+    }
+
+    fn edits(&self, edits: &[EditSpec]) -> Vec<LocalEdit> {
+        let edit = |edit: &EditSpec| LocalEdit {
+            collection: edit.collection.clone(),
+            id: edit.id.clone(),
+            mode: WriteMode::Upsert,
+            if_match: None,
+            // A plan that was read from a file has been checked; of others only what fits is done.
+            ops: edit
+                .ops
+                .iter()
+                .filter_map(|op| op.read(&edit.collection, &self.schema).ok())
+                .collect(),
+        };
+        edits.iter().map(edit).collect()
+    }
+
+    /// A person's answer to one of the reviews that the device lists.
+    fn answer_review(&mut self, number: usize, place: u64, choice: u64) -> Option<Asked> {
+        let seat = self.seats.get(&number)?;
+        let reader = seat.device.as_ref()?.reader();
+        let reviews = reader.reviews().ok()?;
+        if reviews.is_empty() {
+            return None;
+        }
+        let (key, review) = &reviews[(place % reviews.len() as u64) as usize];
+        let stored = reader.get(key).ok()??;
+        let edit = LocalEdit {
+            collection: key.collection.clone(),
+            id: key.id.clone(),
+            mode: WriteMode::Update,
+            if_match: Some(stored.etag),
+            ops: vec![answer(review, choice)?],
+        };
+        Some(Asked {
+            device: number,
+            edits: vec![edit],
+            key: None,
+            review: Some(review.id.0.clone()),
+        })
+    }
+
+    fn ask(&mut self, number: usize, asked: Asked) {
+        let request = self.next_request;
+        self.next_request += 1;
+        let idempotency = asked.key.as_ref().map(|key| Idempotency {
+            key: key.clone(),
+            fingerprint: *blake3::hash(format!("{:?}", asked.edits).as_bytes()).as_bytes(),
+        });
+        let write = LocalWrite {
+            request,
+            space: SpaceName::default(),
+            person: String::new(),
+            schema_version: self.schema.version,
+            edits: asked.edits.clone(),
+            idempotency,
+        };
+        self.ledger.asked.insert(request, asked);
+        self.feed(number, Input::Local(write));
+    }
+
+    pub(super) fn answered(&mut self, number: usize, request: u64, result: LocalResult) {
+        match result {
+            Ok(outcome) => self.told_saved(number, request, &outcome),
+            Err(rejection) => {
+                self.note_rejection(number, &rejection);
+                let reason = reason(&rejection);
+                *self.ledger.refused.entry(reason).or_default() += 1;
+            }
+        }
+    }
+
+    fn note_rejection(&mut self, number: usize, rejection: &Rejection) {
+        match rejection {
+            Rejection::Store(fault) => {
+                if let StoreFault::DiskFull(_) = fault {
+                    self.reach(Sometimes::DiskFullRefusedAWrite);
+                }
+                if let Some(seat) = self.seats.get_mut(&number) {
+                    seat.has_failed = true;
+                    let is_explained = seat.is_troubled();
+                    if !is_explained {
+                        let detail = format!("device {number} refused a write: {rejection}");
+                        self.break_oracle(Oracle::NoLostWrite, detail);
+                    }
+                }
+            }
+            Rejection::Invalid { .. } => self.reach(Sometimes::WriteRefusedBySchema),
+            Rejection::Deleted { .. } => self.reach(Sometimes::WriteToDeletedRefused),
+            Rejection::NotFound { .. }
+            | Rejection::Exists { .. }
+            | Rejection::Changed { .. }
+            | Rejection::KeyReused { .. }
+            | Rejection::TooLarge { .. } => {}
+        }
+    }
+
+    fn told_saved(&mut self, number: usize, request: u64, outcome: &CommitOutcome) {
+        self.ledger.saved += 1;
+        self.ledger
+            .acknowledged
+            .entry(outcome.dot)
+            .or_insert(number);
+        if outcome.replayed {
+            self.reach(Sometimes::RetryAnsweredOnce);
+        }
+        let Some(asked) = self.ledger.asked.get(&request).cloned() else {
+            return;
+        };
+        if let Some(key) = asked.key {
+            let known = self.ledger.keys.entry((number, key.clone()));
+            let known = *known.or_insert(outcome.dot);
+            self.counts.checks += 1;
+            if known != outcome.dot {
+                let detail = format!(
+                    "device {number} answered key {key:?} with {known} and then with {}",
+                    outcome.dot
+                );
+                self.break_oracle(Oracle::Idempotence, detail);
+            }
+        }
+        if asked
+            .edits
+            .iter()
+            .any(|edit| edit.ops.iter().any(|op| matches!(op, Op::Restore { .. })))
+        {
+            self.reach(Sometimes::RecordRestored);
+        }
+        if let Some(review) = asked.review {
+            self.reach(Sometimes::ReviewAnswered);
+            self.ledger.answered.insert(review, outcome.dot);
+        }
+        self.read_own_write(number, outcome);
+    }
+
+    /// What a person was told is saved is there when they look.
+    fn read_own_write(&mut self, number: usize, outcome: &CommitOutcome) {
+        self.counts.checks += 1;
+        let Some(seat) = self.seats.get(&number) else {
+            return;
+        };
+        let Some(device) = seat.device.as_ref().filter(|_| !seat.is_troubled()) else {
+            return;
+        };
+        let reader = device.reader();
+        let is_there = outcome.records.iter().all(|record| {
+            let key = RecordKey {
+                space: SpaceName::default(),
+                collection: record.collection.clone(),
+                id: record.id.clone(),
+            };
+            matches!(reader.get(&key), Ok(Some(_)))
+        });
+        if !is_there || !matches!(reader.entry(outcome.dot), Ok(Some(_))) {
+            let detail = format!(
+                "device {number} acknowledged {} and does not show it",
+                outcome.dot
+            );
+            self.break_oracle(Oracle::Session, detail);
+        }
+    }
+}
+
+/// The op that gives an answer.
+fn answer(review: &Review, choice: u64) -> Option<Op> {
+    let chosen = review
+        .candidates
+        .get((choice % review.candidates.len().max(1) as u64) as usize)?;
+    let note = format!("answer {choice}");
+    Some(match &review.subject {
+        ReviewSubject::Field { key } | ReviewSubject::Invalid { key } => {
+            if chosen.value == Value::Null {
+                return None;
+            }
+            Op::Resolve {
+                key: key.clone(),
+                value: chosen.value.clone(),
+                note,
+            }
+        }
+        ReviewSubject::Deletion if choice % 2 == 1 => Op::Delete { reason: note },
+        ReviewSubject::Deletion => Op::Restore { reason: note },
+        ReviewSubject::Bounds { .. } => return None,
+    })
+}
+
+fn reason(rejection: &Rejection) -> &'static str {
+    match rejection {
+        Rejection::NotFound { .. } => "not found",
+        Rejection::Exists { .. } => "exists",
+        Rejection::Deleted { .. } => "deleted",
+        Rejection::Changed { .. } => "changed",
+        Rejection::Invalid { .. } => "invalid",
+        Rejection::KeyReused { .. } => "key reused",
+        Rejection::TooLarge { .. } => "too large",
+        Rejection::Store(StoreFault::DiskFull(_)) => "disk full",
+        Rejection::Store(StoreFault::Failed(_)) => "store failed",
+    }
+}

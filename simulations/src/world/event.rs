@@ -1,0 +1,84 @@
+//! The closed list of things that happen in the world.
+
+use std::fmt;
+
+use fieldmesh::engine::batch::{Fetched, SessionId};
+
+use crate::device::Fetch;
+
+/// Bytes whose length and digest stand for them in the run's digest.
+pub(crate) struct Bytes(pub(crate) Vec<u8>);
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digest = blake3::hash(&self.0);
+        write!(
+            f,
+            "{}:{}",
+            self.0.len(),
+            hex::encode(&digest.as_bytes()[..6])
+        )
+    }
+}
+
+/// Something that a digest leaves out: it follows from what came before.
+pub(crate) struct Hidden<T>(pub(crate) T);
+
+impl<T> fmt::Debug for Hidden<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+/// Something that happens. Numbers of contacts, operations and faults are places in the plan.
+#[derive(Debug)]
+pub(crate) enum Event {
+    ContactStart(usize),
+    ContactEnd(usize),
+    Dial(usize),
+    Arrive {
+        wire: u64,
+        end: usize,
+        frame: Bytes,
+    },
+    Hangup {
+        wire: u64,
+        end: usize,
+    },
+    Operation(usize),
+    Backup(usize),
+    Fault(usize),
+    FaultEnd(usize),
+    Gone(usize),
+    Boot {
+        device: usize,
+        again: bool,
+    },
+    Write {
+        device: usize,
+        life: u64,
+    },
+    Commit {
+        device: usize,
+        life: u64,
+    },
+    Report {
+        device: usize,
+        life: u64,
+    },
+    Read {
+        device: usize,
+        life: u64,
+        fetch: Hidden<Fetch>,
+    },
+    Fetched {
+        device: usize,
+        life: u64,
+        session: SessionId,
+        result: Hidden<Result<Fetched, String>>,
+    },
+    Wake {
+        device: usize,
+        life: u64,
+    },
+}

@@ -1,0 +1,344 @@
+//! Devices start and stop, and their disks and clocks break.
+
+use std::sync::Arc;
+
+use crdt_schema::ident::Dot;
+use fieldmesh::engine::batch::{Held, Opening};
+use fieldmesh::store::{StoreError, WitnessRecord};
+
+use super::World;
+use super::event::Event;
+use super::seat::Seat;
+use crate::device::{Device, Make, Opened};
+use crate::disk::{DiskFaults, SimDisk, Syncs};
+use crate::oracle::Oracle;
+use crate::plan::{Fault, FaultKind, Role};
+use crate::sometimes::Sometimes;
+use crate::trace::Trace;
+
+/// How long until a device whose disk is full is started again.
+const FULL_RETRY_MS: u64 = 60_000;
+/// How long until others notice that a process or a device is gone.
+const KILL_NOTICE_MS: u64 = 50;
+const POWER_NOTICE_MS: u64 = 60_000;
+/// How long somebody takes to start a device on another store.
+const REPLACE_MS: u64 = 5_000;
+
+/// More lives than a device has in a run: numbers the power cuts of all.
+const CUTS_MAX: u64 = 1 << 20;
+
+impl World<'_> {
+    pub(super) fn gone(&mut self, number: usize) {
+        self.power_off(number, true, POWER_NOTICE_MS);
+        let Some(seat) = self.seats.get_mut(&number) else {
+            return;
+        };
+        seat.is_gone = true;
+        let is_hub = seat.spec.role == Role::Hub;
+        if is_hub {
+            self.reach(Sometimes::HubGoneForEver);
+        }
+    }
+
+    /// The device is off at once: its process is killed, or its power fails.
+    fn power_off(&mut self, number: usize, power_fails: bool, notice_ms: u64) {
+        let now_ms = self.queue.now_ms();
+        let Some(seat) = self
+            .seats
+            .get_mut(&number)
+            .filter(|seat| seat.device.is_some())
+        else {
+            return;
+        };
+        if !seat.unreported.is_empty() {
+            self.reached.note(Sometimes::KilledBeforeReport);
+        }
+        seat.end_process();
+        if power_fails {
+            if seat.disk.owes_sync() {
+                (seat.may_lose, seat.may_be_damaged) = (true, true);
+            }
+            seat.disk
+                .power_cut(&self.draw, number as u64 * CUTS_MAX + seat.life);
+            self.reached.note(Sometimes::PowerCut);
+        }
+        self.drop_ends(number, notice_ms);
+    }
+
+    pub(super) fn boot(&mut self, number: usize, again: bool) {
+        let now_ms = self.queue.now_ms();
+        self.copy_twin(number);
+        let Some(seat) = self.seats.get_mut(&number) else {
+            return;
+        };
+        if seat.device.is_some() || seat.is_gone {
+            return;
+        }
+        let make = make(seat, &self.schema, &self.draw);
+        if again {
+            self.reached.note(Sometimes::PowerCutWhileRecovering);
+            let opened = Opened::open(&make, &seat.disk);
+            let mut after = seat.disk.image();
+            if after.owes_sync() {
+                (seat.may_lose, seat.may_be_damaged) = (true, true);
+            }
+            let cut = number as u64 * CUTS_MAX + CUTS_MAX / 2 + seat.life;
+            after.power_cut(&self.draw, cut);
+            drop(opened);
+            seat.disk = after;
+        }
+        match start(seat, &make) {
+            Ok((device, opening, doubt)) => {
+                seat.clock.start(now_ms);
+                seat.device = Some(device);
+                self.started(number, &opening, doubt);
+            }
+            Err(StoreError::DiskFull(_)) => {
+                let device = number;
+                self.queue
+                    .after(FULL_RETRY_MS, Event::Boot { device, again });
+            }
+            Err(error) if seat.may_be_damaged => {
+                self.reached.note(Sometimes::StoreFoundDamaged);
+                self.tell(&format!("  device {number}: {error}"));
+                self.lose_store(number);
+            }
+            Err(error) => {
+                let detail = format!("device {number} does not start on an honest disk: {error}");
+                self.break_oracle(Oracle::NoLostWrite, detail);
+            }
+        }
+    }
+
+    /// A copy of a device is born with a copy of its disk.
+    fn copy_twin(&mut self, number: usize) {
+        let Some(seat) = self.seats.get(&number) else {
+            return;
+        };
+        let (Some(other), 0, true) = (seat.spec.twin_of, seat.life, seat.disk.allocated_bytes() == 0) else {
+            return;
+        };
+        let Some(other) = self.seats.get(&other) else {
+            return;
+        };
+        let disk = other.disk.image();
+        disk.set_faults(DiskFaults::default());
+        let (witness, may_lose) = (other.witness.clone(), other.may_be_damaged);
+        if let Some(seat) = self.seats.get_mut(&number) {
+            (seat.disk, seat.witness) = (disk, witness);
+            (seat.may_be_damaged, seat.file) = (may_lose, 1);
+        }
+    }
+
+    fn started(&mut self, number: usize, opening: &Opening, doubt: Option<&'static str>) {
+        let Some(seat) = self.seats.get_mut(&number) else {
+            return;
+        };
+        let held: Held = opening
+            .frontier
+            .iter()
+            .map(|row| (row.header.log, row.seq))
+            .collect();
+        let lost = seat
+            .durable
+            .iter()
+            .find(|(log, seq)| held.get(log).is_none_or(|held| held < seq))
+            .map(|(log, seq)| Dot::new(*log, *seq));
+        let may_lose = std::mem::take(&mut seat.may_lose) || seat.may_be_damaged;
+        seat.durable.clone_from(&held);
+        seat.arrival = opening.arrival;
+        seat.has_lost |= lost.is_some();
+        seat.record_witness();
+        match (doubt, seat.spec.twin_of, lost) {
+            (Some(_), Some(_), _) => self.reached.note(Sometimes::TwinGotItsOwnLog),
+            (Some(_), None, _) => self.reached.note(Sometimes::RollbackSeenByWitness),
+            (None, ..) => {}
+        }
+        self.counts.checks += 1;
+        if let Some(dot) = lost {
+            let excused = |dot: &Dot| held.get(&dot.log).is_some_and(|seq| *seq >= dot.seq);
+            self.ledger.excuse(number, excused);
+            if !may_lose {
+                let detail = format!("device {number} had made {dot} durable and lost it");
+                self.break_oracle(Oracle::NoLostWrite, detail);
+            } else if doubt.is_none() && !opening.own_logs.is_empty() {
+                self.tell(&format!(
+                    "  device {number} lost {dot} and does not know it yet"
+                ));
+            }
+        }
+        self.await_deadline(number);
+        self.dial_from(number);
+    }
+
+    /// The store is gone; the key is not.
+    pub(super) fn lose_store(&mut self, number: usize) {
+        self.power_off(number, false, KILL_NOTICE_MS);
+        let Some(seat) = self.seats.get_mut(&number) else {
+            return;
+        };
+        seat.disk = SimDisk::default();
+        seat.witness = None;
+        seat.file += 1;
+        seat.life += 1;
+        seat.durable.clear();
+        seat.arrival = 0;
+        (seat.may_be_damaged, seat.has_lost) = (false, true);
+        self.ledger.excuse(number, |_| false);
+        let (device, again) = (number, false);
+        self.queue.after(REPLACE_MS, Event::Boot { device, again });
+        self.reach(Sometimes::WipedDeviceFilledAgain);
+    }
+
+    pub(super) fn back_up(&mut self, number: usize) {
+        let device = self.plan.faults[number].device;
+        if let Some(seat) = self.seats.get_mut(&device)
+            && seat.disk.allocated_bytes() > 0
+        {
+            let backup = (seat.disk.image(), seat.may_be_damaged);
+            backup.0.set_faults(DiskFaults::default());
+            seat.backups.insert(number, backup);
+        }
+    }
+
+    pub(super) fn fault(&mut self, number: usize) {
+        let Fault {
+            device: number_of_device,
+            kind,
+            ..
+        } = self.plan.faults[number].clone();
+        let is_possible = |seat: &&mut Seat| seat.is_honest() && !seat.is_gone;
+        let Some(seat) = self.seats.get_mut(&number_of_device).filter(is_possible) else {
+            return;
+        };
+        let device = number_of_device;
+        let is_on = seat.device.is_some();
+        if let FaultKind::ClockJump { by_ms } = kind {
+            seat.clock.jump(by_ms);
+            if by_ms < 0 && is_on {
+                self.reached.note(Sometimes::ClockWentBack);
+            }
+        }
+        let full = DiskFaults {
+            full_from_write: Some(0),
+            ..seat.disk.faults()
+        };
+        let lying = DiskFaults {
+            syncs: Syncs::Ignored,
+            ..seat.disk.faults()
+        };
+        match &kind {
+            FaultKind::DiskFull { for_ms } => {
+                seat.disk.set_faults(full);
+                self.queue.after(*for_ms, Event::FaultEnd(number));
+            }
+            FaultKind::IgnoredSync { for_ms } => {
+                seat.disk.set_faults(lying);
+                self.queue.after(*for_ms, Event::FaultEnd(number));
+            }
+            FaultKind::Kill { down_ms } if is_on => {
+                self.power_off(device, false, KILL_NOTICE_MS);
+                let again = false;
+                self.queue.after(*down_ms, Event::Boot { device, again });
+            }
+            FaultKind::PowerCut { down_ms, again } if is_on => {
+                self.power_off(device, true, POWER_NOTICE_MS);
+                let again = *again;
+                self.queue.after(*down_ms, Event::Boot { device, again });
+            }
+            FaultKind::Rot { bits } if is_on => self.rot(device, number, *bits),
+            FaultKind::Restore { witness_kept, .. } => self.restore(number, device, *witness_kept),
+            FaultKind::Wipe {} if is_on => self.lose_store(device),
+            FaultKind::Kill { .. }
+            | FaultKind::PowerCut { .. }
+            | FaultKind::Rot { .. }
+            | FaultKind::Wipe {}
+            | FaultKind::ClockJump { .. } => {}
+        }
+        let (t_ms, kind) = (self.queue.now_ms(), kind.name());
+        *self.counts.faults.entry(kind).or_default() += 1;
+        self.observer.trace(&Trace::Fault { t_ms, kind, device });
+    }
+
+    fn rot(&mut self, device: usize, number: usize, bits: u64) {
+        self.power_off(device, false, KILL_NOTICE_MS);
+        if let Some(seat) = self.seats.get_mut(&device) {
+            for bit in 0..bits.min(64) {
+                seat.disk.rot(&self.draw, number as u64 * 64 + bit);
+            }
+            (seat.may_lose, seat.may_be_damaged) = (true, true);
+        }
+        let again = false;
+        self.queue.after(REPLACE_MS, Event::Boot { device, again });
+    }
+
+    fn restore(&mut self, number: usize, device: usize, witness_kept: bool) {
+        let Some(seat) = self.seats.get_mut(&device) else {
+            return;
+        };
+        let Some((disk, may_be_damaged)) = seat.backups.remove(&number) else {
+            return;
+        };
+        self.power_off(device, false, KILL_NOTICE_MS);
+        if let Some(seat) = self.seats.get_mut(&device) {
+            seat.disk = disk;
+            seat.file += 1;
+            seat.life += 1;
+            (seat.may_lose, seat.has_lost) = (true, true);
+            seat.may_be_damaged |= may_be_damaged;
+            if !witness_kept {
+                seat.witness = None;
+            }
+        }
+        let again = false;
+        self.queue.after(REPLACE_MS, Event::Boot { device, again });
+    }
+
+    pub(super) fn fault_end(&mut self, number: usize) {
+        let fault = self.plan.faults[number].clone();
+        let device = fault.device;
+        if let FaultKind::IgnoredSync { .. } = fault.kind {
+            let is_on = self
+                .seats
+                .get(&device)
+                .is_some_and(|seat| seat.device.is_some());
+            self.power_off(device, true, POWER_NOTICE_MS);
+            if is_on {
+                let again = false;
+                self.queue.after(REPLACE_MS, Event::Boot { device, again });
+            }
+        }
+        if let Some(seat) = self.seats.get_mut(&device) {
+            let mut faults = seat.disk.faults();
+            match fault.kind {
+                FaultKind::IgnoredSync { .. } => faults.syncs = Syncs::Honest,
+                _ => faults.full_from_write = None,
+            }
+            seat.disk.set_faults(faults);
+        }
+    }
+}
+
+fn make(seat: &Seat, schema: &Arc<crdt_schema::schema::Schema>, draw: &crate::draw::Draw) -> Make {
+    let case = seat.spec.device as u64 * 100_000 + seat.life;
+    let mut store_id = [0; 16];
+    store_id.copy_from_slice(&draw.bytes("store id", case)[..16]);
+    Make {
+        number: seat.identity,
+        hub: seat.spec.role == Role::Hub,
+        schema: Arc::clone(schema),
+        store_id,
+        seed: draw.bytes("engine", case),
+    }
+}
+
+/// Starts a device as the daemon does: a store that its witness does not know begins new logs.
+fn start(seat: &Seat, make: &Make) -> Result<(Device, Opening, Option<&'static str>), StoreError> {
+    let mut opened = Opened::open(make, &seat.disk)?;
+    let doubt = WitnessRecord::doubt(seat.witness.as_ref(), opened.identity()?, &seat.place());
+    if doubt.is_some() {
+        opened.begin_incarnation()?;
+    }
+    let (device, opening) = opened.start(make)?;
+    Ok((device, opening, doubt))
+}

@@ -1,0 +1,129 @@
+//! A device's place in the world: what is there whether it is switched on or not.
+
+use std::collections::BTreeMap;
+
+use crdt_schema::ident::{DeviceId, LogId};
+use fieldmesh::engine::batch::{CommitReport, Held};
+use fieldmesh::store::{StorePlace, WitnessRecord};
+
+use crate::clock::Clock;
+use crate::device::{Device, device_id};
+use crate::disk::SimDisk;
+use crate::hostile::Actor;
+use crate::plan::DeviceSpec;
+
+/// A device that may be on or off, its disk, its witness and its clock.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(crate) spec: DeviceSpec,
+    /// The number whose key it has: its own, or that of the device it is a copy of.
+    pub(crate) identity: usize,
+    pub(crate) device: Option<Device>,
+    pub(crate) actor: Option<Actor>,
+    pub(crate) disk: SimDisk,
+    /// The small file outside the store, durable at once.
+    pub(crate) witness: Option<WitnessRecord>,
+    /// Tells the store's file from restored copies of it.
+    pub(crate) file: u64,
+    pub(crate) clock: Clock,
+    /// How often it was switched on: events for an earlier life are void.
+    pub(crate) life: u64,
+    /// It is away until somebody switches it on again.
+    pub(crate) is_gone: bool,
+    /// What it has durably, as its own store reported; kept while it is off.
+    pub(crate) durable: Held,
+    /// A fault that may lose what was acknowledged has happened since it was last started.
+    pub(crate) may_lose: bool,
+    /// Such a fault has happened at some time.
+    pub(crate) has_lost: bool,
+    /// The disk may have been damaged: its store may refuse to open.
+    pub(crate) may_be_damaged: bool,
+    /// Disks as they were, by the fault that restores them, and whether they may have been damaged.
+    pub(crate) backups: BTreeMap<usize, (SimDisk, bool)>,
+    /// Transactions that are durable and not reported, oldest first.
+    pub(crate) unreported: std::collections::VecDeque<CommitReport>,
+    /// When the engine will be woken, if an event for it waits.
+    pub(crate) wake_ms: Option<u64>,
+    /// Reads for peers that have begun and not ended.
+    pub(crate) reads: u64,
+    /// The last arrival that was seen, since the store was last lost.
+    pub(crate) arrival: u64,
+    /// The log that it has written to since it was last started.
+    pub(crate) own_log: Option<LogId>,
+    /// A write has failed since the device was started.
+    pub(crate) has_failed: bool,
+}
+
+impl Seat {
+    pub(crate) fn new(spec: DeviceSpec, identity: usize, actor: Option<Actor>) -> Self {
+        Self {
+            clock: Clock::new(spec.clock),
+            identity,
+            device: None,
+            actor,
+            disk: SimDisk::default(),
+            witness: None,
+            file: 0,
+            life: 0,
+            is_gone: false,
+            durable: Held::new(),
+            may_lose: false,
+            has_lost: false,
+            may_be_damaged: false,
+            backups: BTreeMap::new(),
+            unreported: std::collections::VecDeque::new(),
+            wake_ms: None,
+            reads: 0,
+            arrival: 0,
+            has_failed: false,
+            own_log: None,
+            spec,
+        }
+    }
+
+    pub(crate) fn id(&self) -> DeviceId {
+        device_id(self.identity)
+    }
+
+    pub(crate) fn is_honest(&self) -> bool {
+        self.spec.role.is_honest()
+    }
+
+    /// Whether a session with it can be had.
+    pub(crate) fn is_reachable(&self) -> bool {
+        self.device.is_some() || (self.actor.is_some() && !self.is_gone)
+    }
+
+    pub(crate) fn place(&self) -> StorePlace {
+        StorePlace {
+            file: self.file,
+            machine: format!("machine-{}", self.spec.device),
+        }
+    }
+
+    /// Whether its store has a reason not to answer: the disk is full or may be damaged.
+    pub(crate) fn is_troubled(&self) -> bool {
+        self.may_be_damaged || self.disk.faults().full_from_write.is_some()
+    }
+
+    /// Notes outside the store what the store now is.
+    pub(crate) fn record_witness(&mut self) {
+        let Some(Ok(store)) = self.device.as_ref().map(Device::identity) else {
+            return;
+        };
+        let place = self.place();
+        self.witness = Some(WitnessRecord { store, place });
+    }
+
+    /// The process is gone; the disk keeps what the operating system was given.
+    pub(crate) fn end_process(&mut self) {
+        self.life += 1;
+        self.disk.kill();
+        self.device = None;
+        self.unreported.clear();
+        self.wake_ms = None;
+        self.reads = 0;
+        self.has_failed = false;
+        self.own_log = None;
+    }
+}

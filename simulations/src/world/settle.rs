@@ -1,0 +1,312 @@
+//! The liveness phase: everything heals, and the fleet must come to hold the same.
+//!
+//! Strangers and liars leave; devices that are not gone for ever are started; disks are honest. Then all
+//! are joined in a chain, the longest way there is. If the fleet does not settle in time, the answer says
+//! which entries are missing where, who holds them, and what was said about it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crdt_schema::ident::LogId;
+use fieldmesh::engine::batch::Held;
+use fieldmesh::engine::input::Input;
+
+use super::World;
+use super::contact::ContactState;
+use super::event::Event;
+use crate::disk::DiskFaults;
+use crate::link::{LinkClass, LinkFaults};
+use crate::oracle::{IDLE_MEETING_BYTES_MAX, Oracle};
+use crate::plan::Contact;
+use crate::trace::Trace;
+
+/// How often it is looked whether the fleet has settled.
+const LOOK_MS: u64 = 1_000;
+/// How long acknowledgements and saved peers may take after the last entry.
+const REST_MS: u64 = 45_000;
+/// How long everybody takes to notice that all links are gone.
+const APART_MS: u64 = 30_000;
+/// How long a settled fleet is listened to.
+const QUIET_MS: u64 = 600_000;
+
+impl World<'_> {
+    /// Ends the faults and waits until all hold the same. Returns how long that took.
+    ///
+    /// # Errors
+    /// What blocked it, in words.
+    pub(super) fn settle(&mut self) -> Result<u64, String> {
+        self.heal();
+        let healed_ms = self.queue.now_ms();
+        let end_ms = healed_ms + self.plan.header.settle_ms;
+        while self.failure.is_none() {
+            let now_ms = self.queue.now_ms();
+            if self.is_settled() {
+                let t_ms = now_ms;
+                self.observer.trace(&Trace::Settled { t_ms });
+                self.run_until(now_ms + REST_MS);
+                return Ok(now_ms - healed_ms);
+            }
+            if now_ms >= end_ms {
+                return Err(self.explain());
+            }
+            self.run_until(now_ms + LOOK_MS);
+        }
+        Ok(0)
+    }
+
+    fn heal(&mut self) {
+        self.queue.retain(|event| {
+            !matches!(
+                event,
+                Event::ContactStart(_)
+                    | Event::ContactEnd(_)
+                    | Event::Dial(_)
+                    | Event::Operation(_)
+                    | Event::Backup(_)
+                    | Event::Fault(_)
+                    | Event::FaultEnd(_)
+                    | Event::Gone(_)
+                    | Event::Boot { .. }
+            )
+        });
+        for number in 0..self.contacts.len() {
+            if self.contacts[number].is_active {
+                self.contact_end(number);
+            }
+        }
+        let numbers: Vec<usize> = self.seats.keys().copied().collect();
+        for number in numbers {
+            let Some(seat) = self.seats.get_mut(&number) else {
+                continue;
+            };
+            seat.disk.set_faults(DiskFaults::default());
+            if seat.actor.is_some() {
+                seat.is_gone = true;
+                self.drop_ends(number, APART_MS);
+                continue;
+            }
+            let (device, again) = (number, false);
+            self.queue.after(0, Event::Boot { device, again });
+        }
+        self.run_until(self.queue.now_ms() + APART_MS);
+        self.mend_stores();
+        for number in self.living() {
+            self.feed(number, Input::Network { online: true });
+        }
+        self.join_all();
+    }
+
+    /// Devices whose disks were damaged are looked through; a store that says it is damaged is replaced.
+    fn mend_stores(&mut self) {
+        for number in self.living() {
+            let Some(seat) = self
+                .seats
+                .get_mut(&number)
+                .filter(|seat| seat.may_be_damaged)
+            else {
+                continue;
+            };
+            let Some(device) = &seat.device else {
+                continue;
+            };
+            let reader = device.reader();
+            let is_readable = reader.fetch(0, &Held::new(), usize::MAX).is_ok()
+                && reader.feed(0, usize::MAX).is_ok()
+                && reader.reviews().is_ok();
+            seat.may_be_damaged = false;
+            let is_whole = is_readable && crate::oracle::is_shown(self, number);
+            if !is_whole {
+                self.reach(crate::sometimes::Sometimes::StoreFoundDamaged);
+                self.lose_store(number);
+            }
+        }
+        self.run_until(self.queue.now_ms() + APART_MS);
+    }
+
+    /// Joins all living devices in a chain. A copy is joined to somebody who does not meet the original.
+    fn join_all(&mut self) {
+        let living = self.living();
+        let is_twin = |number: &usize| {
+            let seat = self.seats.get(number);
+            seat.is_some_and(|seat| seat.spec.twin_of.is_some())
+        };
+        let (twins, chain): (Vec<usize>, Vec<usize>) = living.into_iter().partition(is_twin);
+        let mut pairs: Vec<[usize; 2]> = chain.windows(2).map(|pair| [pair[0], pair[1]]).collect();
+        for twin in twins {
+            let original = self.seats[&twin].identity;
+            let is_apart = |number: &&usize| {
+                **number != original
+                    && !pairs.contains(&[original, **number])
+                    && !pairs.contains(&[**number, original])
+            };
+            let apart = chain.iter().find(is_apart);
+            let other = apart.or_else(|| chain.iter().find(|number| **number != original));
+            pairs.extend(other.map(|other| [*other, twin]));
+        }
+        for [a, b] in pairs {
+            self.join(a, b);
+        }
+    }
+
+    fn join(&mut self, a: usize, b: usize) {
+        let mut state = ContactState::new(Contact {
+            at_ms: self.queue.now_ms(),
+            end_ms: u64::MAX,
+            a,
+            b,
+            class: LinkClass::Wifi,
+            faults: LinkFaults::default(),
+        });
+        state.is_lasting = true;
+        self.contacts.push(state);
+        self.contact_start(self.contacts.len() - 1);
+    }
+
+    fn is_settled(&self) -> bool {
+        let mut first: Option<Held> = None;
+        for number in self.living() {
+            let seat = &self.seats[&number];
+            let is_idle = seat.device.as_ref().is_some_and(|device| device.is_idle());
+            if !is_idle || !seat.unreported.is_empty() {
+                return false;
+            }
+            let held = self.honest_held(number);
+            if first.get_or_insert_with(|| held.clone()) != &held {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Listens to a settled fleet, and then to a meeting of two that hold the same.
+    pub(super) fn last_quiet(&mut self) {
+        let is_copied = self.seats.values().any(|seat| seat.spec.twin_of.is_some());
+        let has_liar = self.seats.values().any(|seat| !seat.is_honest());
+        if is_copied || has_liar {
+            return;
+        }
+        let before = self.counts.frames;
+        self.run_until(self.queue.now_ms() + QUIET_MS);
+        self.counts.checks += 1;
+        if self.counts.frames != before {
+            let detail = format!(
+                "{} frames were sent after the fleet had settled",
+                self.counts.frames - before
+            );
+            return self.break_oracle(Oracle::Bounded, detail);
+        }
+        for number in 0..self.contacts.len() {
+            if self.contacts[number].is_active {
+                self.contact_end(number);
+            }
+        }
+        self.run_until(self.queue.now_ms() + APART_MS);
+        let living = self.living();
+        let [a, b, ..] = living[..] else {
+            return;
+        };
+        let before = self.counts.bytes;
+        self.join(a, b);
+        self.run_until(self.queue.now_ms() + APART_MS);
+        self.counts.checks += 1;
+        let spent = self.counts.bytes - before;
+        if spent > IDLE_MEETING_BYTES_MAX {
+            let detail = format!("devices {a} and {b} held the same and exchanged {spent} bytes");
+            self.break_oracle(Oracle::Bounded, detail);
+        }
+    }
+
+    /// The honest devices that are not gone for ever and have been born.
+    pub(crate) fn living(&self) -> Vec<usize> {
+        let is_living = |seat: &&super::Seat| seat.is_honest() && !seat.is_gone;
+        let living = self.seats.values().filter(is_living);
+        living.map(|seat| seat.spec.device).collect()
+    }
+
+    /// Whether a device will not come back.
+    pub(crate) fn is_away(&self, number: usize) -> bool {
+        self.seats.get(&number).is_none_or(|seat| seat.is_gone)
+    }
+
+    /// Whether two devices go by this device's name.
+    pub(crate) fn is_copied(&self, identity: usize) -> bool {
+        let named = self.seats.values().filter(|seat| seat.identity == identity);
+        named.count() > 1
+    }
+
+    /// Whether an honest device has written the log.
+    pub(crate) fn is_honest_log(&self, log: &LogId) -> bool {
+        self.ledger.logs.contains(log)
+    }
+
+    /// What a device holds durably of honest logs.
+    pub(crate) fn honest_held(&self, number: usize) -> Held {
+        let durable = self.seats.get(&number).map(|seat| &seat.durable);
+        let rows = durable.into_iter().flatten();
+        rows.filter(|(log, _)| self.is_honest_log(log))
+            .map(|(log, seq)| (*log, *seq))
+            .collect()
+    }
+
+    /// Which entries are missing where, who holds them, and what was said about it.
+    fn explain(&self) -> String {
+        let living = self.living();
+        let all: BTreeMap<usize, Held> = living
+            .iter()
+            .map(|number| (*number, self.honest_held(*number)))
+            .collect();
+        let logs: BTreeSet<LogId> = all.values().flat_map(|held| held.keys().copied()).collect();
+        let mut text = String::new();
+        for log in logs {
+            let seq = |held: &Held| held.get(&log).copied().unwrap_or(0);
+            let most = all.values().map(seq).max().unwrap_or(0);
+            let (have, lack): (Vec<_>, Vec<_>) =
+                all.iter().partition(|(_, held)| seq(held) == most);
+            if lack.is_empty() {
+                continue;
+            }
+            let have: Vec<usize> = have.into_iter().map(|(number, _)| *number).collect();
+            text.push_str(&format!(
+                "log {log}: devices {have:?} hold {most} entries\n"
+            ));
+            for (number, held) in lack {
+                text.push_str(&format!(
+                    "  device {number} holds {}{}\n",
+                    seq(held),
+                    self.obstacle(*number, &log)
+                ));
+            }
+        }
+        if text.is_empty() {
+            let busy = living.iter().filter(|number| {
+                let device = self.seats[number].device.as_ref();
+                device.is_none_or(|device| !device.is_idle())
+            });
+            let busy: Vec<_> = busy.collect();
+            text = format!("all hold the same, and devices {busy:?} are off or still writing\n");
+        }
+        text
+    }
+
+    fn obstacle(&self, number: usize, log: &LogId) -> String {
+        let Some(device) = self
+            .seats
+            .get(&number)
+            .and_then(|seat| seat.device.as_ref())
+        else {
+            return "; it is off".to_owned();
+        };
+        let fleet = device.fleet();
+        let mut words = String::new();
+        let connected = fleet.peers.values().filter(|peer| peer.connected).count();
+        words.push_str(&format!("; {connected} sessions are open"));
+        for peer in fleet.peers.values() {
+            if let Some(why) = peer.refused_logs.get(log) {
+                words.push_str(&format!("; with {}: {why}", peer.name));
+            }
+        }
+        if let Some((device, why)) = &fleet.last_refusal {
+            words.push_str(&format!("; last refusal, of {}: {why}", device.short()));
+        }
+        words
+    }
+}

@@ -1,0 +1,214 @@
+//! What a device's store does, spread over virtual time: transactions and reads for peers.
+
+use crdt_schema::ident::Dot;
+use fieldmesh::engine::batch::{CommitReport, Fetched, SessionId};
+use fieldmesh::engine::input::Input;
+
+use super::World;
+use super::event::{Event, Hidden};
+use crate::device::Fetch;
+use crate::oracle::Oracle;
+use crate::sometimes::Sometimes;
+use crate::trace::Trace;
+
+/// Most batches in one transaction, as in the daemon.
+const GROUP_MAX: usize = 512;
+/// Longest time between a commit and the report of it.
+const REPORT_MS_MAX: u64 = 3;
+
+impl World<'_> {
+    pub(super) fn write(&mut self, number: usize) {
+        let Some(seat) = self.seats.get_mut(&number) else {
+            return;
+        };
+        let group = seat.spec.group.unwrap_or(GROUP_MAX);
+        let (life, commit_ms) = (seat.life, seat.spec.commit_ms);
+        if let Some(device) = &mut seat.device {
+            device.begin_write(group);
+        }
+        let device = number;
+        self.queue.after(commit_ms, Event::Commit { device, life });
+    }
+
+    pub(super) fn commit(&mut self, number: usize) {
+        let now_ms = self.queue.now_ms();
+        let Some(seat) = self.seats.get_mut(&number) else {
+            return;
+        };
+        let Some(device) = &mut seat.device else {
+            return;
+        };
+        let report = device.commit();
+        let (life, has_queue) = (seat.life, device.has_queue());
+        seat.record_witness();
+        let case = now_ms.wrapping_mul(64).wrapping_add(number as u64);
+        let report_ms = self.draw.number("report", case, 0..REPORT_MS_MAX);
+        if report.local.len() + report.remote.len() > 1 {
+            self.reached.note(Sometimes::GroupCommit);
+        }
+        if seat.reads > 0 {
+            self.reached.note(Sometimes::CommitDuringRead);
+        }
+        self.note_commit(number, &report);
+        if let Some(seat) = self.seats.get_mut(&number) {
+            seat.unreported.push_back(report);
+        }
+        let device = number;
+        self.queue.after(report_ms, Event::Report { device, life });
+        if has_queue {
+            self.queue.after(report_ms, Event::Write { device, life });
+        }
+    }
+
+    /// Notes in the ledger what has become durable.
+    fn note_commit(&mut self, number: usize, report: &CommitReport) {
+        let failed = report.remote.iter().any(|outcome| outcome.result.is_err());
+        let Some(seat) = self.seats.get_mut(&number) else {
+            return;
+        };
+        let went_back = report.arrival < seat.arrival;
+        seat.arrival = report.arrival;
+        for row in &report.rows {
+            seat.durable.insert(row.header.log, row.seq);
+        }
+        if !report.rows.is_empty() && std::mem::take(&mut seat.has_failed) {
+            self.reached.note(Sometimes::StoreRecoveredWithoutRestart);
+        }
+        seat.has_failed |= failed;
+        let Some(device) = &seat.device else {
+            return;
+        };
+        let reader = device.reader();
+        let latest_ms = seat.clock.latest_ms();
+        let (id, mut own_log) = (seat.id(), seat.own_log);
+        let is_troubled = seat.is_troubled();
+        if went_back {
+            let detail = format!("device {number} went back to arrival {}", report.arrival);
+            return self.break_oracle(Oracle::Session, detail);
+        }
+        self.observer.trace(&Trace::Saved {
+            t_ms: self.queue.now_ms(),
+            device: number,
+            entries: report.arrival,
+        });
+        let written = report
+            .local
+            .iter()
+            .filter_map(|(_, result)| result.as_ref().ok());
+        for outcome in written.filter(|outcome| !outcome.replayed) {
+            match reader.entry(outcome.dot) {
+                Ok(Some((header, set))) => {
+                    self.judge_time(number, outcome.dot, set.hlc.ms(), latest_ms);
+                    let is_new =
+                        header.device == id && own_log.is_some_and(|own| own != header.log);
+                    if is_new {
+                        self.reached.note(Sometimes::RollbackSeenByPeer);
+                    }
+                    if header.device == id {
+                        own_log = Some(header.log);
+                    }
+                    if set.edits.len() > 1 {
+                        self.reached.note(Sometimes::BatchOverSeveralRecords);
+                    }
+                    if let Err(why) = self.ledger.commit(outcome.dot, header.device, set) {
+                        self.break_oracle(Oracle::OneHistory, why);
+                    }
+                }
+                Ok(None) | Err(_) if is_troubled => {}
+                found => {
+                    let detail = format!(
+                        "device {number} committed {} and reads {:?}",
+                        outcome.dot,
+                        found.map(|_| ())
+                    );
+                    self.break_oracle(Oracle::NoLostWrite, detail);
+                }
+            }
+        }
+        if let Some(seat) = self.seats.get_mut(&number) {
+            seat.own_log = own_log;
+        }
+    }
+
+    /// No peer may drag an author's clock along further than the bound.
+    fn judge_time(&mut self, number: usize, dot: Dot, entry_ms: u64, latest_ms: u64) {
+        self.counts.checks += 1;
+        let bound_ms = latest_ms.saturating_add(crdt_schema::hlc::DRIFT_MAX_MS);
+        // A clock that was set back goes on from the latest time it has used, in any of its lives.
+        if entry_ms > bound_ms {
+            let detail = format!(
+                "device {number}, whose clock never showed more than {latest_ms} ms, dated {dot} at {entry_ms} ms"
+            );
+            self.break_oracle(Oracle::Clock, detail);
+        }
+    }
+
+    pub(super) fn report(&mut self, number: usize) {
+        let Some(seat) = self.seats.get_mut(&number) else {
+            return;
+        };
+        if let Some(report) = seat.unreported.pop_front() {
+            self.feed(number, Input::Committed(report));
+        }
+    }
+
+    pub(super) fn begin_read(&mut self, device: usize, life: u64, fetch: Fetch) {
+        let Some(seat) = self.seats.get_mut(&device) else {
+            return;
+        };
+        seat.reads += 1;
+        let delay_ms = seat.spec.fetch_ms / 2;
+        let fetch = Hidden(fetch);
+        self.queue.after(
+            delay_ms,
+            Event::Read {
+                device,
+                life,
+                fetch,
+            },
+        );
+    }
+
+    pub(super) fn read(&mut self, number: usize, fetch: &Fetch) {
+        let Some(seat) = self.seats.get_mut(&number) else {
+            return;
+        };
+        let bytes_max = seat
+            .spec
+            .fetch_bytes
+            .map_or(fetch.bytes_max, |bytes| bytes.min(fetch.bytes_max));
+        let Some(device) = &seat.device else {
+            return;
+        };
+        let result = device.read(fetch, bytes_max);
+        if let Err(why) = &result
+            && !seat.is_troubled()
+        {
+            let detail = format!("device {number} cannot read its entries: {why}");
+            return self.break_oracle(Oracle::NoLostWrite, detail);
+        }
+        let seat_fetch_ms = seat.spec.fetch_ms;
+        let life = seat.life;
+        self.queue.after(
+            seat_fetch_ms - seat_fetch_ms / 2,
+            Event::Fetched {
+                device: number,
+                life,
+                session: fetch.session,
+                result: Hidden(result),
+            },
+        );
+    }
+
+    pub(super) fn fetched(
+        &mut self,
+        number: usize,
+        session: SessionId,
+        result: Result<Fetched, String>,
+    ) {
+        if let Some(seat) = self.seats.get_mut(&number) {
+            seat.reads = seat.reads.saturating_sub(1);
+        }
+        self.feed(number, Input::Fetched { session, result });
+    }
+}

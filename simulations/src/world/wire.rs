@@ -1,0 +1,73 @@
+//! Connections: two lanes between two devices, with what is needed to judge what travels on them.
+
+use std::sync::Arc;
+
+use fieldmesh::engine::batch::{Held, SessionId};
+use fieldmesh::wire::message::{FrameDecoder, Message, is_data};
+
+use crate::link::Lane;
+
+/// One connection. Its sessions are named after it, so an engine never sees a name twice.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    pub(crate) contact: usize,
+    pub(crate) ends: [usize; 2],
+    /// Which ends still believe in it.
+    pub(crate) is_open: [bool; 2],
+    /// Nothing arrives any more.
+    pub(crate) is_dead: bool,
+    pub(crate) lanes: [Lane; 2],
+    pub(crate) bytes: u64,
+    pub(crate) data_frames: u64,
+    /// What each end held when the session opened.
+    pub(crate) held: [Arc<Held>; 2],
+    decoders: [FrameDecoder; 2],
+}
+
+/// The session's name at one end of a connection.
+pub(crate) fn session_of(wire: u64, end: usize) -> SessionId {
+    wire * 2 + end as u64 + 1
+}
+
+/// The connection and the end that a session's name belongs to.
+pub(crate) fn end_of(session: SessionId) -> (u64, usize) {
+    ((session - 1) / 2, ((session - 1) % 2) as usize)
+}
+
+impl Wire {
+    pub(crate) fn new(
+        contact: usize,
+        ends: [usize; 2],
+        lanes: [Lane; 2],
+        held: [Arc<Held>; 2],
+    ) -> Self {
+        Self {
+            contact,
+            ends,
+            is_open: [true; 2],
+            is_dead: false,
+            lanes,
+            bytes: 0,
+            data_frames: 0,
+            held,
+            decoders: [FrameDecoder::new(), FrameDecoder::new()],
+        }
+    }
+
+    /// Opens a frame that an honest end sends, as the other end will.
+    ///
+    /// # Errors
+    /// That it cannot be opened.
+    pub(crate) fn open_frame(
+        &mut self,
+        end: usize,
+        frame: &[u8],
+    ) -> Result<Option<Message>, String> {
+        // Only these have to be opened in order; of all others the tag is enough for most purposes.
+        if is_data(frame) || frame.len() < 64 {
+            let message = self.decoders[end].decode(frame);
+            return message.map(Some).map_err(|error| error.to_string());
+        }
+        Ok(None)
+    }
+}
