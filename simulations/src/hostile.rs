@@ -285,6 +285,7 @@ fn hello(number: usize, peer: usize, secret: &JoinSecret) -> Hello {
         hub: true,
         schema_version: 1,
         spaces: Vec::new(),
+        checkpoints: Vec::new(),
     }
 }
 

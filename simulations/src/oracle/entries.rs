@@ -158,7 +158,7 @@ fn rebuild(world: &mut World<'_>, number: usize, reader: &Reader, items: &[FeedI
             }
             let document = documents.entry(key).or_default();
             document
-                .apply(dot, item.set.hlc, edit)
+                .apply(dot, item.set.hlc, item.set.schema_version, edit)
                 .map_err(|error| (Oracle::Rebuild, format!("device {number}: {dot}: {error}")))?;
         }
     }

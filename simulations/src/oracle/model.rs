@@ -183,7 +183,8 @@ fn written(op: &Op) -> &Value {
         | Op::Insert { .. }
         | Op::Remove { .. }
         | Op::Delete { .. }
-        | Op::Restore { .. } => &Value::Null,
+        | Op::Restore { .. }
+        | Op::Accept { .. } => &Value::Null,
     }
 }
 

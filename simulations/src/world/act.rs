@@ -137,7 +137,9 @@ impl World<'_> {
             }
             Rejection::Invalid { .. } => self.reach(Sometimes::WriteRefusedBySchema),
             Rejection::Deleted { .. } => self.reach(Sometimes::WriteToDeletedRefused),
-            Rejection::NotFound { .. }
+            Rejection::Referenced { .. }
+            | Rejection::SchemaMoved { .. }
+            | Rejection::NotFound { .. }
             | Rejection::Exists { .. }
             | Rejection::Changed { .. }
             | Rejection::KeyReused { .. }
@@ -230,7 +232,14 @@ fn answer(review: &Review, choice: u64) -> Option<Op> {
         }
         ReviewSubject::Deletion if choice % 2 == 1 => Op::Delete { reason: note },
         ReviewSubject::Deletion => Op::Restore { reason: note },
-        ReviewSubject::Bounds { .. } => return None,
+        ReviewSubject::Bounds { .. }
+        | ReviewSubject::Rule { .. }
+        | ReviewSubject::Clock { .. }
+        | ReviewSubject::Reference { .. }
+        | ReviewSubject::Restricted => Op::Accept {
+            review: review.id.0.clone(),
+            note,
+        },
     })
 }
 
@@ -241,6 +250,8 @@ fn reason(rejection: &Rejection) -> &'static str {
         Rejection::Deleted { .. } => "deleted",
         Rejection::Changed { .. } => "changed",
         Rejection::Invalid { .. } => "invalid",
+        Rejection::Referenced { .. } => "referenced",
+        Rejection::SchemaMoved { .. } => "schema moved",
         Rejection::KeyReused { .. } => "key reused",
         Rejection::TooLarge { .. } => "too large",
         Rejection::Store(StoreFault::DiskFull(_)) => "disk full",

@@ -42,7 +42,6 @@ impl World<'_> {
 
     /// The device is off at once: its process is killed, or its power fails.
     fn power_off(&mut self, number: usize, power_fails: bool, notice_ms: u64) {
-        let now_ms = self.queue.now_ms();
         let Some(seat) = self
             .seats
             .get_mut(&number)
@@ -115,7 +114,11 @@ impl World<'_> {
         let Some(seat) = self.seats.get(&number) else {
             return;
         };
-        let (Some(other), 0, true) = (seat.spec.twin_of, seat.life, seat.disk.allocated_bytes() == 0) else {
+        let (Some(other), 0, true) = (
+            seat.spec.twin_of,
+            seat.life,
+            seat.disk.allocated_bytes() == 0,
+        ) else {
             return;
         };
         let Some(other) = self.seats.get(&other) else {
