@@ -105,7 +105,12 @@ fn examine(store: &Store) -> Result<u64, StoreError> {
     };
     let mut chain = chain_start(&ORGANISATION, &header());
     let mut seq = 0;
-    for run in reader.fetch(0, &Held::new(), usize::MAX)?.runs {
+    let fetched = reader.fetch(0, &Held::new(), usize::MAX)?;
+    if let Some(place) = fetched.damaged.first() {
+        let (path, detail) = (String::new(), format!("{place:?}"));
+        return Err(StoreError::Damaged { path, detail });
+    }
+    for run in fetched.runs {
         for entry in &run.entries {
             chain = chain_next(&chain, entry);
             seq += 1;
