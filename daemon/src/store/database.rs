@@ -158,11 +158,22 @@ impl Handle {
     /// For the writer only, and not inside a transaction.
     fn reopen(&self) -> Result<(), Trouble> {
         // The old handle holds the file's lock, so it must go before the new one comes.
-        *self
+        self.close();
+        self.open_if_closed()
+    }
+
+    /// Closes the database. It writes when it closes, and a damaged one may panic as it does: there is nothing
+    /// to be done about that which the next opening does not do.
+    fn close(&self) {
+        let mut database = self
             .database
             .write()
-            .unwrap_or_else(PoisonError::into_inner) = None;
-        self.open_if_closed()
+            .unwrap_or_else(PoisonError::into_inner);
+        let closing = database.take();
+        if let Err(trouble) = guarded(|| Ok(drop(closing))) {
+            let error = self.explain(trouble);
+            tracing::error!(%error, "the store did not close well");
+        }
     }
 
     fn open_if_closed(&self) -> Result<(), Trouble> {
@@ -176,6 +187,12 @@ impl Handle {
             *database = Some(guarded(|| Ok((self.make)(&builder)?))?);
         }
         Ok(())
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
