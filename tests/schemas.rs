@@ -108,6 +108,94 @@ async fn two_versions_share_a_mesh_and_each_reads_in_its_own_shape() {
     );
 }
 
+/// What a visit was in version 1, and what became of it.
+const VISIT_ONE: &str = r#"
+schema = "clinic"
+version = 1
+[collections.visit]
+label = "who"
+[collections.visit.fields]
+who  = { type = "text", required = true, min = 1 }
+temp = { type = "number" }
+tel  = { type = "text" }
+fax  = { type = "text" }
+"#;
+
+const VISIT_TWO: &str = r#"
+schema = "clinic"
+version = 2
+[collections.visit]
+label = "family"
+[collections.visit.fields]
+given  = { type = "text" }
+family = { type = "text", until = "2020-01-31" }
+temp_c = { type = "number" }
+phone  = { type = "text" }
+state  = { type = "choice", of = ["open", "closed"] }
+[[migrations]]
+to = 2
+steps = [
+  { split = "visit.who", into = ["given", "family"], with = "first_space" },
+  { convert = "visit.temp", as = "temp_c", with = "f_to_c" },
+  { rename = "visit.tel", as = "phone" },
+  { add = "visit.state", default = "open" },
+  { remove = "visit.fax", was = { type = "text" } },
+]
+"#;
+
+#[tokio::test]
+async fn values_are_carried_between_the_versions_of_two_devices_both_ways() {
+    let a = found("a", VISIT_ONE);
+    stay(&a);
+    let a = a.start().await;
+    let b = join("b", &a, VISIT_TWO).await.start().await;
+    let first = json!({"who": "Achieng Odhiambo", "temp": 98.6, "tel": "0700", "fax": "12"});
+    a.put("visit", "v1", first).await;
+    until_true("b has the visit", || async { b.count("visit").await == 1 }).await;
+
+    let on_b = b.record("visit", "v1").await;
+    assert_eq!(
+        on_b["fields"],
+        json!({"given": "Achieng", "family": "Odhiambo", "temp_c": 37.0, "phone": "0700", "state": "open"})
+    );
+    assert_eq!(on_b["legacy"], json!({"fax": "12"}));
+    b.put(
+        "visit",
+        "v1",
+        json!({"given": "Akinyi", "temp_c": 40.0, "state": "closed"}),
+    )
+    .await;
+    until_true("a has the new name", || async {
+        a.record("visit", "v1").await["fields"]["who"] == "Akinyi Odhiambo"
+    })
+    .await;
+
+    let on_a = a.record("visit", "v1").await;
+    assert_eq!(
+        on_a["fields"],
+        json!({"who": "Akinyi Odhiambo", "temp": 104.0, "tel": "0700", "fax": "12"})
+    );
+    assert_eq!(on_a["partial"], json!(["state (since version 2)"]));
+    let why = stdout(&a.cli(&["get", "visit", "v1", "--why"]));
+    assert!(why.contains("state (since version 2)"), "{why}");
+
+    // Version 1 says no last day, but version 2 does, and everybody can see who still writes the field.
+    b.put("visit", "v1", json!({"family": "Otieno"})).await;
+    let ended = b.get("/v1/schema/devices").await["retired"].clone();
+    let family = ended
+        .as_array()
+        .and_then(|fields| fields.iter().find(|f| f["field"] == "family"));
+    let family = family.expect("the field with a last day");
+    assert_eq!(
+        (&family["until"], &family["devices"]),
+        (&json!("2020-01-31"), &json!(1))
+    );
+    until_true("both have read the last name", || async {
+        a.record("visit", "v1").await["fields"]["who"] == "Akinyi Otieno"
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_published_version_is_adopted_without_a_restart_and_can_be_left_again() {
     let a = found("a", ONE).start().await;

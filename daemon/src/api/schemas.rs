@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use crdt_schema::flags::{self, Date};
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::DeviceId;
 use crdt_schema::schema::{Change, PUBLISHED_VERSION_MAX, Schema, Severity, compare};
@@ -301,16 +302,19 @@ fn read_devices(handle: &Handle) -> Result<SchemaDevices, ApiError> {
         device: id.to_string(),
         ..device
     });
-    let field = |((collection, key), (name, version)): ((String, String), (String, u32))| {
-        let writers = writes.writers.get(&(collection.clone(), key));
+    let field = |(place, (name, end)): ((String, String), (String, End))| {
+        let writers = writes.writers.get(&place).into_iter().flatten();
+        let late: Vec<&Timestamp> = writers
+            .map(|(_, last)| last)
+            .filter(|last| end.is_before(**last))
+            .collect();
         RetiredField {
-            collection,
+            collection: place.0,
             field: name,
-            until_version: version,
-            devices: writers.map_or(0, |writers| writers.len() as u64),
-            last_written: writers
-                .and_then(|writers| writers.values().max())
-                .map(ToString::to_string),
+            until_version: end.version(),
+            until: end.day(),
+            devices: late.len() as u64,
+            last_written: late.into_iter().max().map(ToString::to_string),
         }
     };
     Ok(SchemaDevices {
@@ -319,12 +323,45 @@ fn read_devices(handle: &Handle) -> Result<SchemaDevices, ApiError> {
     })
 }
 
-/// (collection, stored key) → the name in the last version that had it, and that version.
-type Retired = BTreeMap<(String, String), (String, u32)>;
+/// When people were to stop writing a field.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    /// After this version.
+    Version(u32),
+    /// After this day.
+    Day(Date),
+}
 
-/// The fields that the newest version has not.
+impl End {
+    /// Whether a write of that time came too late.
+    fn is_before(self, write: Timestamp) -> bool {
+        match self {
+            Self::Version(_) => true,
+            Self::Day(until) => flags::day(write).is_some_and(|day| day > until),
+        }
+    }
+
+    fn version(self) -> Option<u32> {
+        match self {
+            Self::Version(version) => Some(version),
+            Self::Day(_) => None,
+        }
+    }
+
+    fn day(self) -> Option<String> {
+        match self {
+            Self::Version(_) => None,
+            Self::Day(until) => Some(until.to_string()),
+        }
+    }
+}
+
+/// (collection, stored key) → its name in the last version that had it, and its end.
+type Retired = BTreeMap<(String, String), (String, End)>;
+
+/// The fields that the newest version has not, or says the last day of.
 fn retired(handle: &Handle, state: &SchemaState) -> Result<Retired, ApiError> {
-    let mut retired = BTreeMap::new();
+    let mut retired = ending(&state.newest);
     let older = state.versions.range(..state.newest.version).rev();
     for (&version, _) in older.take(RETIRED_VERSIONS_MAX) {
         let text = handle.reader().schema_text(version);
@@ -337,13 +374,26 @@ fn retired(handle: &Handle, state: &SchemaState) -> Result<Retired, ApiError> {
             for field in collection.fields.values() {
                 if stays.is_none_or(|stays| stays.field_by_key(&field.key).is_none()) {
                     let place = (collection.name.clone(), field.key.clone());
-                    let last = (field.name.clone(), version);
+                    let last = (field.name.clone(), End::Version(version));
                     retired.entry(place).or_insert(last);
                 }
             }
         }
     }
     Ok(retired)
+}
+
+fn ending(newest: &Schema) -> Retired {
+    let mut ending = Retired::new();
+    for collection in newest.collections.values() {
+        for field in collection.fields.values() {
+            if let Some(until) = field.flags.until {
+                let place = (collection.name.clone(), field.key.clone());
+                ending.insert(place, (field.name.clone(), End::Day(until)));
+            }
+        }
+    }
+    ending
 }
 
 #[cfg(test)]

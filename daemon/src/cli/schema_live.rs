@@ -209,14 +209,17 @@ fn device_row(device: &SchemaDevice) -> Vec<String> {
 
 fn retired(field: &RetiredField) -> String {
     let place = format!("{}.{}", plain(&field.collection), plain(&field.field));
-    let writers = match &field.last_written {
-        None => "no device writes it any more".to_owned(),
-        Some(at) => format!("{} lately, last at {at}", count(field.devices, "device")),
+    let end = match (&field.until, field.until_version) {
+        (Some(day), _) => format!("ends on {}", plain(day)),
+        (None, Some(version)) => format!("ended with version {version}"),
+        (None, None) => "has ended".to_owned(),
     };
-    format!(
-        "{place} ended with version {}: {writers}",
-        field.until_version
-    )
+    let writers = match (&field.last_written, &field.until) {
+        (None, Some(_)) => "no device has written it since".to_owned(),
+        (None, None) => "no device writes it any more".to_owned(),
+        (Some(at), _) => format!("{} lately, last at {at}", count(field.devices, "device")),
+    };
+    format!("{place} {end}: {writers}")
 }
 
 #[cfg(test)]

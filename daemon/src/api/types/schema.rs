@@ -149,9 +149,13 @@ pub struct RetiredField {
     pub collection: String,
     /// Its name in the last version that had it.
     pub field: String,
-    /// That version.
-    pub until_version: u32,
-    /// How many devices wrote it among their newest change sets.
+    /// That version, if the newest one has not the field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_version: Option<u32>,
+    /// Its last day, if the newest version names one: `until`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// How many devices wrote it among their newest change sets; of a field with a last day, after that.
     pub devices: u64,
     /// When it was last written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
