@@ -20,7 +20,7 @@ use super::trouble::Trouble;
 use crate::engine::batch::SchemaTag;
 
 /// Raised when the same documents and schema give other views than before.
-pub(super) const VIEW_FORMAT: u32 = 2;
+pub(super) const VIEW_FORMAT: u32 = 3;
 
 /// How many versions with texts that this program cannot use are passed over in search of the newest.
 const UNUSABLE_MAX: usize = 16;
