@@ -46,7 +46,8 @@ impl Record {
             ops: vec![op],
         };
         let hlc = Timestamp::from_ms(START_MS + days * DAY_MS + self.writes);
-        self.doc.apply(dot, hlc, version, &edit).unwrap();
+        let applied = self.doc.apply(dot, hlc, version, &edit);
+        applied.expect("its causes are there");
         dot
     }
 }
