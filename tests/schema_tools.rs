@@ -169,6 +169,32 @@ async fn a_simulation_reads_a_copy_of_a_store_or_an_export_and_changes_neither()
     );
 }
 
+#[tokio::test]
+async fn a_simulation_begins_from_the_version_in_use_and_leaves_published_schemas_aside() {
+    let mut a = Daemon::with_schema("a", None, OLD).start().await;
+    a.put("patient", "p1", json!({ "name": "Amina" })).await;
+    let more = |version: u32, more: &str| {
+        let text = OLD.replace("version = 1", &format!("version = {version}"));
+        let text = text + more;
+        write(&a.dir(), &format!("{version}.toml"), &text)
+    };
+    let two = more(2, "village = { type = \"text\" }\n");
+    let three = more(
+        3,
+        "village = { type = \"text\" }\nroad = { type = \"text\" }\n",
+    );
+    let said = a.cli(&["schema", "publish", &two]);
+    assert!(said.status.success(), "{}", stderr(&said));
+    a.put("patient", "p1", json!({ "village": "Kibos" })).await;
+    let dir = a.dir().to_str().unwrap().to_owned();
+    a.terminate();
+
+    let (code, said, errors) = tool(&["schema", "simulate", &three, "--against", &dir]);
+
+    assert_eq!(code, 0, "{said}{errors}");
+    assert!(said.contains("version 2 → 3: 1 record read"), "{said}");
+}
+
 #[test]
 fn editors_get_a_json_schema_and_a_form_becomes_a_schema_that_checks() {
     let home = tempfile::tempdir().unwrap();

@@ -5,8 +5,11 @@
 
 use std::collections::BTreeSet;
 
+use automerge::ChangeHash;
+
 use super::{Document, State, carry, keys, state};
 use crate::ident::Dot;
+use crate::lens::Lens;
 use crate::merge;
 use crate::resolution::{Answered, Review};
 use crate::schema::{Collection, Field};
@@ -82,9 +85,10 @@ fn reviews_at(
         if seen_then.is_empty() {
             continue;
         }
-        let standing = carry::standing_at(document, &collection.lens, &field.key, seen_then);
-        let notes = state::register_at(document, &keys::answer(&field.key), seen_then);
-        let is_answer = |dot: Dot| notes.iter().any(|note| note.dot == dot);
+        let lens = &collection.lens;
+        let (standing, stuck) = carry::standing_at(document, lens, &field.key, seen_then);
+        let notes = answers_at(document, lens, &field.key, seen_then);
+        let is_answer = |dot: Dot| notes.contains(&dot);
         open.extend(
             standing
                 .iter()
@@ -94,11 +98,20 @@ fn reviews_at(
         // Answers that stand beside each other are no conflict.
         let all_answers = standing.iter().all(|write| is_answer(write.dot));
         if !all_answers
-            && let Some(review) = merge::review_of(field, collection, id, standing)
+            && let Some(review) = merge::review_of(field, collection, id, standing, stuck)
             && reviews.iter().all(|known| known.id != review.id)
         {
             reviews.push(review);
         }
     }
     reviews
+}
+
+/// The standing writes that were answers, of the key and of those that it is split from or merged of.
+fn answers_at(document: &Document, lens: &Lens, key: &str, heads: &[ChangeHash]) -> BTreeSet<Dot> {
+    let joined = lens.join_of(key).into_iter();
+    let sides = joined.flat_map(|join| std::iter::once(&join.whole).chain(&join.parts));
+    let keys = std::iter::once(key).chain(sides.map(String::as_str));
+    let notes = keys.flat_map(|key| state::register_at(document, &keys::answer(key), heads));
+    notes.map(|note| note.dot).collect()
 }

@@ -58,16 +58,20 @@ pub(super) fn carry(document: &Document, collection: &Collection, state: &mut St
     }
 }
 
-/// The writes of a register, as the collection reads them, that stood at these changes.
+/// The writes of a register, as the collection reads them, that stood at these changes, and which of
+/// them could not be carried.
 pub(super) fn standing_at(
     document: &Document,
     lens: &Lens,
     key: &str,
     heads: &[ChangeHash],
-) -> Vec<Candidate> {
+) -> (Vec<Candidate>, BTreeMap<(String, Dot), Stuck>) {
     let none = BTreeMap::new();
     let place = lens.place(lens.reads);
-    Carrier::new(document, lens, &none).candidates(key, place, Some(heads))
+    let mut carrier = Carrier::new(document, lens, &none);
+    let standing = carrier.candidates(key, place, Some(heads));
+    let stuck = carrier.take_stuck(key, &standing);
+    (standing, stuck.into_iter().collect())
 }
 
 struct Carrier<'a> {

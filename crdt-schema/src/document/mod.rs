@@ -210,7 +210,7 @@ impl Document {
             let candidates = state.registers.get(&field.key);
             if let Some(candidates) = candidates.filter(|standing| standing.len() > 1) {
                 let heads = state::shared_heads(self, candidates);
-                let previous = carry::standing_at(self, &collection.lens, &field.key, &heads);
+                let (previous, _) = carry::standing_at(self, &collection.lens, &field.key, &heads);
                 state.previous.insert(field.key.clone(), previous);
             }
         }

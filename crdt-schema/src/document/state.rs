@@ -54,6 +54,8 @@ pub(crate) struct State {
     pub(crate) stuck: BTreeMap<(String, Dot), Stuck>,
     /// The newest time of any change.
     pub(crate) updated: Timestamp,
+    /// The changes that created the record: those whose authors had seen none of it.
+    pub(crate) created: Vec<Dot>,
 }
 
 /// The changes that stood last of what all the candidates had seen.
@@ -135,6 +137,12 @@ pub(super) fn read(document: &Document) -> State {
         elements.sort_by_cached_key(|element| element.element.canonical_bytes());
     }
     state.unseen_by_delete = unseen_by_delete(document, &state.life);
+    let first = document
+        .index
+        .iter()
+        .filter(|change| change.deps.is_empty());
+    state.created = first.map(|change| change.dot).collect();
+    state.created.sort_unstable();
     state.updated = document
         .index
         .iter()

@@ -16,13 +16,18 @@ pub(super) const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 /// The start of 2020, before which no device of this program can have been: such a clock was never set.
 const NEVER_SET_BEFORE_MS: u64 = 1_577_836_800_000;
 
-/// Opens a review if suspect clocks decided.
-pub(super) fn check(mut merged: Merged, field: &Field, record: &Record<'_>) -> Merged {
+/// Opens a review if suspect clocks decided. `policy` is the one that merged the field.
+pub(super) fn check(
+    mut merged: Merged,
+    field: &Field,
+    policy: MergePolicy,
+    record: &Record<'_>,
+) -> Merged {
     let Some(winner) = merged.winner.as_ref().filter(|_| merged.review.is_none()) else {
         return merged;
     };
     let losers = merged.others.iter();
-    let mut losers = losers.filter(|loser| clocks_decided(field, winner, loser));
+    let mut losers = losers.filter(|loser| clocks_decided(field, policy, winner, loser));
     let apart = |loser: &Candidate| winner.hlc.ms().abs_diff(loser.hlc.ms());
     let is_unset = |write: &Candidate| write.hlc.ms() < NEVER_SET_BEFORE_MS;
     let suspect = losers
@@ -50,8 +55,13 @@ pub(super) fn check(mut merged: Merged, field: &Field, record: &Record<'_>) -> M
 }
 
 /// Whether nothing but the clocks put the winner before the loser.
-fn clocks_decided(field: &Field, winner: &Candidate, loser: &Candidate) -> bool {
-    let is_tie = match field.merge {
+fn clocks_decided(
+    field: &Field,
+    policy: MergePolicy,
+    winner: &Candidate,
+    loser: &Candidate,
+) -> bool {
+    let is_tie = match policy {
         MergePolicy::Lww => true,
         MergePolicy::Max => {
             max::compare(field, max::End::Greatest, &winner.value, &loser.value).is_eq()

@@ -22,10 +22,13 @@ pub(crate) mod tests;
 mod tombstone;
 mod trial;
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value as Json};
 
 use crate::document::{SetElement, State};
 use crate::ident::{Dot, check_record_id};
+use crate::lens::Stuck;
 use crate::resolution::{
     Candidate, Life, RecordView, Reference, Resolution, Review, ReviewId, Target,
 };
@@ -129,14 +132,19 @@ fn is_accepted(state: &State, review: &Review) -> bool {
     review.subject.can_be_accepted() && state.accepts.contains_key(&review.id.0)
 }
 
-/// The review that was open on the register when these writes stood.
+/// The review that was open on the register when these writes stood. `stuck` says which of them no
+/// migration could carry.
 pub(crate) fn review_of(
     field: &Field,
     collection: &Collection,
     id: &str,
     standing: Vec<Candidate>,
+    stuck: BTreeMap<(String, Dot), Stuck>,
 ) -> Option<Review> {
-    let mut state = State::default();
+    let mut state = State {
+        stuck,
+        ..State::default()
+    };
     state.registers.insert(field.key.clone(), standing);
     merge(&state, field, &Record::new(collection, id)).review
 }
@@ -167,7 +175,8 @@ fn merge(state: &State, field: &Field, record: &Record<'_>) -> Merged {
     if let Some(assumed) = state.assumed.get(&field.key) {
         return legacy::assumed(assumed);
     }
-    let merged = match trial::policy(state, field) {
+    let policy = trial::policy(state, field);
+    let merged = match policy {
         MergePolicy::Lww => lww::merge(register(state, field)),
         MergePolicy::Max => max::merge(register(state, field), field, max::End::Greatest),
         MergePolicy::Min => max::merge(register(state, field), field, max::End::Least),
@@ -186,7 +195,7 @@ fn merge(state: &State, field: &Field, record: &Record<'_>) -> Merged {
         MergePolicy::RemoveWins => return set::merge(elements(state, field), set::Bias::Remove),
     };
     let merged = settle(state, invalid::check(merged, field, record, &state.stuck));
-    settle(state, clock::check(merged, field, record))
+    settle(state, clock::check(merged, field, policy, record))
 }
 
 /// Closes the review if a person has let stand what it is about.

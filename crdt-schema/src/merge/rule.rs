@@ -1,7 +1,9 @@
 //! Rules of the schema over the merged record: conditions that a person is asked about.
 //!
 //! A review is named after its rule and the standing writes of the fields that the rule mentions, so a
-//! new write of one of them asks anew. It closes by itself when the condition no longer holds.
+//! new write of one of them asks anew. Where nobody has written any, it is named after what created the
+//! record, as records of one id in two spaces have nothing else to tell them apart by. It closes by itself
+//! when the condition no longer holds.
 
 use serde_json::{Map, Value as Json};
 
@@ -24,12 +26,12 @@ pub(super) fn check(
     holding.filter_map(move |rule| {
         let candidates = lww::ranked(&standing(state, collection, rule));
         let latest = candidates.first().map(|latest| latest.dot);
+        let dots = match candidates.as_slice() {
+            [] => state.created.clone(),
+            written => written.iter().map(|candidate| candidate.dot).collect(),
+        };
         Some(Review {
-            id: review::name(
-                record,
-                &format!("!rule/{}", rule.name),
-                candidates.iter().map(|candidate| candidate.dot),
-            ),
+            id: review::name(record, &format!("!rule/{}", rule.name), dots.into_iter()),
             subject: ReviewSubject::Rule {
                 name: rule.name.clone(),
             },

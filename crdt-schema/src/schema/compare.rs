@@ -3,6 +3,8 @@
 //! Fields are compared by their stored keys, so a rename is no loss. An error would lose or garble
 //! data, or let devices differ; a warning changes what people see of data that is there.
 
+mod around;
+
 use super::{Collection, Field, FieldType, Schema};
 use crate::lens::How;
 use crate::nearest::listed;
@@ -84,6 +86,7 @@ pub fn compare(old: &Schema, new: &Schema) -> Vec<Change> {
         }
     }
     changes.collection = None;
+    changes.of_roles(old, new);
     let differs = !changes.found.is_empty();
     if new.version < old.version || (differs && new.version == old.version) {
         let data = format!(
@@ -126,6 +129,8 @@ impl Changes {
             );
             self.push(Severity::Warning, data, "they judge by the old policy");
         }
+        self.of_clocks(old, new);
+        self.of_rules(old, new);
         for before in old.fields.values() {
             match new.field_by_key(&before.key) {
                 Some(after) => {
@@ -256,6 +261,7 @@ impl Changes {
             );
         }
         self.of_bounds(old, new, steps.is_empty());
+        self.of_reference(old, new);
         if new.required && !old.required && !of.lens.assumed.contains_key(&new.key) {
             self.push(
                 Severity::Warning,
@@ -332,6 +338,13 @@ impl Changes {
         let (Some(before), Some(after)) = (choices(old), choices(new)) else {
             return;
         };
+        if steps.iter().any(|how| matches!(how, How::Remap(_))) {
+            self.push(
+                Severity::Note,
+                "choices become others; what was written stays",
+                "they read new choices as the old ones",
+            );
+        }
         let carried = |choice: &&String| {
             let start = Some((*choice).clone());
             let end = steps.iter().fold(start, |choice, how| match how {
@@ -519,7 +532,7 @@ mod tests {
             assert_eq!(worst(old, new, ""), Some(Severity::Warning), "{new}");
         }
         let remap = "{ remap = \"c.a\", values = { y = \"x\" } }";
-        assert_eq!(worst(choice, fewer, remap), None);
+        assert_eq!(worst(choice, fewer, remap), Some(Severity::Note));
     }
 
     #[test]

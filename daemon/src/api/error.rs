@@ -130,7 +130,7 @@ impl Code {
             Self::AlreadyExists => ("already_exists", 409, FINAL,
                 "the record already exists", "change it with PATCH, or create one with another id"),
             Self::Deleted => ("deleted", 409, FINAL,
-                "the record is deleted", "restore it first, with POST to its path and `/restore`"),
+                "the record is deleted", "restore it first, or what it is deleted with, with POST to its path and `/restore`"),
             Self::Referenced => ("referenced", 409, FINAL,
                 "other records refer to the record", "delete those, or let them refer to another, first or in the same batch"),
             Self::NotAllowed => ("not_allowed", 403, FINAL,
@@ -268,7 +268,8 @@ impl ApiError {
             Rejection::Exists { collection, id } => {
                 Self::new(Code::AlreadyExists, detail).of_record(shape, &collection, &id)
             }
-            Rejection::Deleted { collection, id } => {
+            Rejection::Deleted { collection, id }
+            | Rejection::DeletedWith { collection, id, .. } => {
                 Self::new(Code::Deleted, detail).of_record(shape, &collection, &id)
             }
             Rejection::Referenced { collection, id, .. } => {

@@ -23,7 +23,7 @@ pub(super) fn record(record: &Record, out: Output) -> String {
     let state = match record.life {
         Life::Live => String::new(),
         Life::Deleted => ", deleted".to_owned(),
-        Life::Contested => ", deleted by one device while another edited it".to_owned(),
+        Life::Contested => ", its deletion waits for a decision".to_owned(),
     };
     text += &format!("  ({}{state})", status(record));
     for (name, value) in &record.fields {

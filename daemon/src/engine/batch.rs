@@ -296,6 +296,16 @@ pub enum Rejection {
         /// The record's id.
         id: String,
     },
+    /// The record is deleted because others are that it goes with; only their restore brings it back.
+    #[error("{collection}/{id} is deleted with {}; restore that first", with.join(" and "))]
+    DeletedWith {
+        /// The record's collection.
+        collection: String,
+        /// The record's id.
+        id: String,
+        /// The deleted records that it refers to, as `collection/id`.
+        with: Vec<String>,
+    },
     /// The record has another entity tag than the request named.
     #[error("{collection}/{id} has changed since it was read")]
     Changed {
@@ -307,13 +317,13 @@ pub enum Rejection {
         etag: String,
     },
     /// Other records refer to the record in a way that keeps it from being deleted.
-    #[error("{collection}/{id} cannot be deleted: {count} refer to it, such as {}", by.join(", "))]
+    #[error("{collection}/{id} cannot be deleted: {count} to it, such as {}", by.join(", "))]
     Referenced {
         /// The record's collection.
         collection: String,
         /// The record's id.
         id: String,
-        /// How many they are, in words.
+        /// How many they are and that they refer, in words.
         count: String,
         /// The first few of them, as `collection/id`.
         by: Vec<String>,

@@ -11,7 +11,7 @@ use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{Dot, LogId, RecordKey};
 use crdt_schema::intent::{check_change, check_record, default_ops, register_keys_to_clear};
 use crdt_schema::op::{ChangeSet, Edit, Op};
-use crdt_schema::resolution::{Life, RecordView};
+use crdt_schema::resolution::{Life, RecordView, Target};
 use crdt_schema::schema::{Collection, FieldError, PUBLISHED, Schema, published_collection};
 use crdt_schema::value::Value;
 
@@ -130,8 +130,11 @@ impl<'txn> Author<'_, 'txn> {
             Err(Trouble::Damaged(why)) => return Err(Refusal::Damaged(key, why)),
             Err(trouble) => return Err(trouble.into()),
         };
-        let view = self.records.judge(&key, doc.view(collection, &edit.id))?;
+        let own = doc.view(collection, &edit.id);
+        let own_life = own.life;
+        let view = self.records.judge(&key, own)?;
         let is_new = doc.is_empty();
+        check_own_life(edit, own_life, &view)?;
         check_expectation(edit, &view, is_new)?;
         let calendar = Calendar::of(commit);
         let refusals = calendar.refusals(collection, &edit.ops);
@@ -335,6 +338,25 @@ fn check_expectation(edit: &LocalEdit, view: &RecordView, is_new: bool) -> Resul
         return Err(invalid(edit, errors_or(Vec::new(), "it is not deleted")));
     }
     Ok(())
+}
+
+/// A record that is deleted only because one that it goes with is cannot be restored by itself: nothing
+/// that is written into it would bring it back.
+fn check_own_life(edit: &LocalEdit, own: Life, view: &RecordView) -> Result<(), Refusal> {
+    if view.life != Life::Deleted || own == Life::Deleted {
+        return Ok(());
+    }
+    let gone = view
+        .refs
+        .iter()
+        .filter(|reference| reference.target == Target::Deleted);
+    let with = gone.map(|reference| format!("{}/{}", reference.collection, reference.id));
+    Err(Rejection::DeletedWith {
+        collection: edit.collection.clone(),
+        id: edit.id.clone(),
+        with: with.collect(),
+    }
+    .into())
 }
 
 /// The edit's ops, with what its mode and the record's novelty add.

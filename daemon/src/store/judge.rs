@@ -66,7 +66,7 @@ where
     ) -> Result<BTreeSet<(RecordKey, String)>, Trouble> {
         let mut holders = BTreeSet::new();
         for (child, field) in self.schema.restricting(&key.collection) {
-            let row = tables::reference_key(key, &child.name, &field.key);
+            let row = tables::reference_key(key, &child.name, &field.key, true);
             for number in self.refs.get(row.as_slice())? {
                 if holders.len() >= limit {
                     return Ok(holders);

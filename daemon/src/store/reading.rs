@@ -20,10 +20,14 @@ use super::trouble::Trouble;
 use crate::engine::batch::SchemaTag;
 
 /// Raised when the same documents and schema give other views than before.
-pub(super) const VIEW_FORMAT: u32 = 2;
+pub(super) const VIEW_FORMAT: u32 = 3;
 
 /// How many versions with texts that this program cannot use are passed over in search of the newest.
 const UNUSABLE_MAX: usize = 16;
+
+/// How many usable versions are looked at, from the newest down, for one that follows the version in use. Each
+/// is parsed at every publication, so without a bound a member could make that endless.
+const NEWER_MAX: usize = 32;
 
 /// What a view row says it was derived under.
 pub(super) type Stamp = [u8; 8];
@@ -174,7 +178,8 @@ impl Grounds<'_> {
         let mut unusable = BTreeMap::new();
         let mut newer: Vec<Arc<Schema>> = Vec::new();
         for &version in self.catalogue.0.keys().rev() {
-            if version <= active.version || unusable.len() == UNUSABLE_MAX {
+            let is_searched = unusable.len() == UNUSABLE_MAX || newer.len() == NEWER_MAX;
+            if version <= active.version || is_searched {
                 break;
             }
             match self.parse(version, texts)? {

@@ -458,11 +458,15 @@ impl<'txn> RecordWriter<'txn> {
     ) -> Result<(), Trouble> {
         let nothing = Shown::default();
         let was = before.unwrap_or(&nothing);
-        let row = |reference: &Reference| {
-            tables::reference_key(&parent_key(key, reference), &key.collection, &reference.key)
+        let rows = |shown: &Shown| {
+            let row = |reference: &Reference| {
+                let parent = parent_key(key, reference);
+                let is_alive = !shown.is_deleted;
+                tables::reference_key(&parent, &key.collection, &reference.key, is_alive)
+            };
+            shown.refs.iter().map(row).collect::<BTreeSet<_>>()
         };
-        let rows = |refs: &[Reference]| refs.iter().map(row).collect::<BTreeSet<_>>();
-        let (old, new) = (rows(&was.refs), rows(&after.refs));
+        let (old, new) = (rows(was), rows(after));
         for row in old.difference(&new) {
             self.refs.remove(row.as_slice(), number)?;
         }

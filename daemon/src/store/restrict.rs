@@ -47,9 +47,9 @@ pub(super) fn check(records: &RecordWriter<'_>, plan: &[Planned<'_>]) -> Result<
         let named = holders.iter().take(HOLDERS_NAMED);
         let by = named.map(|(child, _)| format!("{}/{}", child.collection, child.id));
         let count = match holders.len() {
-            1 => "1 record".to_owned(),
-            HOLDERS_MAX.. => format!("{HOLDERS_MAX} or more records"),
-            few => format!("{few} records"),
+            1 => "1 record refers".to_owned(),
+            HOLDERS_MAX.. => format!("{HOLDERS_MAX} or more records refer"),
+            few => format!("{few} records refer"),
         };
         return Err(Rejection::Referenced {
             collection,

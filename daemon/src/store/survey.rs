@@ -1,14 +1,16 @@
 //! Reads every document of a store file that no daemon uses, such as a copy of one.
 //!
-//! Asks for no key and no schema, writes nothing but what the database needs to be opened after a
+//! Asks for no key, writes nothing but what the database needs to be opened after a
 //! crash, and knows nothing of views, which are derived under a schema.
 
 use std::path::Path;
 
 use crdt_schema::document::Document;
 use crdt_schema::ident::RecordKey;
+use crdt_schema::schema::PUBLISHED;
 use redb::{ReadableTable, ReadableTableMetadata};
 
+use super::catalogue::{Catalogue, Known};
 use super::database::{Handle, Make};
 use super::pack::Unpacker;
 use super::record::load_document;
@@ -44,16 +46,40 @@ impl Survey {
         Ok(Self { handle })
     }
 
-    /// How many records it has, alive or not.
+    /// The text of the version of the schema that the device uses; `None` if no daemon has run on the store.
+    ///
+    /// # Errors
+    /// The store's, or that the text is damaged.
+    pub fn schema(&self) -> Result<Option<String>, StoreError> {
+        self.handle.read(|tx| {
+            let Some((_, choice)) = meta::schema_choice(tx)? else {
+                return Ok(None);
+            };
+            let versions = Catalogue::load(tx)?.0;
+            let digest = versions.get(&choice.version).and_then(Known::digest);
+            digest
+                .map(|digest| Catalogue::text(tx, &digest))
+                .transpose()
+        })
+    }
+
+    /// How many records it has, alive or not. Published schemas are none.
     ///
     /// # Errors
     /// The store's.
     pub fn records(&self) -> Result<u64, StoreError> {
-        self.handle
-            .read(|tx| Ok(tx.open_table(tables::INDEX)?.len()?))
+        self.handle.read(|tx| {
+            let index = tx.open_table(tables::INDEX)?;
+            let mut schemas = 0;
+            for row in index.iter()? {
+                let key = tables::parse_record_key(row?.0.value());
+                schemas += u64::from(key.is_some_and(|key| key.collection == PUBLISHED));
+            }
+            Ok(index.len()? - schemas)
+        })
     }
 
-    /// Shows every record's document to `visit`, in the order of space, collection and id; for one
+    /// Shows every record's document, but for published schemas, to `visit`, in the order of space, collection and id; for one
     /// that does not read back the reason.
     ///
     /// # Errors
@@ -70,6 +96,9 @@ impl Survey {
                 let Some(key) = tables::parse_record_key(key.value()) else {
                     continue;
                 };
+                if key.collection == PUBLISHED {
+                    continue;
+                }
                 match load_document(&docs, &mut unpacker, &key, number.value()) {
                     Ok(document) => visit(&key, Ok(document)),
                     Err(Trouble::Damaged(why)) => visit(&key, Err(why)),

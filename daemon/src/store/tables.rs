@@ -113,12 +113,19 @@ pub(super) fn references_to(parent: &RecordKey) -> Vec<u8> {
     bytes
 }
 
-/// References to `parent` by the field with stored key `field` of records of `collection`.
-pub(super) fn reference_key(parent: &RecordKey, collection: &str, field: &str) -> Vec<u8> {
+/// References to `parent` by the field with stored key `field` of records of `collection`. Those of living
+/// records stand apart, so that one of them is found at once among any number of deleted ones.
+pub(super) fn reference_key(
+    parent: &RecordKey,
+    collection: &str,
+    field: &str,
+    is_alive: bool,
+) -> Vec<u8> {
     let mut bytes = references_to(parent);
     bytes.extend_from_slice(collection.as_bytes());
     bytes.push(END);
     bytes.extend_from_slice(field.as_bytes());
+    bytes.extend_from_slice(&[END, u8::from(is_alive)]);
     bytes
 }
 

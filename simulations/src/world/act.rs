@@ -136,7 +136,9 @@ impl World<'_> {
                 }
             }
             Rejection::Invalid { .. } => self.reach(Sometimes::WriteRefusedBySchema),
-            Rejection::Deleted { .. } => self.reach(Sometimes::WriteToDeletedRefused),
+            Rejection::Deleted { .. } | Rejection::DeletedWith { .. } => {
+                self.reach(Sometimes::WriteToDeletedRefused)
+            }
             Rejection::Referenced { .. }
             | Rejection::SchemaMoved { .. }
             | Rejection::NotFound { .. }
@@ -248,6 +250,7 @@ fn reason(rejection: &Rejection) -> &'static str {
         Rejection::NotFound { .. } => "not found",
         Rejection::Exists { .. } => "exists",
         Rejection::Deleted { .. } => "deleted",
+        Rejection::DeletedWith { .. } => "deleted with another",
         Rejection::Changed { .. } => "changed",
         Rejection::Invalid { .. } => "invalid",
         Rejection::Referenced { .. } => "referenced",

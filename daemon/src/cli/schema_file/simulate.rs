@@ -34,7 +34,8 @@ pub(crate) struct SimulateArgs {
     /// that `fieldmesh export --format jsonl` wrote
     #[arg(long, value_name = "DIR|EXPORT.jsonl")]
     against: PathBuf,
-    /// The schema that the data is in now [default: schema.toml beside the data, else the device's]
+    /// The schema that the data is in now [default: the version that the store's device uses; of an
+    /// export, schema.toml beside it, else the device's]
     #[arg(long, value_name = "OLD")]
     from: Option<PathBuf>,
     /// Of an export: its collection [default: the file's name, as in patient.jsonl]
@@ -47,8 +48,9 @@ pub(crate) struct SimulateArgs {
 }
 
 pub(crate) fn simulate(args: &SimulateArgs, dir: &Path, output: Output) -> Result<Exit, Failure> {
-    let schemas = Schemas::read(args, dir)?;
-    let mut source = Source::open(&args.against, args.collection.as_deref(), &schemas.old)?;
+    let mut source = Source::open(&args.against, args.collection.as_deref())?;
+    let schemas = Schemas::read(args, dir, &source)?;
+    source.check(&schemas.old)?;
     let mut tally = Tally::new(usize::from(args.sample));
     let mut progress = Progress::new(output, source.records()?);
     source.each(&schemas.old, |key, document| {
@@ -85,9 +87,17 @@ struct Schemas {
 }
 
 impl Schemas {
-    fn read(args: &SimulateArgs, dir: &Path) -> Result<Self, Failure> {
+    fn read(args: &SimulateArgs, dir: &Path, source: &Source) -> Result<Self, Failure> {
         let new = super::read(&args.new)?;
-        let old = super::read(&old_schema(args, dir)?)?;
+        let stored = match args.from {
+            None => source.schema()?,
+            Some(_) => None,
+        };
+        let stored = stored.and_then(|text| Schema::parse(&text).ok());
+        let old = match stored {
+            Some(old) => old,
+            None => super::read(&old_schema(args, dir)?)?,
+        };
         let back = old.clone().reading(&new).map_err(|error| {
             let place = args.new.display();
             Failure::new(

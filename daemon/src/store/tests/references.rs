@@ -330,7 +330,7 @@ fn a_record_that_others_hold_is_not_deleted_without_them() {
     assert_eq!(
         (count.as_str(), by),
         (
-            "2 records",
+            "2 records refer",
             vec!["animal/a".to_owned(), "animal/b".to_owned()]
         )
     );

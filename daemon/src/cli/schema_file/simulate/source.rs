@@ -27,11 +27,7 @@ pub(super) enum Source {
 }
 
 impl Source {
-    pub(super) fn open(
-        path: &Path,
-        collection: Option<&str>,
-        old: &Schema,
-    ) -> Result<Self, Failure> {
+    pub(super) fn open(path: &Path, collection: Option<&str>) -> Result<Self, Failure> {
         let store = if path.is_dir() {
             path.join(STORE_FILE)
         } else {
@@ -41,23 +37,40 @@ impl Source {
             return copy(&store);
         }
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        let name = collection.unwrap_or(&stem);
-        if old.collection(name).is_none() {
-            let known: Vec<&str> = old.collections.keys().map(String::as_str).collect();
-            let message = format!(
-                "{}: schema {} has no collection {name:?}",
-                path.display(),
-                old.name
-            );
-            return Err(Failure::usage(message).next(format!(
-                "name the export's collection with --collection: {}",
-                known.join(", ")
-            )));
-        }
         Ok(Self::Export {
             file: path.to_owned(),
-            collection: name.to_owned(),
+            collection: collection.unwrap_or(&stem).to_owned(),
         })
+    }
+
+    /// The text of the schema that the data is in, if the data says so itself.
+    pub(super) fn schema(&self) -> Result<Option<String>, Failure> {
+        match self {
+            Self::Store { survey, .. } => survey
+                .schema()
+                .map_err(|error| Failure::new(Exit::Failed, error)),
+            Self::Export { .. } => Ok(None),
+        }
+    }
+
+    /// Refuses an export of a collection that the schema has not.
+    pub(super) fn check(&self, old: &Schema) -> Result<(), Failure> {
+        let Self::Export { file, collection } = self else {
+            return Ok(());
+        };
+        if old.collection(collection).is_some() {
+            return Ok(());
+        }
+        let known: Vec<&str> = old.collections.keys().map(String::as_str).collect();
+        let message = format!(
+            "{}: schema {} has no collection {collection:?}",
+            file.display(),
+            old.name
+        );
+        Err(Failure::usage(message).next(format!(
+            "name the export's collection with --collection: {}",
+            known.join(", ")
+        )))
     }
 
     /// How many records there are.
@@ -239,7 +252,7 @@ mod tests {
         )
         .unwrap();
         let old = schema();
-        let mut source = Source::open(&file, None, &old).unwrap();
+        let mut source = Source::open(&file, None).unwrap();
         let mut seen = Vec::new();
 
         source
@@ -267,7 +280,7 @@ mod tests {
         let held = File::create(folder.path().join(STORE_FILE)).unwrap();
         held.lock().unwrap();
 
-        let failure = Source::open(folder.path(), None, &schema()).unwrap_err();
+        let failure = Source::open(folder.path(), None).unwrap_err();
 
         assert_eq!(failure.exit, Exit::Conflict);
         assert!(failure.to_string().contains("stop the daemon"), "{failure}");
@@ -275,7 +288,8 @@ mod tests {
 
     #[test]
     fn an_export_of_an_unknown_collection_is_refused() {
-        let failure = Source::open(Path::new("/x/d.jsonl"), None, &schema()).unwrap_err();
+        let source = Source::open(Path::new("/x/d.jsonl"), None).unwrap();
+        let failure = source.check(&schema()).unwrap_err();
 
         assert_eq!(failure.exit, Exit::Usage);
         assert!(failure.to_string().contains("--collection: c"), "{failure}");
