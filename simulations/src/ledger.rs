@@ -46,6 +46,9 @@ pub struct Ledger {
     pub keys: BTreeMap<(usize, String), Dot>,
     /// The reviews that have been answered, and the change set that did it.
     pub answered: BTreeMap<String, Dot>,
+    /// The chains of the logs up to the entries that their authors made durable last, of plans that mix
+    /// versions of the schema.
+    pub chains: BTreeMap<Dot, [u8; 32]>,
     /// How many writes were acknowledged, retries included.
     pub saved: u64,
     /// How many writes were refused, by reason.

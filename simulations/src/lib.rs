@@ -14,6 +14,7 @@ pub mod clock;
 pub mod device;
 pub mod disk;
 pub mod draw;
+pub mod family;
 pub mod generate;
 pub mod hostile;
 pub mod ledger;

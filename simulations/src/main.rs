@@ -9,9 +9,10 @@ use std::time::Instant;
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use simulations::campaign::{Campaign, Played, Summary};
+use simulations::family::Family;
 use simulations::generate::{PROFILES, Profile, generate, profile};
 use simulations::outcome::Outcome;
-use simulations::plan::{Plan, schema};
+use simulations::plan::Plan;
 use simulations::report;
 use simulations::shrink::shrink;
 use simulations::trace::{Notes, Writer};
@@ -144,7 +145,7 @@ impl Which {
 
 fn read_plan(path: &Path) -> Result<Plan, String> {
     let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    Plan::from_text(&text, &schema()?).map_err(|error| format!("{}: {error}", path.display()))
+    Plan::from_text(&text, Family::bundled()?).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 fn write_plan(path: &Path, plan: &Plan) -> Result<(), String> {

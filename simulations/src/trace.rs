@@ -2,7 +2,13 @@
 
 use std::io::Write;
 
+use crdt_schema::ident::{Dot, LogId, RecordKey};
+use crdt_schema::op::ChangeSet;
+use crdt_schema::resolution::Review;
+use fieldmesh::store::Reader;
 use serde::Serialize;
+
+use crate::link::LinkClass;
 
 /// One line of a trace file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -82,8 +88,59 @@ pub struct TraceDevice {
     pub hub: bool,
 }
 
+/// Something that is counted and not traced.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the fields are named as in `Trace`")]
+pub enum Measured<'a> {
+    /// A frame is sent between honest devices.
+    Sent {
+        t_ms: u64,
+        from: usize,
+        to: usize,
+        class: LinkClass,
+        bytes: u64,
+    },
+    /// A person's write is durable on its device.
+    Written {
+        t_ms: u64,
+        dot: Dot,
+        set: &'a ChangeSet,
+    },
+    /// A device durably holds a log up to there.
+    Held {
+        t_ms: u64,
+        device: usize,
+        log: LogId,
+        seq: u64,
+    },
+    /// The reviews that a device lists: when somebody looks at them, and at each day's end.
+    Reviews {
+        t_ms: u64,
+        device: usize,
+        open: &'a [(RecordKey, Review)],
+    },
+    /// A person's answer to a review is saved.
+    Answered {
+        t_ms: u64,
+        device: usize,
+        review: &'a str,
+    },
+    /// The faults have stopped: what follows is the settling of the fleet, and no part of people's days.
+    Horizon { t_ms: u64 },
+    /// Every device holds the same, and this is what one of them stores.
+    Settled { reader: &'a Reader },
+}
+
 /// Somebody who watches a run. Watching changes nothing.
 pub trait Observer {
+    /// Whether [`Self::measure`] is wanted; reading reviews costs time.
+    fn wants_measures(&self) -> bool {
+        false
+    }
+
+    /// Something to be counted.
+    fn measure(&mut self, _what: &Measured<'_>) {}
+
     /// A line of the trace.
     fn trace(&mut self, _line: &Trace) {}
 

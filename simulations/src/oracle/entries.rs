@@ -148,12 +148,13 @@ fn verify(run: &Run, end: &mut (u64, [u8; 32])) -> Result<(), String> {
 
 /// Rebuilds every record from the entries alone.
 fn rebuild(world: &mut World<'_>, number: usize, reader: &Reader, items: &[FeedItem]) -> Judged {
+    let schema = reader.schema();
     let mut documents: BTreeMap<(String, String), Document> = BTreeMap::new();
     for item in items {
         let dot = Dot::new(item.header.log, item.seq);
         for edit in &item.set.edits {
             let key = (edit.collection.clone(), edit.id.clone());
-            if key.1.starts_with(LIAR_PREFIX) || world.schema.collection(&key.0).is_none() {
+            if key.1.starts_with(LIAR_PREFIX) || schema.collection(&key.0).is_none() {
                 continue;
             }
             let document = documents.entry(key).or_default();
@@ -162,10 +163,10 @@ fn rebuild(world: &mut World<'_>, number: usize, reader: &Reader, items: &[FeedI
                 .map_err(|error| (Oracle::Rebuild, format!("device {number}: {dot}: {error}")))?;
         }
     }
-    let shown = shown(world, reader).map_err(|why| (Oracle::Rebuild, why))?;
+    let shown = shown(reader).map_err(|why| (Oracle::Rebuild, why))?;
     world.counts.checks += documents.len() as u64;
     for (key, document) in &documents {
-        let Some(collection) = world.schema.collection(&key.0) else {
+        let Some(collection) = schema.collection(&key.0) else {
             continue;
         };
         let view = document.view(collection, &key.1);

@@ -17,7 +17,7 @@ use crate::link::{Lane, Passage};
 use crate::oracle::{self, Oracle};
 use crate::plan::Contact;
 use crate::sometimes::Sometimes;
-use crate::trace::Trace;
+use crate::trace::{Measured, Trace};
 
 /// Longest time until one side notices that the other is out of reach.
 const NOTICE_MS_MAX: u64 = 20_000;
@@ -168,6 +168,14 @@ impl World<'_> {
                 from,
                 to,
                 bytes,
+            });
+            let class = self.contacts[wire.contact].contact.class;
+            self.observer.measure(&Measured::Sent {
+                t_ms,
+                from,
+                to,
+                class,
+                bytes: bytes as u64,
             });
             self.look_into(id, end, &frame);
         }
