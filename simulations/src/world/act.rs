@@ -3,6 +3,7 @@
 use crdt_schema::ident::{RecordKey, SpaceName};
 use crdt_schema::op::Op;
 use crdt_schema::resolution::{Review, ReviewSubject};
+use crdt_schema::schema::PUBLISHED;
 use crdt_schema::value::Value;
 use fieldmesh::engine::batch::{
     CommitOutcome, Idempotency, LocalEdit, Rejection, StoreFault, WriteMode,
@@ -212,7 +213,12 @@ impl World<'_> {
             return;
         };
         let reader = device.reader();
-        let is_there = outcome.records.iter().all(|record| {
+        // A published schema is no record that people look at.
+        let mut records = outcome.records.iter();
+        let is_there = records.all(|record| {
+            if record.collection == PUBLISHED {
+                return true;
+            }
             let key = RecordKey {
                 space: SpaceName::default(),
                 collection: record.collection.clone(),
