@@ -1,4 +1,7 @@
 //! `cargo sim run | campaign | replay | shrink | explain`: plays fleets and says what held.
+//! `cargo sim simulate | compare`: plays a workload under somebody's own schema and says what came of it.
+
+mod simulate;
 
 use std::fs::{self, File};
 use std::io::BufWriter;
@@ -82,6 +85,10 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Play people's days under your own schema: conflicts, reviews, bytes, money.
+    Simulate(simulate::Simulate),
+    /// Play one plan under two configurations and show what differs.
+    Compare(simulate::Compare),
     /// Play a plan file twice and compare the digests.
     Replay {
         /// The plan.
@@ -162,6 +169,8 @@ fn main() -> ExitCode {
             trace,
             save,
         } => run(&which, json, trace.as_deref(), save.as_deref()),
+        Command::Simulate(simulate) => simulate.run(),
+        Command::Compare(compare) => compare.run(),
         Command::Replay { plan } => replay(&plan),
         Command::Shrink { which, out, runs } => make_small(&which, &out, runs),
         Command::Explain { which, last, only } => explain(&which, last, only.as_deref()),

@@ -170,6 +170,11 @@ impl<W: Write> Writer<W> {
         Self { out, error: None }
     }
 
+    /// What has been written.
+    pub fn into_inner(self) -> W {
+        self.out
+    }
+
     /// Ends the file.
     ///
     /// # Errors

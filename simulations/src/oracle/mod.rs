@@ -18,6 +18,8 @@ use fieldmesh::engine::effect::CloseReason;
 
 use crate::world::World;
 
+pub(crate) use model::{Record, records, written};
+
 /// What an oracle found, if it did not hold.
 pub(crate) type Judged = Result<(), (Oracle, String)>;
 

@@ -27,17 +27,17 @@ use crate::world::World;
 
 /// One record's edits, causes first.
 #[derive(Default)]
-pub(super) struct Record {
+pub(crate) struct Record {
     edits: Vec<Node>,
     by_dot: BTreeMap<Dot, usize>,
     last_of: BTreeMap<LogId, usize>,
 }
 
-pub(super) struct Node {
+pub(crate) struct Node {
     dot: Dot,
     hlc: Timestamp,
     /// The version of the schema that it was written under.
-    pub(super) version: u32,
+    pub(crate) version: u32,
     ops: Vec<Op>,
     /// Everything that its author had seen of the record.
     seen: BTreeSet<usize>,
@@ -65,7 +65,7 @@ impl Record {
     }
 
     /// The ops that `is_one` accepts and that no later one of them had seen; the latest first.
-    pub(super) fn standing(&self, is_one: impl Fn(&Op) -> bool) -> Vec<(&Node, &Op)> {
+    pub(crate) fn standing(&self, is_one: impl Fn(&Op) -> bool) -> Vec<(&Node, &Op)> {
         let all: Vec<(usize, &Node, &Op)> = self
             .edits
             .iter()
@@ -80,6 +80,36 @@ impl Record {
             .collect();
         standing.sort_by_key(|(node, _)| Reverse((node.hlc, node.dot)));
         standing
+    }
+}
+
+impl Record {
+    /// The ops that `is_one` accepts, each with those before it in the log that neither had seen: what one
+    /// person did without knowing of the other.
+    pub(crate) fn raced(&self, is_one: impl Fn(&Op) -> bool) -> Vec<(&Op, Vec<&Op>)> {
+        let mut before: Vec<(usize, &Op)> = Vec::new();
+        let mut raced = Vec::new();
+        for (index, node) in self.edits.iter().enumerate() {
+            for op in node.ops.iter().filter(|op| is_one(op)) {
+                let unseen = before.iter().filter(|(other, _)| !node.seen.contains(other));
+                let unseen = unseen.filter(|(other, _)| *other != index);
+                raced.push((op, unseen.map(|(_, op)| *op).collect()));
+                before.push((index, op));
+            }
+        }
+        raced
+    }
+
+    /// Whether some edit of a field neither saw a deletion nor was seen by it.
+    pub(crate) fn has_raced_deletion(&self) -> bool {
+        let raced = self.raced(|_| true);
+        let is_delete = |op: &Op| matches!(op, Op::Delete { .. });
+        let is_edit = |op: &Op| op.key().is_some();
+        raced.iter().any(|(op, others)| {
+            others
+                .iter()
+                .any(|other| (is_delete(op) && is_edit(other)) || (is_edit(op) && is_delete(other)))
+        })
     }
 }
 
@@ -147,7 +177,7 @@ fn is_modelled(field: &Field) -> bool {
     has_rule && field.trial.is_none()
 }
 
-pub(super) fn records(items: &[FeedItem]) -> BTreeMap<(String, String), Record> {
+pub(crate) fn records(items: &[FeedItem]) -> BTreeMap<(String, String), Record> {
     let mut records: BTreeMap<(String, String), Record> = BTreeMap::new();
     for item in items {
         let dot = Dot::new(item.header.log, item.seq);
@@ -224,7 +254,7 @@ fn elements(json: &Json) -> BTreeSet<String> {
         .collect()
 }
 
-pub(super) fn written(op: &Op) -> &Value {
+pub(crate) fn written(op: &Op) -> &Value {
     match op {
         Op::Set { value, .. } | Op::Resolve { value, .. } => value,
         Op::Add { .. }
