@@ -84,8 +84,8 @@ impl FromStr for Setting {
                 let mut classes = LinkClass::ALL.into_iter();
                 let class = classes.find(|class| class.name() == value);
                 let names = LinkClass::ALL.map(LinkClass::name).join(", ");
-                let class =
-                    class.ok_or_else(|| format!("there is no link {value:?}; use one of {names}"))?;
+                let class = class
+                    .ok_or_else(|| format!("there is no link {value:?}; use one of {names}"))?;
                 Ok(Self::Link(class))
             }
             ["merge", collection, field] => Ok(Self::Merge {
@@ -113,6 +113,8 @@ pub struct Scene {
     pub family: Family,
     /// What a megabyte costs.
     pub prices: Prices,
+    /// When counting begins, in virtual milliseconds.
+    pub from_ms: u64,
 }
 
 impl Scene {
@@ -179,7 +181,7 @@ impl Scene {
 
     /// Plays it and measures.
     pub fn play(&self) -> Report {
-        let mut meter = Meter::new(&self.plan, false);
+        let mut meter = Meter::new(&self.plan, self.from_ms, false);
         let outcome = World::run_under(&self.plan, &self.family, &mut meter);
         meter.report(&self.plan, &outcome, &self.prices)
     }
@@ -228,7 +230,10 @@ fn figures(report: &Report) -> Vec<(String, Option<f64>)> {
     let mut figures = vec![
         ("writes saved".to_owned(), count(report.saved)),
         ("writes refused".to_owned(), count(refused)),
-        ("writes that differed".to_owned(), count(sum(|it| it.differed))),
+        (
+            "writes that differed".to_owned(),
+            count(sum(|it| it.differed)),
+        ),
         ("decided by policy".to_owned(), count(sum(|it| it.decided))),
         ("asked of a person".to_owned(), count(sum(|it| it.asked))),
         ("reviews seen".to_owned(), count(reviews.opened)),
@@ -254,7 +259,10 @@ fn figures(report: &Report) -> Vec<(String, Option<f64>)> {
         figures.push((format!("{place} asked"), count(it.asked)));
     }
     for it in &report.conflicts.deletions {
-        figures.push((format!("{} deletions raced", it.collection), count(it.raced)));
+        figures.push((
+            format!("{} deletions raced", it.collection),
+            count(it.raced),
+        ));
     }
     figures
 }
@@ -274,7 +282,11 @@ pub fn table(left: &str, right: &str, rows: &[Row]) -> String {
         text.push_str("nothing differs\n");
         return text;
     }
-    let _ = writeln!(text, "{:<44} {:>12} {:>12} {:>12}", "", "left", "right", "change");
+    let _ = writeln!(
+        text,
+        "{:<44} {:>12} {:>12} {:>12}",
+        "", "left", "right", "change"
+    );
     for row in different {
         let change = row.left.zip(row.right).map(|(left, right)| right - left);
         let _ = writeln!(
@@ -320,15 +332,31 @@ mod tests {
             plan: crate::generate::generate(1, &crate::generate::PROFILES[1]),
             family: Family::bundled().unwrap(),
             prices: Prices::default(),
+            from_ms: 0,
         };
-        let changed = scene.clone().with(&setting("merge.patient.name=lww")).unwrap();
+        let changed = scene
+            .clone()
+            .with(&setting("merge.patient.name=lww"))
+            .unwrap();
         let policies: Vec<_> = changed
             .family
             .iter()
-            .filter_map(|schema| Some(schema.collection("patient")?.fields.get("name")?.merge.name()))
+            .filter_map(|schema| {
+                Some(
+                    schema
+                        .collection("patient")?
+                        .fields
+                        .get("name")?
+                        .merge
+                        .name(),
+                )
+            })
             .collect();
         assert_eq!(policies, ["lww", "lww"]);
-        let error = scene.clone().with(&setting("merge.patient.nam=lww")).unwrap_err();
+        let error = scene
+            .clone()
+            .with(&setting("merge.patient.nam=lww"))
+            .unwrap_err();
         assert!(error.contains("no patient.fields.nam"), "{error}");
         assert!(scene.with(&setting("delete.patient=never")).is_err());
     }

@@ -150,7 +150,11 @@ mod tests {
         for plain in ["remarks", "notes", "phone", "diagnosis"] {
             assert!(!family.is_migrated("patient", plain), "{plain}");
         }
-        for (collection, field) in [("patient", "name"), ("patient", "given"), ("visit", "temp_f")] {
+        for (collection, field) in [
+            ("patient", "name"),
+            ("patient", "given"),
+            ("visit", "temp_f"),
+        ] {
             assert!(family.is_migrated(collection, field), "{field}");
         }
     }

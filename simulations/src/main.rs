@@ -152,7 +152,8 @@ impl Which {
 
 fn read_plan(path: &Path) -> Result<Plan, String> {
     let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    Plan::from_text(&text, Family::bundled()?).map_err(|error| format!("{}: {error}", path.display()))
+    Plan::from_text(&text, Family::bundled()?)
+        .map_err(|error| format!("{}: {error}", path.display()))
 }
 
 fn write_plan(path: &Path, plan: &Plan) -> Result<(), String> {

@@ -8,12 +8,15 @@ use simulations::compare::{Scene, Setting, rows, table};
 use simulations::family::Family;
 use simulations::generate::generate;
 use simulations::measure::Meter;
-use simulations::plan::{PLAN_FORMAT, Plan};
+use simulations::plan::Plan;
 use simulations::plot;
 use simulations::workload::{Prices, Workload, plan};
 use simulations::world::World;
 
 use crate::parse_profile;
+
+/// What a plan file begins with, and no workload file does.
+const PLAN_START: &str = "{\"plan\":";
 
 /// Plays people's days under a schema. A schema alone gives a village: a hub, two clinics and six phones for
 /// 14 days.
@@ -102,13 +105,15 @@ impl Simulate {
         let mut workload = read_workload(self.workload.as_deref(), &family)?;
         workload.seed = self.seed.unwrap_or(workload.seed);
         if let Some(days) = self.days {
-            workload = workload.with_days(days).map_err(|error| error.to_string())?;
+            workload = workload
+                .with_days(days)
+                .map_err(|error| error.to_string())?;
         }
         let plan = plan(&workload, family.first()).map_err(|error| error.to_string())?;
         if let Some(path) = &self.save {
             write(path, &plan.to_text())?;
         }
-        let mut meter = Meter::new(&plan, self.svg.is_some());
+        let mut meter = Meter::new(&plan, workload.apart_ms(), self.svg.is_some());
         let outcome = World::run_under(&plan, &family, &mut meter);
         let report = meter.report(&plan, &outcome, &workload.prices);
         if let Some(path) = &self.svg {
@@ -163,31 +168,38 @@ impl Compare {
             true => &family,
             false => &common,
         };
-        let (plan, prices) = self.plan(workload.as_deref(), drawn_for)?;
-        let scene = Scene {
-            plan,
-            family,
-            prices,
-        };
+        let scene = self.drawn(workload.as_deref(), drawn_for)?;
+        let scene = Scene { family, ..scene };
         settings.iter().try_fold(scene, Scene::with)
     }
 
-    fn plan(&self, path: Option<&Path>, family: &Family) -> Result<(Plan, Prices), String> {
+    /// The plan, written out for a schema.
+    fn drawn(&self, path: Option<&Path>, family: &Family) -> Result<Scene, String> {
+        let bare = |plan: Plan| Scene {
+            plan,
+            family: family.clone(),
+            prices: Prices::default(),
+            from_ms: 0,
+        };
         if let Some(seed) = self.seed {
             let profile = parse_profile(&self.profile)?;
-            return Ok((generate(seed, &profile), Prices::default()));
+            return Ok(bare(generate(seed, &profile)));
         }
         if let Some(path) = path {
             let text = read(path)?;
-            if text.starts_with(&format!("{{\"plan\":{PLAN_FORMAT}")) {
+            if text.starts_with(PLAN_START) {
                 let plan = Plan::from_text(&text, family)
                     .map_err(|error| format!("{}: {error}", path.display()))?;
-                return Ok((plan, Prices::default()));
+                return Ok(bare(plan));
             }
         }
         let workload = read_workload(path, family)?;
         let plan = plan(&workload, family.first()).map_err(|error| error.to_string())?;
-        Ok((plan, workload.prices))
+        Ok(Scene {
+            prices: workload.prices.clone(),
+            from_ms: workload.apart_ms(),
+            ..bare(plan)
+        })
     }
 }
 

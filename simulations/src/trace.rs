@@ -162,12 +162,18 @@ pub struct Writer<W: Write> {
     out: W,
     /// The first error; nothing is written after it.
     error: Option<std::io::Error>,
+    /// The last line has been written: what a run does after it to judge itself is no part of it.
+    is_over: bool,
 }
 
 impl<W: Write> Writer<W> {
     /// Writes to `out`.
     pub fn new(out: W) -> Self {
-        Self { out, error: None }
+        Self {
+            out,
+            error: None,
+            is_over: false,
+        }
     }
 
     /// What has been written.
@@ -189,9 +195,10 @@ impl<W: Write> Writer<W> {
 
 impl<W: Write> Observer for Writer<W> {
     fn trace(&mut self, line: &Trace) {
-        if self.error.is_some() {
+        if self.error.is_some() || self.is_over {
             return;
         }
+        self.is_over = matches!(line, Trace::Settled { .. });
         let written = serde_json::to_writer(&mut self.out, line)
             .map_err(std::io::Error::from)
             .and_then(|()| self.out.write_all(b"\n"));
@@ -249,6 +256,7 @@ mod tests {
             device: 2,
         });
         writer.trace(&Trace::Settled { t_ms: 9 });
+        writer.trace(&Trace::Settled { t_ms: 10 });
         writer.finish().unwrap();
 
         let text = String::from_utf8(out).unwrap();

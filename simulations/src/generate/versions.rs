@@ -70,7 +70,7 @@ fn edit(swarm: &Swarm, case: u64) -> EditSpec {
         1 => {
             let ops = vec![
                 set("item", json!("gloves")),
-                set("unit", json!(word.clone())),
+                set("unit", json!(word)),
                 OpSpec::Add("on_hand".to_owned(), 1),
             ];
             ("stock", 's', ops)

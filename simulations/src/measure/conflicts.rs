@@ -84,9 +84,9 @@ impl Conflicts {
         let records = records(&reader.feed(0, usize::MAX)?);
         let reviews = reader.reviews()?;
         let open = |collection: &str, about: &dyn Fn(&ReviewSubject) -> bool| {
-            let open = reviews.iter().filter(|(key, review)| {
-                key.collection == collection && about(&review.subject)
-            });
+            let open = reviews
+                .iter()
+                .filter(|(key, review)| key.collection == collection && about(&review.subject));
             open.count() as u64
         };
         let mut found = Self::default();
@@ -128,9 +128,8 @@ impl Conflicts {
 
 impl FieldCount {
     fn add(&mut self, record: &Record, field: &Field) {
-        let raced = record.raced(|op| {
-            !matches!(op, Op::Resolve { .. }) && op.key() == Some(field.key.as_str())
-        });
+        let raced = record
+            .raced(|op| !matches!(op, Op::Resolve { .. }) && op.key() == Some(field.key.as_str()));
         for (op, others) in raced {
             self.writes += 1;
             self.met += u64::from(!others.is_empty());
@@ -177,7 +176,9 @@ fn examples<'a>(
         };
         for found in document.resolve(collection, id) {
             let examples = by_policy.entry(found.policy.clone()).or_default();
-            if !found.others.is_empty() && examples.len() < EXAMPLES_PER_POLICY {
+            // Of sums and sets the others are all parts, of registers those that were not chosen.
+            let parts_min = if found.winner.is_some() { 1 } else { 2 };
+            if found.others.len() >= parts_min && examples.len() < EXAMPLES_PER_POLICY {
                 examples.push(Example {
                     policy: found.policy,
                     place: format!("{name}/{id} {}", found.field),

@@ -1,8 +1,9 @@
 //! What a run means for people who write schemas: what met what, who was asked, what it cost, how far
 //! records had spread.
 //!
-//! A [`Meter`] watches a run and gives a [`Report`]. It counts until the last day is over; the settling of
-//! the fleet after that is no part of people's days, but shows how each conflict ends.
+//! A [`Meter`] watches a run and gives a [`Report`]. It counts from when all have gone apart until the last
+//! day is over; the settling of the fleet after that is no part of people's days, but shows how each
+//! conflict ends.
 //!
 //! It does not know how a plan came about.
 
@@ -29,7 +30,8 @@ const DAY_MS: u64 = 24 * 3_600_000;
 /// Counts while a run is played.
 #[derive(Debug)]
 pub struct Meter {
-    /// Up to the horizon.
+    /// When counting begins.
+    from_ms: u64,
     bytes: BTreeMap<(usize, LinkClass), u64>,
     spread: spread::Watch,
     supervisors: BTreeMap<usize, Vec<ReviewDay>>,
@@ -40,13 +42,14 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// A meter for a plan; `traces` if a picture is to be drawn afterwards.
-    pub fn new(plan: &Plan, traces: bool) -> Self {
+    /// A meter for a plan that counts from `from_ms` on; `traces` if a picture is to be drawn afterwards.
+    pub fn new(plan: &Plan, from_ms: u64, traces: bool) -> Self {
         let days = plan.header.horizon_ms.div_ceil(DAY_MS) as usize;
         let answers = plan.operations.iter();
         let answers = answers.filter(|operation| matches!(operation.act, Act::Review { .. }));
         let honest = plan.devices.iter().filter(|spec| spec.role.is_honest());
         Self {
+            from_ms,
             bytes: BTreeMap::new(),
             spread: spread::Watch::new(honest.count()),
             supervisors: answers
@@ -61,7 +64,8 @@ impl Meter {
 
     /// What was measured.
     pub fn report(&self, plan: &Plan, outcome: &Outcome, prices: &Prices) -> Report {
-        let days = plan.header.horizon_ms as f64 / DAY_MS as f64;
+        let counted_ms = plan.header.horizon_ms.saturating_sub(self.from_ms);
+        let days = counted_ms as f64 / DAY_MS as f64;
         let honest = plan.devices.iter().filter(|spec| spec.role.is_honest());
         let devices = honest.map(|spec| {
             let by_class = LinkClass::ALL.into_iter().filter_map(|class| {
@@ -137,6 +141,8 @@ impl Observer for Meter {
             Measured::Horizon { .. } => self.is_over = true,
             Measured::Settled { reader } => self.on_settled(reader),
             _ if self.is_over => {}
+            Measured::Sent { t_ms, .. } | Measured::Written { t_ms, .. }
+                if *t_ms < self.from_ms => {}
             Measured::Sent {
                 from,
                 to,

@@ -76,7 +76,7 @@ pub struct Supervision {
 /// What came of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
-    /// How long people worked.
+    /// How many days were counted.
     pub days: f64,
     /// What met what.
     pub conflicts: Conflicts,
@@ -155,7 +155,7 @@ impl Report {
         };
         writeln!(
             out,
-            "{:.0} days, {} devices; {} writes saved; refused: {refused}; not possible: {}",
+            "{:.1} days, {} devices; {} writes saved; refused: {refused}; not possible: {}",
             self.days,
             self.devices.len(),
             self.saved,
@@ -265,7 +265,7 @@ impl Report {
     }
 
     fn write_spread(&self, out: &mut String) -> std::fmt::Result {
-        let hours = |h: Option<f64>| h.map_or("-".to_owned(), |h| format!("{h:.1} h"));
+        let hours = |h: Option<f64>| h.map_or_else(|| "-".to_owned(), |h| format!("{h:.1} h"));
         writeln!(
             out,
             "\nUntil devices hold a write ({} writes)\n  {:<16} {:>14} {:>14} {:>10}",

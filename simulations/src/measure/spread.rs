@@ -66,7 +66,10 @@ impl Watch {
         for _ in of_log.filter(|(_, seq)| **seq >= dot.seq) {
             write.gain(at_ms, self.devices);
         }
-        self.writes.entry(dot.log).or_default().insert(dot.seq, write);
+        self.writes
+            .entry(dot.log)
+            .or_default()
+            .insert(dot.seq, write);
     }
 
     pub(super) fn on_held(&mut self, t_ms: u64, device: usize, log: LogId, seq: u64) {

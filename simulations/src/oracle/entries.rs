@@ -4,10 +4,14 @@
 use std::collections::BTreeMap;
 
 use crdt_schema::document::Document;
+use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{DeviceId, Dot, RecordKey};
+use crdt_schema::resolution::RecordView;
+use crdt_schema::schema::Collection;
 use fieldmesh::engine::batch::{Held, Run};
 use fieldmesh::store::{FeedItem, Reader};
 use fieldmesh::wire::chain::{chain_next, chain_start, verify_point};
+use serde_json::{Map, Value as Json};
 
 use super::shown::{reader, shown};
 use super::{Judged, Oracle};
@@ -184,7 +188,11 @@ fn rebuild(world: &mut World<'_>, number: usize, reader: &Reader, items: &[FeedI
             );
             return Err((Oracle::Atomic, detail));
         }
-        if *found != view {
+        let is_as_the_log_says = match schema.has_references() {
+            true => unrelated(found, collection) == unrelated(&view, collection),
+            false => *found == view,
+        };
+        if !is_as_the_log_says {
             let detail = format!(
                 "device {number}: {}/{}: {found:?} is shown, {view:?} follows from the log",
                 key.0, key.1
@@ -200,6 +208,19 @@ fn rebuild(world: &mut World<'_>, number: usize, reader: &Reader, items: &[FeedI
         return Err((Oracle::NoInvention, detail));
     }
     documents_contain(number, reader, items)
+}
+
+/// What a record's own document decides: not its references, nor what those of others mean for its life,
+/// of which one document knows nothing. That all devices agree on the rest is for (1).
+fn unrelated(
+    view: &RecordView,
+    collection: &Collection,
+) -> (Map<String, Json>, Vec<Dot>, Timestamp) {
+    let mut fields = view.fields.clone();
+    for field in collection.references() {
+        fields.remove(&field.name);
+    }
+    (fields, view.heads.clone(), view.updated)
 }
 
 /// The stored documents hold every edit of the last change sets that touch several records.

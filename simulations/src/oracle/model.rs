@@ -91,7 +91,9 @@ impl Record {
         let mut raced = Vec::new();
         for (index, node) in self.edits.iter().enumerate() {
             for op in node.ops.iter().filter(|op| is_one(op)) {
-                let unseen = before.iter().filter(|(other, _)| !node.seen.contains(other));
+                let unseen = before
+                    .iter()
+                    .filter(|(other, _)| !node.seen.contains(other));
                 let unseen = unseen.filter(|(other, _)| *other != index);
                 raced.push((op, unseen.map(|(_, op)| *op).collect()));
                 before.push((index, op));

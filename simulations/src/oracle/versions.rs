@@ -149,9 +149,7 @@ fn conversions_follow(
         let shown_name = if is_new { name } else { field };
         let known = schema.collection(collection);
         let known = known.and_then(|known| known.fields.get(shown_name));
-        if *with != Function::CToF
-            || known.is_none_or(|known| known.merge != MergePolicy::Lww)
-        {
+        if *with != Function::CToF || known.is_none_or(|known| known.merge != MergePolicy::Lww) {
             continue;
         }
         for ((_, id), view) in shown.iter().filter(|((known, _), _)| known == collection) {

@@ -385,7 +385,11 @@ impl Plan {
     /// Whether more than the oldest version of the schema is used in it.
     pub fn mixes_versions(&self) -> bool {
         let by_file = self.devices.iter().any(|device| device.schema != 0);
-        by_file || self.operations.iter().any(|operation| operation.act.is_of_versions())
+        by_file
+            || self
+                .operations
+                .iter()
+                .any(|operation| operation.act.is_of_versions())
     }
 
     /// The plan without a device and all that happens on it or to it.

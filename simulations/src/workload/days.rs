@@ -7,15 +7,14 @@
 use crdt_schema::schema::{Collection, Field, FieldType, Schema};
 
 use super::values::Source;
-use super::{Work, Workload, WorkloadError};
+use super::{HOUR_MS, Work, Workload, WorkloadError};
 use crate::draw::Draw;
 use crate::link::{LinkClass, LinkFaults};
-use crate::mobility::{self, Mobility};
+use crate::mobility::{self, Mobility, Trace};
 use crate::plan::{
     Act, Contact, DeviceSpec, EditSpec, Header, OpSpec, Operation, PLAN_FORMAT, Plan, Role,
 };
 
-const HOUR_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
 /// How long the fleet may take to settle after the last day.
 const SETTLE_MS: u64 = 12 * HOUR_MS;
@@ -49,7 +48,8 @@ pub fn plan(workload: &Workload, schema: &Schema) -> Result<Plan, WorkloadError>
     for day in 0..*workload.days.get_ref() {
         fleet.day(day);
         if fleet.operations.len() > OPERATIONS_MAX {
-            let what = format!("more than {OPERATIONS_MAX} operations; lower the rates or the days");
+            let what =
+                format!("more than {OPERATIONS_MAX} operations; lower the rates or the days");
             return Err(WorkloadError::unplaced(what));
         }
     }
@@ -130,39 +130,51 @@ pub(super) fn mobility(workload: &Workload) -> Mobility {
             class: hub.by,
         }));
     }
+    of.extend(places.waypoint.iter().cloned().map(Mobility::Waypoint));
+    for csv in places.recorded.iter().cloned() {
+        of.push(Mobility::Recorded { csv });
+    }
+    let csv = Trace::of(staying(workload));
+    of.push(Mobility::Recorded { csv });
     Mobility::All { of }
 }
 
-fn contacts(workload: &Workload, draw: &Draw, horizon_ms: u64) -> Vec<Contact> {
-    let together_ms = *workload.together_h.get_ref() * HOUR_MS;
-    let contact = |at_ms, end_ms, a, b, class| Contact {
+/// The contacts of those who do not move: of all at the beginning, and of groups that stay together.
+fn staying(workload: &Workload) -> Vec<mobility::Contact> {
+    let (apart_ms, end_ms) = (workload.apart_ms(), *workload.days.get_ref() * DAY_MS);
+    let contact = |at_ms, end_ms, a, b, class| mobility::Contact {
         at_ms,
         end_ms,
         a,
         b,
         class,
-        faults: LinkFaults::default(),
     };
-    let mut contacts: Vec<Contact> = Vec::new();
-    if together_ms > 0 {
+    let mut contacts = Vec::new();
+    if apart_ms > 0 {
         let others = 1..workload.devices();
-        contacts.extend(others.map(|device| contact(0, together_ms, 0, device, LinkClass::Wifi)));
+        contacts.extend(others.map(|device| contact(0, apart_ms, 0, device, LinkClass::Wifi)));
     }
     for near in &workload.places.near {
         let members = workload.members(near.group.get_ref());
         for (index, a) in members.iter().enumerate() {
-            for b in &members[index + 1..] {
-                contacts.push(contact(together_ms, horizon_ms, *a, *b, near.by));
-            }
+            let others = members[index + 1..].iter();
+            contacts.extend(others.map(|b| contact(apart_ms, end_ms, *a, *b, near.by)));
         }
     }
-    let moving = mobility::contacts(&mobility(workload), workload.devices(), draw, horizon_ms);
-    for met in moving.iter().filter(|met| met.end_ms > together_ms) {
-        let at_ms = met.at_ms.max(together_ms);
-        contacts.push(contact(at_ms, met.end_ms, met.a, met.b, met.class));
-    }
-    contacts.sort_by_key(|contact| (contact.at_ms, contact.a, contact.b));
     contacts
+}
+
+fn contacts(workload: &Workload, draw: &Draw, horizon_ms: u64) -> Vec<Contact> {
+    let met = mobility::contacts(&mobility(workload), workload.devices(), draw, horizon_ms);
+    let contact = |met: mobility::Contact| Contact {
+        at_ms: met.at_ms,
+        end_ms: met.end_ms,
+        a: met.a,
+        b: met.b,
+        class: met.class,
+        faults: LinkFaults::default(),
+    };
+    met.into_iter().map(contact).collect()
 }
 
 /// A record that somebody has made.
@@ -215,9 +227,14 @@ impl Fleet<'_> {
 
     /// What there is when all go apart: those that are referred to first.
     fn start(&mut self) {
-        let together_ms = *self.workload.together_h.get_ref() * HOUR_MS;
+        let together_ms = self.workload.apart_ms();
         let mut order: Vec<usize> = (0..self.schema.collections.len()).collect();
-        let rank = |index: &usize| self.schema.collections.get_index(*index).map(|(_, it)| it.rank);
+        let rank = |index: &usize| {
+            self.schema
+                .collections
+                .get_index(*index)
+                .map(|(_, it)| it.rank)
+        };
         order.sort_by_key(rank);
         let mut moment_ms = 1_000;
         for index in order {
@@ -262,7 +279,7 @@ impl Fleet<'_> {
             }
         }
         deeds.sort_unstable();
-        let together_ms = *self.workload.together_h.get_ref() * HOUR_MS;
+        let together_ms = self.workload.apart_ms();
         for (at_ms, device, deed, index) in deeds {
             if at_ms >= together_ms {
                 self.act(at_ms, device, deed, index);
@@ -273,7 +290,9 @@ impl Fleet<'_> {
     /// As often as the rate says, in the mean.
     fn count(&mut self, rate: f64) -> u64 {
         let case = self.next_case();
-        let more = self.draw.happens("once more", case, (rate.fract() * 1000.0) as u64);
+        let more = self
+            .draw
+            .happens("once more", case, (rate.fract() * 1000.0) as u64);
         rate as u64 + u64::from(more)
     }
 
@@ -399,11 +418,18 @@ impl Fleet<'_> {
             let is_named = named.any(|name| *name.get_ref() == field.name);
             is_named || (work.fields.is_empty() && !matches!(field.kind, FieldType::Ref { .. }))
         };
-        let mut all: Vec<Field> = collection.fields.values().filter(is_edited).cloned().collect();
+        let mut all: Vec<Field> = collection
+            .fields
+            .values()
+            .filter(is_edited)
+            .cloned()
+            .collect();
         let mut chosen = Vec::new();
         for number in 0..work.fields_per_edit.min(all.len() as u64) {
             let range = 0..all.len() as u64;
-            let place = self.draw.number("field", case.wrapping_mul(64) + number, range);
+            let place = self
+                .draw
+                .number("field", case.wrapping_mul(64) + number, range);
             chosen.push(all.swap_remove(place as usize));
         }
         chosen
@@ -415,7 +441,8 @@ impl Fleet<'_> {
         let target = |to: &str| {
             let index = schema.collections.get_index_of(to)?;
             let range = 0..known.len().max(1) as u64;
-            let mut tries = (0..TRIES * 8).map(|n| draw.number("target", case * 64 + n, range.clone()));
+            let mut tries =
+                (0..TRIES * 8).map(|n| draw.number("target", case * 64 + n, range.clone()));
             let found = tries.find_map(|place| {
                 let record = known.get(place as usize)?;
                 (record.collection == index).then(|| record.id.clone())
@@ -441,7 +468,9 @@ impl Fleet<'_> {
         }
         if self.draw.happens("near", case, NEAR_PER_MILLE) {
             for number in 0..TRIES {
-                let place = *self.draw.pick("near which", case.wrapping_mul(8) + number, &of_it);
+                let place = *self
+                    .draw
+                    .pick("near which", case.wrapping_mul(8) + number, &of_it);
                 if self.known[place].group == *group {
                     return Some(place);
                 }

@@ -17,9 +17,14 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::link::LinkClass;
+use crate::mobility::{Trace as Recording, Waypoint};
 
-pub use days::plan;
-pub use read::WorkloadError;
+pub use days::{OPERATIONS_MAX, plan};
+pub use read::{
+    DAYS_MAX, DEVICES_MAX, RATE_MAX, START_MAX, TEXT_MAX, WORKLOAD_BYTES_MAX, WorkloadError,
+};
+
+const HOUR_MS: u64 = 3_600_000;
 
 /// Who does what, where and for how long.
 #[derive(Clone, Debug, Deserialize)]
@@ -83,6 +88,10 @@ pub struct Places {
     pub hub: Vec<Online>,
     /// Groups whose devices are always near each other.
     pub near: Vec<Near>,
+    /// People who walk from one random place to the next.
+    pub waypoint: Vec<Waypoint>,
+    /// Contacts that were recorded: lines of `at_s,end_s,a,b,class`, with this header.
+    pub recorded: Option<Recording>,
 }
 
 /// See [`crate::mobility::Shuttle`].
@@ -333,6 +342,11 @@ impl Workload {
     /// None that a test would let pass: its text is part of the program.
     pub fn village() -> Result<Self, WorkloadError> {
         read::text(VILLAGE)
+    }
+
+    /// When all go apart, in milliseconds: what people do begins then, and so do measures.
+    pub fn apart_ms(&self) -> u64 {
+        *self.together_h.get_ref() * HOUR_MS
     }
 
     /// How many devices there are.

@@ -102,7 +102,9 @@ impl Workload {
     pub fn with_days(mut self, days: u64) -> Result<Self, WorkloadError> {
         let together = *self.together_h.get_ref();
         if !(1..=DAYS_MAX).contains(&days) || together >= days * 24 {
-            let what = format!("{days} days: a workload has 1 to {DAYS_MAX}, and all go apart before the end");
+            let what = format!(
+                "{days} days: a workload has 1 to {DAYS_MAX}, and all go apart before the end"
+            );
             return Err(WorkloadError::unplaced(what));
         }
         self.days = Spanned::new(0..0, days);
@@ -149,6 +151,8 @@ fn is_nowhere(workload: &Workload) -> bool {
         && places.market.is_empty()
         && places.hub.is_empty()
         && places.near.is_empty()
+        && places.waypoint.is_empty()
+        && places.recorded.is_none()
 }
 
 struct Check<'a> {

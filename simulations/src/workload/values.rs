@@ -13,8 +13,22 @@ const NUMBER_MAX: f64 = 100.0;
 const ELEMENTS: u64 = 6;
 
 const WORDS: [&str; 16] = [
-    "fever", "cough", "mild", "severe", "since", "yesterday", "given", "tablets", "rest", "again",
-    "monday", "mother", "child", "well", "seen", "referred",
+    "fever",
+    "cough",
+    "mild",
+    "severe",
+    "since",
+    "yesterday",
+    "given",
+    "tablets",
+    "rest",
+    "again",
+    "monday",
+    "mother",
+    "child",
+    "well",
+    "seen",
+    "referred",
 ];
 
 /// What is drawn from.
@@ -28,7 +42,8 @@ pub(super) struct Source<'a> {
 
 impl Source<'_> {
     fn number(&self, what: &str, least: u64, most: u64) -> u64 {
-        self.draw.number(what, self.case, least..most.max(least) + 1)
+        self.draw
+            .number(what, self.case, least..most.max(least) + 1)
     }
 
     /// The intent that writes `field`; `target` gives the id of some record that a reference can name.

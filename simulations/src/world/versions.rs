@@ -209,7 +209,8 @@ impl World<'_> {
             Some(seat.device.as_ref()?.reader())
         });
         if let Some(reader) = reader {
-            self.observer.measure(&Measured::Settled { reader: &reader });
+            self.observer
+                .measure(&Measured::Settled { reader: &reader });
         }
     }
 }
