@@ -13,7 +13,7 @@ use simulations::plot;
 use simulations::workload::{Prices, Workload, plan};
 use simulations::world::World;
 
-use crate::parse_profile;
+use super::parse_profile;
 
 /// What a plan file begins with, and no workload file does.
 const PLAN_START: &str = "{\"plan\":";

@@ -18,22 +18,22 @@ fn file(name: &str) -> PathBuf {
 }
 
 fn read(name: &str) -> String {
-    fs::read_to_string(file(name)).unwrap()
+    fs::read_to_string(file(name)).expect("the file is there")
 }
 
 fn sim(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_simulations"))
         .args(arguments)
         .output()
-        .unwrap()
+        .expect("the program runs")
 }
 
 fn scene(schema: &str, workload: &str) -> Scene {
-    let family = Family::parse(&[schema]).unwrap();
+    let family = Family::parse(&[schema]).expect("a schema");
     let workload =
         Workload::read(workload, family.first()).unwrap_or_else(|error| panic!("{error}"));
     Scene {
-        plan: plan(&workload, family.first()).unwrap(),
+        plan: plan(&workload, family.first()).expect("a plan"),
         family,
         prices: workload.prices.clone(),
         from_ms: workload.apart_ms(),
@@ -123,7 +123,7 @@ fn reviews_are_opened_answered_and_left_where_a_policy_asks() {
     let asks = scene(simulations::plan::SCHEMA, BUSY);
     let decides: Setting = "merge.patient.name=lww".parse().unwrap();
 
-    let (left, right) = (asks.play(), asks.clone().with(&decides).unwrap().play());
+    let (left, right) = (asks.play(), asks.with(&decides).unwrap().play());
 
     held(&left);
     held(&right);
