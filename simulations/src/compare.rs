@@ -155,13 +155,21 @@ impl Scene {
         Ok(self)
     }
 
+    /// The scene with the schema's texts written as [`Self::with`] writes them, without comments, so that
+    /// both sides publish texts of about one length.
+    ///
+    /// # Errors
+    /// What is wrong with a text.
+    pub fn plainly(mut self) -> Result<Self, String> {
+        self.family = self.rewritten(|_| {})?;
+        Ok(self)
+    }
+
     /// The family with `key = value` in a table of every version that has it.
     fn changed(&self, path: &[&str], key: &str, value: &str) -> Result<Family, String> {
-        let mut texts = Vec::new();
         let mut is_there = false;
-        for schema in self.family.iter() {
-            let mut file: Table = toml::from_str(&schema.source).map_err(|it| it.to_string())?;
-            let mut place = Some(&mut file);
+        let family = self.rewritten(|file| {
+            let mut place = Some(file);
             for name in path {
                 let inner = place.and_then(|table| table.get_mut(*name));
                 place = inner.and_then(Value::as_table_mut);
@@ -170,10 +178,19 @@ impl Scene {
                 table.insert(key.to_owned(), Value::String(value.to_owned()));
                 is_there = true;
             }
-            texts.push(toml::to_string(&file).map_err(|error| error.to_string())?);
+        })?;
+        match is_there {
+            true => Ok(family),
+            false => Err(format!("the schema has no {}", path[1..].join("."))),
         }
-        if !is_there {
-            return Err(format!("the schema has no {}", path[1..].join(".")));
+    }
+
+    fn rewritten(&self, mut change: impl FnMut(&mut Table)) -> Result<Family, String> {
+        let mut texts = Vec::new();
+        for schema in self.family.iter() {
+            let mut file: Table = toml::from_str(&schema.source).map_err(|it| it.to_string())?;
+            change(&mut file);
+            texts.push(toml::to_string(&file).map_err(|error| error.to_string())?);
         }
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         Family::parse(&texts)

@@ -169,7 +169,7 @@ impl Compare {
             false => &common,
         };
         let scene = self.drawn(workload.as_deref(), drawn_for)?;
-        let scene = Scene { family, ..scene };
+        let scene = Scene { family, ..scene }.plainly()?;
         settings.iter().try_fold(scene, Scene::with)
     }
 
