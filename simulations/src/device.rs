@@ -10,12 +10,14 @@ use std::sync::Arc;
 use crdt_schema::ident::{DeviceId, OrganisationId};
 use crdt_schema::schema::Schema;
 use ed25519_dalek::SigningKey;
-use fieldmesh::engine::batch::{Arrival, Batch, CommitReport, Fetched, Held, Opening, SessionId};
+use fieldmesh::engine::batch::{
+    Arrival, Batch, CommitReport, Fetched, Held, Opening, SchemaTag, SessionId,
+};
 use fieldmesh::engine::effect::{CloseReason, Effect};
 use fieldmesh::engine::fleet::Fleet;
 use fieldmesh::engine::input::{Input, LocalResult, Now};
 use fieldmesh::engine::{Engine, EngineConfig};
-use fieldmesh::store::{Reader, Store, StoreError, StoreIdentity, StoreOptions};
+use fieldmesh::store::{Reader, Store, StoreError, StoreIdentity, StoreOptions, UseSchemaError};
 use fieldmesh::wire::chain::JoinSecret;
 
 use crate::disk::SimDisk;
@@ -78,6 +80,8 @@ pub struct Device {
     queue: VecDeque<Batch>,
     writing: Vec<Batch>,
     fleet: Arc<Fleet>,
+    /// The schema that the engine was told of.
+    told_schema: SchemaTag,
 }
 
 /// A store that has been opened and not been trusted yet.
@@ -127,13 +131,14 @@ impl Opened {
     /// The store's.
     pub fn start(self, make: &Make) -> Result<(Device, Opening), StoreError> {
         let opening = self.store.opening()?;
+        let told_schema = self.store.reader().schemas().tag();
         let config = EngineConfig {
             organisation: ORGANISATION,
             device: device_id(make.number),
             name: format!("device {}", make.number),
             hub: make.hub,
             join_secret: SECRET,
-            schema: self.store.reader().schemas().tag(),
+            schema: told_schema.clone(),
             metered: false,
         };
         let mut engine = Engine::new(config, opening.clone(), make.seed);
@@ -144,6 +149,7 @@ impl Opened {
             queue: VecDeque::new(),
             writing: Vec::new(),
             fleet,
+            told_schema,
         };
         Ok((device, opening))
     }
@@ -227,6 +233,37 @@ impl Device {
             .reader()
             .fetch(fetch.after, &fetch.known, bytes_max);
         result.map_err(|error| error.to_string())
+    }
+
+    /// Uses another known version of the schema.
+    ///
+    /// # Errors
+    /// Why nothing has changed.
+    pub fn use_schema(&mut self, version: u32) -> Result<(), UseSchemaError> {
+        self.store.use_schema(version)
+    }
+
+    /// What the engine must be told if the schema in use has changed since it was last told.
+    pub fn schema_news(&mut self) -> Option<Input> {
+        let tag = self.store.reader().schemas().tag();
+        let is_news = tag != self.told_schema;
+        is_news.then(|| {
+            self.told_schema = tag.clone();
+            Input::Schema(tag)
+        })
+    }
+
+    /// Whether views remain to be derived anew.
+    pub fn needs_refresh(&self) -> bool {
+        self.store.needs_refresh()
+    }
+
+    /// Derives up to `limit` views anew. Returns whether more remain.
+    ///
+    /// # Errors
+    /// The store's; the same step can be tried again.
+    pub fn refresh(&mut self, limit: usize) -> Result<bool, StoreError> {
+        self.store.refresh(limit)
     }
 
     /// When the engine wants to be woken.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crdt_schema::ident::{DeviceId, Dot, LogId};
 use crdt_schema::op::{ChangeSet, Op};
-use fieldmesh::engine::batch::LocalEdit;
+use fieldmesh::engine::batch::{LocalEdit, LogHeader};
 
 /// A change set that an honest device committed.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +46,11 @@ pub struct Ledger {
     pub keys: BTreeMap<(usize, String), Dot>,
     /// The reviews that have been answered, and the change set that did it.
     pub answered: BTreeMap<String, Dot>,
+    /// The headers of the logs that honest devices hold.
+    pub headers: BTreeMap<LogId, LogHeader>,
+    /// The chains of the logs up to the entries that their authors made durable last, of plans that mix
+    /// versions of the schema.
+    pub chains: BTreeMap<Dot, [u8; 32]>,
     /// How many writes were acknowledged, retries included.
     pub saved: u64,
     /// How many writes were refused, by reason.

@@ -11,13 +11,16 @@
 
 pub mod campaign;
 pub mod clock;
+pub mod compare;
 pub mod device;
 pub mod disk;
 pub mod draw;
+pub mod family;
 pub mod generate;
 pub mod hostile;
 pub mod ledger;
 pub mod link;
+pub mod measure;
 pub mod mobility;
 pub mod oracle;
 pub mod outcome;
@@ -28,4 +31,5 @@ pub mod report;
 pub mod shrink;
 pub mod sometimes;
 pub mod trace;
+pub mod workload;
 pub mod world;

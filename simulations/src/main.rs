@@ -1,4 +1,7 @@
 //! `cargo sim run | campaign | replay | shrink | explain`: plays fleets and says what held.
+//! `cargo sim simulate | compare`: plays a workload under somebody's own schema and says what came of it.
+
+mod simulate;
 
 use std::fs::{self, File};
 use std::io::BufWriter;
@@ -9,9 +12,10 @@ use std::time::Instant;
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use simulations::campaign::{Campaign, Played, Summary};
+use simulations::family::Family;
 use simulations::generate::{PROFILES, Profile, generate, profile};
 use simulations::outcome::Outcome;
-use simulations::plan::{Plan, schema};
+use simulations::plan::Plan;
 use simulations::report;
 use simulations::shrink::shrink;
 use simulations::trace::{Notes, Writer};
@@ -81,6 +85,10 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Play people's days under your own schema: conflicts, reviews, bytes, money.
+    Simulate(simulate::Simulate),
+    /// Play one plan under two configurations and show what differs.
+    Compare(simulate::Compare),
     /// Play a plan file twice and compare the digests.
     Replay {
         /// The plan.
@@ -144,7 +152,8 @@ impl Which {
 
 fn read_plan(path: &Path) -> Result<Plan, String> {
     let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    Plan::from_text(&text, &schema()?).map_err(|error| format!("{}: {error}", path.display()))
+    Plan::from_text(&text, Family::bundled()?)
+        .map_err(|error| format!("{}: {error}", path.display()))
 }
 
 fn write_plan(path: &Path, plan: &Plan) -> Result<(), String> {
@@ -161,6 +170,8 @@ fn main() -> ExitCode {
             trace,
             save,
         } => run(&which, json, trace.as_deref(), save.as_deref()),
+        Command::Simulate(simulate) => simulate.run(),
+        Command::Compare(compare) => compare.run(),
         Command::Replay { plan } => replay(&plan),
         Command::Shrink { which, out, runs } => make_small(&which, &out, runs),
         Command::Explain { which, last, only } => explain(&which, last, only.as_deref()),

@@ -41,11 +41,13 @@ pub enum Sometimes {
     ClockWentBack,
     EqualRootsSaidNothing,
     HubGoneForEver,
+    SchemaAdopted,
+    SchemaWentBack,
 }
 
 impl Sometimes {
     /// All of them.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 37] = [
         Self::KilledBeforeReport,
         Self::KilledDuringSession,
         Self::PowerCut,
@@ -81,6 +83,8 @@ impl Sometimes {
         Self::ClockWentBack,
         Self::EqualRootsSaidNothing,
         Self::HubGoneForEver,
+        Self::SchemaAdopted,
+        Self::SchemaWentBack,
     ];
 
     /// What has happened then.
@@ -123,6 +127,8 @@ impl Sometimes {
             Self::ClockWentBack => "a wall clock went back while its device ran",
             Self::EqualRootsSaidNothing => "two devices that held the same met",
             Self::HubGoneForEver => "the hub was gone for ever",
+            Self::SchemaAdopted => "a device took up another version of the schema",
+            Self::SchemaWentBack => "a person chose an older version of the schema",
         }
     }
 }

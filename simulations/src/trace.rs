@@ -2,7 +2,13 @@
 
 use std::io::Write;
 
+use crdt_schema::ident::{Dot, LogId, RecordKey};
+use crdt_schema::op::ChangeSet;
+use crdt_schema::resolution::Review;
+use fieldmesh::store::Reader;
 use serde::Serialize;
+
+use crate::link::LinkClass;
 
 /// One line of a trace file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -82,8 +88,59 @@ pub struct TraceDevice {
     pub hub: bool,
 }
 
+/// Something that is counted and not traced.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the fields are named as in `Trace`")]
+pub enum Measured<'a> {
+    /// A frame is sent between honest devices.
+    Sent {
+        t_ms: u64,
+        from: usize,
+        to: usize,
+        class: LinkClass,
+        bytes: u64,
+    },
+    /// A person's write is durable on its device.
+    Written {
+        t_ms: u64,
+        dot: Dot,
+        set: &'a ChangeSet,
+    },
+    /// A device durably holds a log up to there.
+    Held {
+        t_ms: u64,
+        device: usize,
+        log: LogId,
+        seq: u64,
+    },
+    /// The reviews that a device lists: when somebody looks at them, and at each day's end.
+    Reviews {
+        t_ms: u64,
+        device: usize,
+        open: &'a [(RecordKey, Review)],
+    },
+    /// A person's answer to a review is saved.
+    Answered {
+        t_ms: u64,
+        device: usize,
+        review: &'a str,
+    },
+    /// The faults have stopped: what follows is the settling of the fleet, and no part of people's days.
+    Horizon { t_ms: u64 },
+    /// Every device holds the same, and this is what one of them stores.
+    Settled { reader: &'a Reader },
+}
+
 /// Somebody who watches a run. Watching changes nothing.
 pub trait Observer {
+    /// Whether [`Self::measure`] is wanted; reading reviews costs time.
+    fn wants_measures(&self) -> bool {
+        false
+    }
+
+    /// Something to be counted.
+    fn measure(&mut self, _what: &Measured<'_>) {}
+
     /// A line of the trace.
     fn trace(&mut self, _line: &Trace) {}
 
@@ -105,12 +162,23 @@ pub struct Writer<W: Write> {
     out: W,
     /// The first error; nothing is written after it.
     error: Option<std::io::Error>,
+    /// The last line has been written: what a run does after it to judge itself is no part of it.
+    is_over: bool,
 }
 
 impl<W: Write> Writer<W> {
     /// Writes to `out`.
     pub fn new(out: W) -> Self {
-        Self { out, error: None }
+        Self {
+            out,
+            error: None,
+            is_over: false,
+        }
+    }
+
+    /// What has been written.
+    pub fn into_inner(self) -> W {
+        self.out
     }
 
     /// Ends the file.
@@ -127,9 +195,10 @@ impl<W: Write> Writer<W> {
 
 impl<W: Write> Observer for Writer<W> {
     fn trace(&mut self, line: &Trace) {
-        if self.error.is_some() {
+        if self.error.is_some() || self.is_over {
             return;
         }
+        self.is_over = matches!(line, Trace::Settled { .. });
         let written = serde_json::to_writer(&mut self.out, line)
             .map_err(std::io::Error::from)
             .and_then(|()| self.out.write_all(b"\n"));
@@ -187,6 +256,7 @@ mod tests {
             device: 2,
         });
         writer.trace(&Trace::Settled { t_ms: 9 });
+        writer.trace(&Trace::Settled { t_ms: 10 });
         writer.finish().unwrap();
 
         let text = String::from_utf8(out).unwrap();

@@ -4,9 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use simulations::family::Family;
 use simulations::generate::{generate, profile};
 use simulations::outcome::Outcome;
-use simulations::plan::{Plan, schema};
+use simulations::plan::Plan;
 use simulations::report;
 use simulations::world::World;
 
@@ -19,13 +20,13 @@ fn play(seed: u64) -> (Plan, Outcome) {
 #[test]
 fn every_plan_that_once_failed_holds() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("regressions");
-    let schema = schema().unwrap();
+    let family = Family::bundled().unwrap();
     let mut count = 0;
     for file in fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
         if path.extension().is_some_and(|ending| ending == "plan") {
             let text = fs::read_to_string(&path).unwrap();
-            let plan = Plan::from_text(&text, &schema).unwrap();
+            let plan = Plan::from_text(&text, &family).unwrap();
             let outcome = World::run(&plan, &mut ());
             let told = report::closing(&plan, &outcome, 1.0);
             assert!(outcome.verdict.is_held(), "{}:\n{told}", path.display());

@@ -5,6 +5,7 @@
 
 mod breaks;
 mod people;
+mod versions;
 
 use crate::clock::ClockSpec;
 use crate::draw::Draw;
@@ -113,6 +114,9 @@ pub fn generate(seed: u64, profile: &Profile) -> Plan {
     plan.operations = people::operations(&swarm.draw, honest as usize, profile);
     plan.faults = breaks::faults(&swarm, honest as usize, profile);
     breaks::aim(&swarm, &mut plan);
+    if swarm.has("F27") {
+        versions::mix(&swarm, &mut plan, honest as usize);
+    }
     plan
 }
 
@@ -133,6 +137,7 @@ fn devices(swarm: &Swarm, honest: usize, horizon_ms: u64) -> Vec<DeviceSpec> {
             gone_ms: (is_hub && draw.happens("hub gone", 0, 200)).then_some(horizon_ms / 2),
             twin_of: None,
             born_ms: 0,
+            schema: 0,
         }
     };
     let mut devices: Vec<DeviceSpec> = (0..honest).map(spec).collect();
@@ -222,15 +227,15 @@ fn link_faults(swarm: &Swarm, case: u64, at_ms: u64, ends: [usize; 2]) -> LinkFa
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::schema;
+    use crate::family::Family;
 
     #[test]
     fn every_generated_plan_reads_back_from_its_file() {
-        let schema = schema().unwrap();
+        let family = Family::bundled().unwrap();
         for profile in &PROFILES {
             for seed in 0..10 {
                 let plan = generate(seed, profile);
-                let read = Plan::from_text(&plan.to_text(), &schema);
+                let read = Plan::from_text(&plan.to_text(), &family);
                 assert_eq!(read.as_ref(), Ok(&plan), "{} {seed}", profile.name);
             }
         }
@@ -241,7 +246,7 @@ mod tests {
         let plans: Vec<Plan> = (0..60).map(|seed| generate(seed, &PROFILES[0])).collect();
         for class in [
             "F1", "F4", "F5", "F6", "F9", "F11", "F12", "F13", "F14", "F15", "F16", "F17", "F20",
-            "F21", "F22", "F23", "F29", "F30",
+            "F21", "F22", "F23", "F27", "F29", "F30",
         ] {
             let count = plans
                 .iter()

@@ -41,6 +41,11 @@ impl Trace {
         &self.contacts
     }
 
+    /// Contacts that somebody has worked out: each between two devices and longer than nothing.
+    pub(crate) fn of(contacts: Vec<Contact>) -> Self {
+        Self { contacts }
+    }
+
     /// Reads a recording.
     ///
     /// # Errors

@@ -4,10 +4,14 @@
 use std::collections::BTreeMap;
 
 use crdt_schema::document::Document;
+use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{DeviceId, Dot, RecordKey};
+use crdt_schema::resolution::RecordView;
+use crdt_schema::schema::Collection;
 use fieldmesh::engine::batch::{Held, Run};
 use fieldmesh::store::{FeedItem, Reader};
 use fieldmesh::wire::chain::{chain_next, chain_start, verify_point};
+use serde_json::{Map, Value as Json};
 
 use super::shown::{reader, shown};
 use super::{Judged, Oracle};
@@ -148,12 +152,13 @@ fn verify(run: &Run, end: &mut (u64, [u8; 32])) -> Result<(), String> {
 
 /// Rebuilds every record from the entries alone.
 fn rebuild(world: &mut World<'_>, number: usize, reader: &Reader, items: &[FeedItem]) -> Judged {
+    let schema = reader.schema();
     let mut documents: BTreeMap<(String, String), Document> = BTreeMap::new();
     for item in items {
         let dot = Dot::new(item.header.log, item.seq);
         for edit in &item.set.edits {
             let key = (edit.collection.clone(), edit.id.clone());
-            if key.1.starts_with(LIAR_PREFIX) || world.schema.collection(&key.0).is_none() {
+            if key.1.starts_with(LIAR_PREFIX) || schema.collection(&key.0).is_none() {
                 continue;
             }
             let document = documents.entry(key).or_default();
@@ -162,10 +167,10 @@ fn rebuild(world: &mut World<'_>, number: usize, reader: &Reader, items: &[FeedI
                 .map_err(|error| (Oracle::Rebuild, format!("device {number}: {dot}: {error}")))?;
         }
     }
-    let shown = shown(world, reader).map_err(|why| (Oracle::Rebuild, why))?;
+    let shown = shown(reader).map_err(|why| (Oracle::Rebuild, why))?;
     world.counts.checks += documents.len() as u64;
     for (key, document) in &documents {
-        let Some(collection) = world.schema.collection(&key.0) else {
+        let Some(collection) = schema.collection(&key.0) else {
             continue;
         };
         let view = document.view(collection, &key.1);
@@ -183,7 +188,11 @@ fn rebuild(world: &mut World<'_>, number: usize, reader: &Reader, items: &[FeedI
             );
             return Err((Oracle::Atomic, detail));
         }
-        if *found != view {
+        let is_as_the_log_says = match schema.has_references() {
+            true => unrelated(found, collection) == unrelated(&view, collection),
+            false => *found == view,
+        };
+        if !is_as_the_log_says {
             let detail = format!(
                 "device {number}: {}/{}: {found:?} is shown, {view:?} follows from the log",
                 key.0, key.1
@@ -199,6 +208,19 @@ fn rebuild(world: &mut World<'_>, number: usize, reader: &Reader, items: &[FeedI
         return Err((Oracle::NoInvention, detail));
     }
     documents_contain(number, reader, items)
+}
+
+/// What a record's own document decides: not its references, nor what those of others mean for its life,
+/// of which one document knows nothing. That all devices agree on the rest is for (1).
+fn unrelated(
+    view: &RecordView,
+    collection: &Collection,
+) -> (Map<String, Json>, Vec<Dot>, Timestamp) {
+    let mut fields = view.fields.clone();
+    for field in collection.references() {
+        fields.remove(&field.name);
+    }
+    (fields, view.heads.clone(), view.updated)
 }
 
 /// The stored documents hold every edit of the last change sets that touch several records.

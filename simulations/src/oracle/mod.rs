@@ -4,18 +4,21 @@
 //! contact and once the fleet has settled. They read what devices show through the store's public
 //! interface and compare it with the ledger, or with [`model`], which shares no code with the merge.
 //!
-//! Numbers 14 (schema versions) and 16 to 18 (rights, revocation, expiry) are kept free for subjects that
+//! Numbers 16 to 18 (rights, revocation, expiry) are kept free for subjects that
 //! the simulated devices do not have.
 
 mod entries;
 mod model;
 mod shown;
 mod status;
+mod versions;
 
 use fieldmesh::engine::batch::{Held, Run};
 use fieldmesh::engine::effect::CloseReason;
 
 use crate::world::World;
+
+pub(crate) use model::{Record, records, written};
 
 /// What an oracle found, if it did not hold.
 pub(crate) type Judged = Result<(), (Oracle, String)>;
@@ -36,6 +39,7 @@ pub enum Oracle {
     Idempotence,
     OneHistory,
     Session,
+    Versions,
     Status,
     Clock,
     Bounded,
@@ -47,7 +51,7 @@ pub enum Oracle {
 
 impl Oracle {
     /// All of them. Number 2, delivery, is the liveness phase itself.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Convergence,
         Self::NoLostWrite,
         Self::NoInvention,
@@ -60,6 +64,7 @@ impl Oracle {
         Self::Idempotence,
         Self::OneHistory,
         Self::Session,
+        Self::Versions,
         Self::Status,
         Self::Clock,
         Self::Bounded,
@@ -84,6 +89,7 @@ impl Oracle {
             Self::Idempotence => 11,
             Self::OneHistory => 12,
             Self::Session => 13,
+            Self::Versions => 14,
             Self::Status => 15,
             Self::Clock => 19,
             Self::Bounded => 20,
@@ -109,6 +115,7 @@ impl Oracle {
             Self::Idempotence => "idempotence",
             Self::OneHistory => "one history",
             Self::Session => "session guarantees",
+            Self::Versions => "schema versions",
             Self::Status => "truthful status",
             Self::Clock => "clock",
             Self::Bounded => "bounded",
@@ -144,6 +151,9 @@ impl Oracle {
             Self::Idempotence => "one idempotency key gives one change set",
             Self::OneHistory => "no honest device gives one position to two contents",
             Self::Session => "a device shows what it has acknowledged and never goes back",
+            Self::Versions => {
+                "whichever versions were used on the way, records under one version are the same, and entries never change"
+            }
             Self::Status => "nobody is said to hold what it does not hold",
             Self::Clock => "no peer moves an author's clock past the bound",
             Self::Bounded => {
@@ -178,9 +188,14 @@ pub(crate) fn judge(world: &mut World<'_>) -> Judged {
     status::judge(world)
 }
 
+/// What must hold of a settled fleet in which several versions of the schema were used.
+pub(crate) fn judge_versions(world: &mut World<'_>) -> Judged {
+    versions::judge(world)
+}
+
 /// Whether a device's records can be read at all.
 pub(crate) fn is_shown(world: &World<'_>, number: usize) -> bool {
-    shown::reader(world, number).is_some_and(|reader| shown::shown(world, &reader).is_ok())
+    shown::reader(world, number).is_some_and(|reader| shown::shown(&reader).is_ok())
 }
 
 /// Judges what a sender puts into a frame by what the receiver held when the session opened.

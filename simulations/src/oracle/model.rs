@@ -2,18 +2,22 @@
 //! registers and sets (6), deletions (7) and reviews (8).
 //!
 //! This shares no code with the merge. It needs only what a change set says: its edits, its time and what
-//! it had seen.
+//! it had seen. What it has no short rule for, it leaves to the oracles of convergence and rebuilding: fields
+//! that a migration changes, trials, other provisional values than the latest, removals that win, and the
+//! life of records that references decide over; see [`is_modelled`].
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{Dot, LogId};
-use crdt_schema::op::{Edit, Op};
+use crdt_schema::op::{ChangeSet, Edit, Op};
 use crdt_schema::resolution::{Life, RecordView, ReviewSubject};
-use crdt_schema::schema::{Collection, DeletePolicy, Field, FieldType, MergePolicy};
+use crdt_schema::schema::{
+    Collection, DeletePolicy, Field, FieldType, MergePolicy, Provisional, Schema,
+};
 use crdt_schema::value::Value;
-use fieldmesh::store::FeedItem;
+use fieldmesh::store::{FeedItem, Reader};
 use serde_json::Value as Json;
 
 use super::shown::{reader, shown};
@@ -23,22 +27,24 @@ use crate::world::World;
 
 /// One record's edits, causes first.
 #[derive(Default)]
-struct Record {
+pub(crate) struct Record {
     edits: Vec<Node>,
     by_dot: BTreeMap<Dot, usize>,
     last_of: BTreeMap<LogId, usize>,
 }
 
-struct Node {
+pub(crate) struct Node {
     dot: Dot,
     hlc: Timestamp,
+    /// The version of the schema that it was written under.
+    pub(crate) version: u32,
     ops: Vec<Op>,
     /// Everything that its author had seen of the record.
     seen: BTreeSet<usize>,
 }
 
 impl Record {
-    fn add(&mut self, dot: Dot, hlc: Timestamp, edit: &Edit) {
+    fn add(&mut self, dot: Dot, set: &ChangeSet, edit: &Edit) {
         let deps = edit.deps.iter().filter_map(|dep| self.by_dot.get(dep));
         let causes: Vec<usize> = deps.chain(self.last_of.get(&dot.log)).copied().collect();
         let mut seen: BTreeSet<usize> = causes.iter().copied().collect();
@@ -51,14 +57,15 @@ impl Record {
         let ops = edit.ops.clone();
         self.edits.push(Node {
             dot,
-            hlc,
+            hlc: set.hlc,
+            version: set.schema_version,
             ops,
             seen,
         });
     }
 
     /// The ops that `is_one` accepts and that no later one of them had seen; the latest first.
-    fn standing(&self, is_one: impl Fn(&Op) -> bool) -> Vec<(&Node, &Op)> {
+    pub(crate) fn standing(&self, is_one: impl Fn(&Op) -> bool) -> Vec<(&Node, &Op)> {
         let all: Vec<(usize, &Node, &Op)> = self
             .edits
             .iter()
@@ -76,6 +83,38 @@ impl Record {
     }
 }
 
+impl Record {
+    /// The ops that `is_one` accepts, each with those before it in the log that neither had seen: what one
+    /// person did without knowing of the other.
+    pub(crate) fn raced(&self, is_one: impl Fn(&Op) -> bool) -> Vec<(&Op, Vec<&Op>)> {
+        let mut before: Vec<(usize, &Op)> = Vec::new();
+        let mut raced = Vec::new();
+        for (index, node) in self.edits.iter().enumerate() {
+            for op in node.ops.iter().filter(|op| is_one(op)) {
+                let unseen = before
+                    .iter()
+                    .filter(|(other, _)| !node.seen.contains(other));
+                let unseen = unseen.filter(|(other, _)| *other != index);
+                raced.push((op, unseen.map(|(_, op)| *op).collect()));
+                before.push((index, op));
+            }
+        }
+        raced
+    }
+
+    /// Whether some edit of a field neither saw a deletion nor was seen by it.
+    pub(crate) fn has_raced_deletion(&self) -> bool {
+        let raced = self.raced(|_| true);
+        let is_delete = |op: &Op| matches!(op, Op::Delete { .. });
+        let is_edit = |op: &Op| op.key().is_some();
+        raced.iter().any(|(op, others)| {
+            others
+                .iter()
+                .any(|other| (is_delete(op) && is_edit(other)) || (is_edit(op) && is_delete(other)))
+        })
+    }
+}
+
 pub(super) fn judge(world: &mut World<'_>) -> Judged {
     let Some((number, reader)) = world
         .living()
@@ -84,14 +123,20 @@ pub(super) fn judge(world: &mut World<'_>) -> Judged {
     else {
         return Ok(());
     };
+    judge_device(world, number, &reader)
+}
+
+/// Judges what one device shows under the version that it uses.
+pub(super) fn judge_device(world: &mut World<'_>, number: usize, reader: &Reader) -> Judged {
+    let schema = reader.schema();
     let read = |why: String| (Oracle::Register, format!("device {number}: {why}"));
     let items = reader
         .feed(0, usize::MAX)
         .map_err(|error| read(error.to_string()))?;
     let records = records(&items);
-    for (key, view) in shown(world, &reader).map_err(read)? {
+    for (key, view) in shown(reader).map_err(read)? {
         let (Some(record), Some(collection)) =
-            (records.get(&key), world.schema.collection(&key.0).cloned())
+            (records.get(&key), modelled(world, &schema, &key.0))
         else {
             continue;
         };
@@ -100,26 +145,58 @@ pub(super) fn judge(world: &mut World<'_>) -> Judged {
             world.reached.note(Sometimes::DeletionContested);
         }
         let place = format!("{}/{}", key.0, key.1);
-        judge_record(record, &collection, &view)
+        let has_references = schema.has_references();
+        judge_record(record, &collection, &view, has_references)
             .map_err(|(oracle, why)| (oracle, format!("{place}: {why}")))?;
         answered_stay_closed(world, &place, &view)?;
     }
     Ok(())
 }
 
-fn records(items: &[FeedItem]) -> BTreeMap<(String, String), Record> {
+/// The collection with those of its fields that there are short rules for.
+fn modelled(world: &World<'_>, schema: &Schema, name: &str) -> Option<Collection> {
+    let mut collection = schema.collection(name)?.clone();
+    let family = &world.family;
+    collection
+        .fields
+        .retain(|field_name, field| !family.is_migrated(name, field_name) && is_modelled(field));
+    Some(collection)
+}
+
+/// Whether [`judge_record`] has a rule for the field.
+fn is_modelled(field: &Field) -> bool {
+    let has_rule = match (&field.kind, field.merge) {
+        (FieldType::Set { of }, MergePolicy::Set) => **of == FieldType::Text,
+        (FieldType::Set { .. }, _) | (_, MergePolicy::RemoveWins) => false,
+        (FieldType::Ref { .. } | FieldType::Json, _) => false,
+        (FieldType::Integer | FieldType::Number, MergePolicy::Max) => true,
+        (FieldType::Date, MergePolicy::Min) => true,
+        (_, MergePolicy::Max | MergePolicy::Min) => false,
+        (_, MergePolicy::Lww | MergePolicy::Counter | MergePolicy::Set) => true,
+        (_, MergePolicy::Rank) => true,
+        (_, MergePolicy::Review) => field.provisional == Provisional::default(),
+    };
+    has_rule && field.trial.is_none()
+}
+
+pub(crate) fn records(items: &[FeedItem]) -> BTreeMap<(String, String), Record> {
     let mut records: BTreeMap<(String, String), Record> = BTreeMap::new();
     for item in items {
         let dot = Dot::new(item.header.log, item.seq);
         for edit in &item.set.edits {
             let key = (edit.collection.clone(), edit.id.clone());
-            records.entry(key).or_default().add(dot, item.set.hlc, edit);
+            records.entry(key).or_default().add(dot, &item.set, edit);
         }
     }
     records
 }
 
-fn judge_record(record: &Record, collection: &Collection, view: &RecordView) -> Judged {
+fn judge_record(
+    record: &Record,
+    collection: &Collection,
+    view: &RecordView,
+    has_references: bool,
+) -> Judged {
     for field in collection.fields.values() {
         let found = view.fields.get(&field.name).cloned().unwrap_or(Json::Null);
         let (oracle, expected) = match field.kind {
@@ -139,7 +216,10 @@ fn judge_record(record: &Record, collection: &Collection, view: &RecordView) -> 
             review(record, field, view)?;
         }
     }
-    life(record, collection, view)
+    match has_references {
+        true => Ok(()),
+        false => life(record, collection, view),
+    }
 }
 
 fn counter(record: &Record, field: &Field) -> Json {
@@ -176,7 +256,7 @@ fn elements(json: &Json) -> BTreeSet<String> {
         .collect()
 }
 
-fn written(op: &Op) -> &Value {
+pub(crate) fn written(op: &Op) -> &Value {
     match op {
         Op::Set { value, .. } | Op::Resolve { value, .. } => value,
         Op::Add { .. }

@@ -18,9 +18,9 @@ pub(crate) type Shown = BTreeMap<(String, String), RecordView>;
 ///
 /// # Errors
 /// The store's reason in words.
-pub(crate) fn shown(world: &World<'_>, reader: &Reader) -> Result<Shown, String> {
+pub(crate) fn shown(reader: &Reader) -> Result<Shown, String> {
     let mut shown = Shown::new();
-    for collection in world.schema.collections.keys() {
+    for collection in reader.schema().collections.keys() {
         let query = ListQuery {
             space: SpaceName::default(),
             collection: collection.clone(),
@@ -49,16 +49,25 @@ pub(super) fn pair_agrees(world: &mut World<'_>, a: usize, b: usize) -> Judged {
     let (Some(one), Some(other)) = (reader(world, a), reader(world, b)) else {
         return Ok(());
     };
-    if world.honest_held(a) != world.honest_held(b) {
+    if world.honest_held(a) != world.honest_held(b) || !read_alike(&one, &other) {
         return Ok(());
     }
     let broken = |why| (Oracle::Convergence, why);
-    let one = shown(world, &one).map_err(broken)?;
-    let other = shown(world, &other).map_err(broken)?;
+    let one = shown(&one).map_err(broken)?;
+    let other = shown(&other).map_err(broken)?;
     agree(a, &one, b, &other)
 }
 
-fn agree(a: usize, one: &Shown, b: usize, other: &Shown) -> Judged {
+/// Whether two devices read records under the same versions of the schema.
+fn read_alike(one: &Reader, other: &Reader) -> bool {
+    let versions = |reader: &Reader| {
+        let state = reader.schemas();
+        (state.active.version, state.newest.version)
+    };
+    versions(one) == versions(other)
+}
+
+pub(super) fn agree(a: usize, one: &Shown, b: usize, other: &Shown) -> Judged {
     for key in one.keys().chain(other.keys()) {
         if one.get(key) != other.get(key) {
             let detail = format!(
@@ -76,14 +85,15 @@ fn agree(a: usize, one: &Shown, b: usize, other: &Shown) -> Judged {
 
 pub(super) fn all_agree(world: &mut World<'_>) -> Judged {
     let living = world.living();
-    let mut first: Option<(usize, Shown)> = None;
+    // One set for each version that is in use.
+    let mut firsts: Vec<(usize, Reader, Shown)> = Vec::new();
     for number in living {
         let Some(reader) = reader(world, number) else {
             continue;
         };
         world.counts.checks += 1;
         let broken = |why| (Oracle::Convergence, why);
-        let now = shown(world, &reader).map_err(broken)?;
+        let now = shown(&reader).map_err(broken)?;
         let listed = reader
             .reviews()
             .map_err(|error| broken(error.to_string()))?;
@@ -101,9 +111,12 @@ pub(super) fn all_agree(world: &mut World<'_>) -> Judged {
         if listed > 0 {
             world.reached.note(Sometimes::ReviewOpened);
         }
-        match &first {
-            Some((other, shown)) => agree(*other, shown, number, &now)?,
-            None => first = Some((number, now)),
+        let alike = firsts
+            .iter()
+            .find(|(_, first, _)| read_alike(first, &reader));
+        match alike {
+            Some((other, _, shown)) => agree(*other, shown, number, &now)?,
+            None => firsts.push((number, reader, now)),
         }
     }
     Ok(())

@@ -117,6 +117,9 @@ pub struct DeviceSpec {
     /// It is first switched on then.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub born_ms: u64,
+    /// F27: the version of its own schema file; 0 for the oldest there is.
+    #[serde(default, skip_serializing_if = "is_oldest")]
+    pub schema: u32,
 }
 
 fn commit_ms() -> u64 {
@@ -129,6 +132,10 @@ fn fetch_ms() -> u64 {
 
 fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+fn is_oldest(version: &u32) -> bool {
+    *version == 0
 }
 
 /// A time during which two devices can reach each other.
@@ -175,6 +182,26 @@ pub enum Act {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<String>,
     },
+    /// Writes one change set, if the records that it edits are there.
+    Update {
+        /// One part for each record.
+        edits: Vec<EditSpec>,
+    },
+    /// F27: publishes a version of the schema.
+    Publish {
+        /// Which.
+        version: u32,
+    },
+    /// F27: uses a version that is known on the device, an older one too.
+    UseSchema {
+        /// Which.
+        version: u32,
+    },
+    /// F27: puts another schema file beside the store and starts the device again.
+    Install {
+        /// The file's version.
+        version: u32,
+    },
     /// Answers the review that stands at this place of the list, if any is open.
     Review {
         /// Its place, modulo the length of the list.
@@ -187,6 +214,16 @@ pub enum Act {
         /// Whether it is on from here on.
         online: bool,
     },
+}
+
+impl Act {
+    /// Whether it changes which versions of the schema are known or used.
+    pub fn is_of_versions(&self) -> bool {
+        matches!(
+            self,
+            Self::Publish { .. } | Self::UseSchema { .. } | Self::Install { .. }
+        )
+    }
 }
 
 /// One record's part of a write.
@@ -337,9 +374,22 @@ impl Plan {
         for device in &self.devices {
             classes.extend(device_classes(device));
         }
+        if self.mixes_versions() {
+            classes.push("F27");
+        }
         classes.sort_unstable();
         classes.dedup();
         classes
+    }
+
+    /// Whether more than the oldest version of the schema is used in it.
+    pub fn mixes_versions(&self) -> bool {
+        let by_file = self.devices.iter().any(|device| device.schema != 0);
+        by_file
+            || self
+                .operations
+                .iter()
+                .any(|operation| operation.act.is_of_versions())
     }
 
     /// The plan without a device and all that happens on it or to it.
@@ -371,8 +421,13 @@ impl Plan {
                 _ => {}
             }
         }
+        if class == "F27" {
+            plan.operations
+                .retain(|operation| !operation.act.is_of_versions());
+        }
         for device in &mut plan.devices {
             match class {
+                "F27" => device.schema = 0,
                 "F21" => (device.clock.offset_ms, device.clock.never_set) = (0, false),
                 "F22" => device.clock.drift_ppm = 0,
                 "gone" => device.gone_ms = None,

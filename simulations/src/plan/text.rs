@@ -3,8 +3,10 @@
 //! Unknown keys, unknown devices and fields that the schema does not have are errors that name the line,
 //! so a plan never quietly means less than it says.
 
+use std::sync::Arc;
+
 use crdt_schema::op::Op;
-use crdt_schema::schema::{FieldType, Schema, value_from_json};
+use crdt_schema::schema::{Field, FieldType, Schema, elements_from_text, value_from_json};
 use crdt_schema::value::Value;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +14,7 @@ use super::{
     Act, Contact, DeviceSpec, EditSpec, Fault, FaultKind, Header, OpSpec, Operation, PLAN_FORMAT,
     Plan,
 };
+use crate::family::Family;
 
 /// Longest plan file, in bytes.
 pub const PLAN_BYTES_MAX: usize = 64 << 20;
@@ -67,7 +70,8 @@ impl Plan {
     ///
     /// # Errors
     /// The first line that is wrong, and why.
-    pub fn from_text(text: &str, schema: &Schema) -> Result<Self, PlanError> {
+    pub fn from_text(text: &str, schemas: impl Into<Family>) -> Result<Self, PlanError> {
+        let family = schemas.into();
         if text.len() > PLAN_BYTES_MAX {
             return Err(PlanError::TooLong { bytes: text.len() });
         }
@@ -86,12 +90,12 @@ impl Plan {
                 why,
             };
             let line = serde_json::from_str(line).map_err(|error| wrong(error.to_string()))?;
-            plan.add(line, schema).map_err(wrong)?;
+            plan.add(line, &family).map_err(wrong)?;
         }
         Ok(plan)
     }
 
-    fn add(&mut self, line: Line, schema: &Schema) -> Result<(), String> {
+    fn add(&mut self, line: Line, family: &Family) -> Result<(), String> {
         match line {
             Line::Device(spec) => {
                 check_device(self, &spec)?;
@@ -110,9 +114,7 @@ impl Plan {
             }
             Line::Op(operation) => {
                 self.check_names(operation.device)?;
-                if let Act::Write { edits, .. } = &operation.act {
-                    check_edits(edits, schema)?;
-                }
+                check_act(&operation.act, family)?;
                 self.operations.push(operation);
             }
             Line::Fault(fault) => {
@@ -176,14 +178,31 @@ fn check_device(plan: &Plan, spec: &DeviceSpec) -> Result<(), String> {
     }
 }
 
-fn check_edits(edits: &[EditSpec], schema: &Schema) -> Result<(), String> {
+fn check_act(act: &Act, family: &Family) -> Result<(), String> {
+    match act {
+        Act::Write { edits, .. } | Act::Update { edits } => check_edits(edits, family),
+        Act::Publish { version } | Act::UseSchema { version } | Act::Install { version } => {
+            match family.get(*version) {
+                Some(_) => Ok(()),
+                None => Err(format!("there is no version {version} of the schema")),
+            }
+        }
+        Act::Review { .. } | Act::Network { .. } => Ok(()),
+    }
+}
+
+/// Some version must have what an edit names.
+fn check_edits(edits: &[EditSpec], family: &Family) -> Result<(), String> {
     if edits.is_empty() {
         return Err("a write needs at least one edit".to_owned());
     }
     for edit in edits {
         crdt_schema::ident::check_record_id(&edit.id).map_err(|error| error.to_string())?;
         for op in &edit.ops {
-            op.read(&edit.collection, schema)?;
+            let read = |schema: &Arc<Schema>| op.read(&edit.collection, schema);
+            if family.iter().all(|schema| read(schema).is_err()) {
+                read(family.first())?;
+            }
         }
     }
     Ok(())
@@ -202,7 +221,6 @@ impl OpSpec {
             let field = known.fields.get(name);
             field.ok_or_else(|| format!("{collection} has no field {name:?}"))
         };
-        let text = |text: &String| Value::Text(text.clone());
         Ok(match self {
             Self::Set(name, json) => {
                 let field = field(name)?;
@@ -222,7 +240,7 @@ impl OpSpec {
                 if !matches!(field.kind, FieldType::Set { .. }) {
                     return Err(format!("{name} is not a set"));
                 }
-                let (key, element) = (field.key.clone(), text(element));
+                let (key, element) = (field.key.clone(), element_of(field, element)?);
                 match self {
                     Self::Insert(..) => Op::Insert { key, element },
                     _ => Op::Remove { key, element },
@@ -235,6 +253,18 @@ impl OpSpec {
                 reason: reason.clone(),
             },
         })
+    }
+}
+
+/// An element of a set, as a plan writes it: the text itself, or what a table's cell would say.
+fn element_of(field: &Field, text: &str) -> Result<Value, String> {
+    if matches!(&field.kind, FieldType::Set { of } if **of == FieldType::Text) {
+        return Ok(Value::Text(text.to_owned()));
+    }
+    let elements = elements_from_text(field, text).map_err(|error| error.message)?;
+    match &elements[..] {
+        [element] => Ok(element.clone()),
+        _ => Err(format!("{text:?} is not one element of {}", field.name)),
     }
 }
 

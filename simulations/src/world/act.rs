@@ -3,6 +3,7 @@
 use crdt_schema::ident::{RecordKey, SpaceName};
 use crdt_schema::op::Op;
 use crdt_schema::resolution::{Review, ReviewSubject};
+use crdt_schema::schema::PUBLISHED;
 use crdt_schema::value::Value;
 use fieldmesh::engine::batch::{
     CommitOutcome, Idempotency, LocalEdit, Rejection, StoreFault, WriteMode,
@@ -28,19 +29,13 @@ impl World<'_> {
             return;
         }
         match operation.act {
-            Act::Write { edits, key } => {
-                let edits = self.edits(&edits);
-                self.ask(
-                    device,
-                    Asked {
-                        device,
-                        edits,
-                        key,
-                        review: None,
-                    },
-                );
-            }
+            Act::Write { edits, key } => self.write_edits(device, &edits, key, WriteMode::Upsert),
+            Act::Update { edits } => self.write_edits(device, &edits, None, WriteMode::Update),
+            Act::Publish { version } => self.publish(device, version),
+            Act::UseSchema { version } => self.use_schema(device, version),
+            Act::Install { version } => self.install(device, version),
             Act::Review { place, choice } => {
+                self.measure_reviews(device);
                 if let Some(asked) = self.answer_review(device, place, choice) {
                     self.ask(device, asked);
                 }
@@ -49,20 +44,42 @@ impl World<'_> {
         }
     }
 
-    fn edits(&self, edits: &[EditSpec]) -> Vec<LocalEdit> {
-        let edit = |edit: &EditSpec| LocalEdit {
-            collection: edit.collection.clone(),
-            id: edit.id.clone(),
-            mode: WriteMode::Upsert,
-            if_match: None,
-            // A plan that was read from a file has been checked; of others only what fits is done.
-            ops: edit
-                .ops
-                .iter()
-                .filter_map(|op| op.read(&edit.collection, &self.schema).ok())
-                .collect(),
+    /// People write what the version in use on their device has; the rest of an edit is not done.
+    fn write_edits(
+        &mut self,
+        number: usize,
+        edits: &[EditSpec],
+        key: Option<String>,
+        mode: WriteMode,
+    ) {
+        let schema = self.schema_of(number);
+        let edit = |edit: &EditSpec| {
+            let ops = edit.ops.iter();
+            let ops = ops.filter_map(|op| op.read(&edit.collection, &schema).ok());
+            LocalEdit {
+                collection: edit.collection.clone(),
+                id: edit.id.clone(),
+                mode,
+                if_match: None,
+                ops: ops.collect(),
+            }
         };
-        edits.iter().map(edit).collect()
+        let edits = edits.iter().map(edit);
+        let edits: Vec<LocalEdit> = edits.filter(|edit| !edit.ops.is_empty()).collect();
+        if edits.is_empty() {
+            self.counts.missed += 1;
+            return;
+        }
+        let (device, review) = (number, None);
+        self.ask(
+            number,
+            Asked {
+                device,
+                edits,
+                key,
+                review,
+            },
+        );
     }
 
     /// A person's answer to one of the reviews that the device lists.
@@ -90,7 +107,7 @@ impl World<'_> {
         })
     }
 
-    fn ask(&mut self, number: usize, asked: Asked) {
+    pub(super) fn ask(&mut self, number: usize, asked: Asked) {
         let request = self.next_request;
         self.next_request += 1;
         let idempotency = asked.key.as_ref().map(|key| Idempotency {
@@ -101,7 +118,7 @@ impl World<'_> {
             request,
             space: SpaceName::default(),
             person: String::new(),
-            schema_version: self.schema.version,
+            schema_version: self.schema_of(number).version,
             edits: asked.edits.clone(),
             idempotency,
         };
@@ -182,6 +199,7 @@ impl World<'_> {
         }
         if let Some(review) = asked.review {
             self.reach(Sometimes::ReviewAnswered);
+            self.measure_answer(number, &review);
             self.ledger.answered.insert(review, outcome.dot);
         }
         self.read_own_write(number, outcome);
@@ -197,7 +215,12 @@ impl World<'_> {
             return;
         };
         let reader = device.reader();
-        let is_there = outcome.records.iter().all(|record| {
+        // A published schema is no record that people look at.
+        let mut records = outcome.records.iter();
+        let is_there = records.all(|record| {
+            if record.collection == PUBLISHED {
+                return true;
+            }
             let key = RecordKey {
                 space: SpaceName::default(),
                 collection: record.collection.clone(),

@@ -17,7 +17,7 @@ use crate::link::{Lane, Passage};
 use crate::oracle::{self, Oracle};
 use crate::plan::Contact;
 use crate::sometimes::Sometimes;
-use crate::trace::Trace;
+use crate::trace::{Measured, Trace};
 
 /// Longest time until one side notices that the other is out of reach.
 const NOTICE_MS_MAX: u64 = 20_000;
@@ -169,6 +169,14 @@ impl World<'_> {
                 to,
                 bytes,
             });
+            let class = self.contacts[wire.contact].contact.class;
+            self.observer.measure(&Measured::Sent {
+                t_ms,
+                from,
+                to,
+                class,
+                bytes: bytes as u64,
+            });
             self.look_into(id, end, &frame);
         }
         let Some(wire) = self.wires.get_mut(&id) else {
@@ -198,7 +206,7 @@ impl World<'_> {
         let Some(wire) = self.wires.get_mut(&id) else {
             return;
         };
-        let message = match wire.open_frame(end, frame) {
+        let message = match wire.open_frame(end, frame, &self.ledger.headers) {
             Ok(message) => message,
             Err(why) => {
                 let detail = format!("an honest device sent a frame that does not open: {why}");

@@ -81,4 +81,9 @@ pub(crate) enum Event {
         device: usize,
         life: u64,
     },
+    /// A few views are derived anew.
+    Refresh {
+        device: usize,
+        life: u64,
+    },
 }

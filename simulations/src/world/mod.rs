@@ -12,22 +12,22 @@ mod power;
 mod seat;
 mod settle;
 mod store;
+mod versions;
 mod wire;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
-use crdt_schema::schema::Schema;
 use fieldmesh::engine::input::{Input, Now};
 
 use crate::device::Ask;
 use crate::draw::Draw;
+use crate::family::Family;
 use crate::hostile::Actor;
 use crate::ledger::Ledger;
 use crate::oracle::{self, Oracle};
 use crate::outcome::{Counts, Digest, Failure, Outcome, Verdict};
-use crate::plan::{FaultKind, Plan, schema};
+use crate::plan::{FaultKind, Plan};
 use crate::queue::Queue;
 use crate::sometimes::{Reached, Sometimes};
 use crate::trace::{Observer, Trace, TraceDevice};
@@ -43,7 +43,7 @@ const EVENTS_MAX: u64 = 30_000_000;
 /// A fleet, and all that is around it.
 pub struct World<'o> {
     pub(crate) plan: Plan,
-    pub(crate) schema: Arc<Schema>,
+    pub(crate) family: Family,
     pub(crate) draw: Draw,
     observer: &'o mut dyn Observer,
     queue: Queue<Event>,
@@ -68,14 +68,18 @@ impl std::fmt::Debug for World<'_> {
 }
 
 impl<'o> World<'o> {
-    /// Carries out a plan. Never panics: a panic of what is simulated is a verdict.
+    /// Carries out a plan under the bundled schema. Never panics: a panic of what is simulated is a verdict.
     pub fn run(plan: &Plan, observer: &'o mut dyn Observer) -> Outcome {
-        let schema = match schema() {
-            Ok(schema) => Arc::new(schema),
-            Err(why) => return crashed(format!("the schema: {why}")),
-        };
+        match Family::bundled() {
+            Ok(family) => Self::run_under(plan, &family, observer),
+            Err(why) => crashed(format!("the schema: {why}")),
+        }
+    }
+
+    /// Carries out a plan under these versions of a schema.
+    pub fn run_under(plan: &Plan, family: &Family, observer: &'o mut dyn Observer) -> Outcome {
         let played = catch_unwind(AssertUnwindSafe(|| {
-            World::new(plan.clone(), schema, observer).play()
+            World::new(plan.clone(), family.clone(), observer).play()
         }));
         played.unwrap_or_else(|panic| {
             let words = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
@@ -84,7 +88,7 @@ impl<'o> World<'o> {
         })
     }
 
-    fn new(plan: Plan, schema: Arc<Schema>, observer: &'o mut dyn Observer) -> Self {
+    fn new(plan: Plan, family: Family, observer: &'o mut dyn Observer) -> Self {
         let draw = Draw::new(plan.header.seed);
         let mut seats = BTreeMap::new();
         for spec in &plan.devices {
@@ -100,7 +104,7 @@ impl<'o> World<'o> {
             .map(ContactState::new)
             .collect();
         Self {
-            schema,
+            family,
             draw,
             observer,
             queue: Queue::default(),
@@ -120,8 +124,7 @@ impl<'o> World<'o> {
 
     fn play(mut self) -> Outcome {
         self.begin();
-        let horizon_ms = self.plan.header.horizon_ms;
-        self.run_until(horizon_ms);
+        self.run_days(self.plan.header.horizon_ms);
         let mut settled_ms = 0;
         let mut unsettled = None;
         if self.failure.is_none() {
@@ -135,7 +138,12 @@ impl<'o> World<'o> {
             self.note_failure(judged);
         }
         if self.failure.is_none() && unsettled.is_none() {
+            self.measure_settled();
             self.last_quiet();
+        }
+        if self.failure.is_none() && unsettled.is_none() && self.plan.mixes_versions() {
+            let judged = oracle::judge_versions(&mut self);
+            self.note_failure(judged);
         }
         self.finish(settled_ms, unsettled)
     }
@@ -249,12 +257,14 @@ impl<'o> World<'o> {
                 result,
             } if self.lives(device, life) => self.fetched(device, session, result.0),
             Event::Wake { device, life } if self.lives(device, life) => self.wake(device),
+            Event::Refresh { device, life } if self.lives(device, life) => self.refresh(device),
             // A device that was killed meanwhile has forgotten what it waited for.
             Event::Write { .. }
             | Event::Commit { .. }
             | Event::Report { .. }
             | Event::Read { .. }
             | Event::Fetched { .. }
+            | Event::Refresh { .. }
             | Event::Wake { .. } => {}
         }
     }

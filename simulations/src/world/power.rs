@@ -11,6 +11,7 @@ use super::event::Event;
 use super::seat::Seat;
 use crate::device::{Device, Make, Opened};
 use crate::disk::{DiskFaults, SimDisk, Syncs};
+use crate::family::Family;
 use crate::oracle::Oracle;
 use crate::plan::{Fault, FaultKind, Role};
 use crate::sometimes::Sometimes;
@@ -19,10 +20,10 @@ use crate::trace::Trace;
 /// How long until a device whose disk is full is started again.
 const FULL_RETRY_MS: u64 = 60_000;
 /// How long until others notice that a process or a device is gone.
-const KILL_NOTICE_MS: u64 = 50;
+pub(super) const KILL_NOTICE_MS: u64 = 50;
 const POWER_NOTICE_MS: u64 = 60_000;
 /// How long somebody takes to start a device on another store.
-const REPLACE_MS: u64 = 5_000;
+pub(super) const REPLACE_MS: u64 = 5_000;
 
 /// More lives than a device has in a run: numbers the power cuts of all.
 const CUTS_MAX: u64 = 1 << 20;
@@ -41,7 +42,7 @@ impl World<'_> {
     }
 
     /// The device is off at once: its process is killed, or its power fails.
-    fn power_off(&mut self, number: usize, power_fails: bool, notice_ms: u64) {
+    pub(super) fn power_off(&mut self, number: usize, power_fails: bool, notice_ms: u64) {
         let Some(seat) = self
             .seats
             .get_mut(&number)
@@ -73,7 +74,7 @@ impl World<'_> {
         if seat.device.is_some() || seat.is_gone {
             return;
         }
-        let make = make(seat, &self.schema, &self.draw);
+        let make = make(seat, &self.family, &self.draw);
         if again {
             self.reached.note(Sometimes::PowerCutWhileRecovering);
             let opened = Opened::open(&make, &seat.disk);
@@ -171,6 +172,7 @@ impl World<'_> {
             }
         }
         self.await_deadline(number);
+        self.start_versions(number);
         self.dial_from(number);
     }
 
@@ -322,14 +324,14 @@ impl World<'_> {
     }
 }
 
-fn make(seat: &Seat, schema: &Arc<crdt_schema::schema::Schema>, draw: &crate::draw::Draw) -> Make {
+fn make(seat: &Seat, family: &Family, draw: &crate::draw::Draw) -> Make {
     let case = seat.spec.device as u64 * 100_000 + seat.life;
     let mut store_id = [0; 16];
     store_id.copy_from_slice(&draw.bytes("store id", case)[..16]);
     Make {
         number: seat.identity,
         hub: seat.spec.role == Role::Hub,
-        schema: Arc::clone(schema),
+        schema: Arc::clone(family.own(seat.own_version)),
         store_id,
         seed: draw.bytes("engine", case),
     }

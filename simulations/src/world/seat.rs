@@ -52,6 +52,10 @@ pub(crate) struct Seat {
     pub(crate) own_log: Option<LogId>,
     /// A write has failed since the device was started.
     pub(crate) has_failed: bool,
+    /// The version of the schema file beside its store.
+    pub(crate) own_version: u32,
+    /// Whether an event for the next few views that must be derived anew waits.
+    pub(crate) is_refreshing: bool,
 }
 
 impl Seat {
@@ -77,6 +81,8 @@ impl Seat {
             arrival: 0,
             has_failed: false,
             own_log: None,
+            own_version: spec.schema,
+            is_refreshing: false,
             spec,
         }
     }
@@ -125,5 +131,6 @@ impl Seat {
         self.reads = 0;
         self.has_failed = false;
         self.own_log = None;
+        self.is_refreshing = false;
     }
 }

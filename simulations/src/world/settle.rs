@@ -166,7 +166,7 @@ impl World<'_> {
         for number in self.living() {
             let seat = &self.seats[&number];
             let is_idle = seat.device.as_ref().is_some_and(|device| device.is_idle());
-            if !is_idle || !seat.unreported.is_empty() {
+            if !is_idle || !seat.unreported.is_empty() || seat.is_refreshing {
                 return false;
             }
             let held = self.honest_held(number);

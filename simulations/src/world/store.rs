@@ -9,7 +9,7 @@ use super::event::{Event, Hidden};
 use crate::device::Fetch;
 use crate::oracle::Oracle;
 use crate::sometimes::Sometimes;
-use crate::trace::Trace;
+use crate::trace::{Measured, Trace};
 
 /// Most batches in one transaction, as in the daemon.
 const GROUP_MAX: usize = 512;
@@ -50,6 +50,7 @@ impl World<'_> {
             self.reached.note(Sometimes::CommitDuringRead);
         }
         self.note_commit(number, &report);
+        self.follow_schema(number);
         if let Some(seat) = self.seats.get_mut(&number) {
             seat.unreported.push_back(report);
         }
@@ -60,16 +61,32 @@ impl World<'_> {
         }
     }
 
-    /// Notes in the ledger what has become durable.
+    /// Notes in the ledger what has become durable, and for each log the chain up to there.
     fn note_commit(&mut self, number: usize, report: &CommitReport) {
         let failed = report.remote.iter().any(|outcome| outcome.result.is_err());
         let Some(seat) = self.seats.get_mut(&number) else {
             return;
         };
+        for row in &report.rows {
+            self.observer.measure(&Measured::Held {
+                t_ms: self.queue.now_ms(),
+                device: number,
+                log: row.header.log,
+                seq: row.seq,
+            });
+        }
         let went_back = report.arrival < seat.arrival;
         seat.arrival = report.arrival;
         for row in &report.rows {
             seat.durable.insert(row.header.log, row.seq);
+            let headers = &mut self.ledger.headers;
+            headers
+                .entry(row.header.log)
+                .or_insert_with(|| row.header.clone());
+            let point = Dot::new(row.header.log, row.seq);
+            if self.plan.mixes_versions() && row.header.device == seat.id() {
+                self.ledger.chains.insert(point, row.chain);
+            }
         }
         if !report.rows.is_empty() && std::mem::take(&mut seat.has_failed) {
             self.reached.note(Sometimes::StoreRecoveredWithoutRestart);
@@ -107,6 +124,11 @@ impl World<'_> {
                     if header.device == id {
                         own_log = Some(header.log);
                     }
+                    self.observer.measure(&Measured::Written {
+                        t_ms: self.queue.now_ms(),
+                        dot: outcome.dot,
+                        set: &set,
+                    });
                     if set.edits.len() > 1 {
                         self.reached.note(Sometimes::BatchOverSeveralRecords);
                     }
