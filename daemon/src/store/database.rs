@@ -158,11 +158,22 @@ impl Handle {
     /// For the writer only, and not inside a transaction.
     fn reopen(&self) -> Result<(), Trouble> {
         // The old handle holds the file's lock, so it must go before the new one comes.
-        *self
+        self.close();
+        self.open_if_closed()
+    }
+
+    /// The database writes as it closes, and on a damaged file that may panic. Nothing that was committed is
+    /// lost by it: the next opening repairs the file, or says that it cannot.
+    fn close(&self) {
+        let mut database = self
             .database
             .write()
-            .unwrap_or_else(PoisonError::into_inner) = None;
-        self.open_if_closed()
+            .unwrap_or_else(PoisonError::into_inner);
+        let open = database.take();
+        if let Err(trouble) = guarded(|| Ok(drop(open))) {
+            let error = self.explain(trouble);
+            tracing::warn!(%error, "the store did not close cleanly");
+        }
     }
 
     fn open_if_closed(&self) -> Result<(), Trouble> {
@@ -176,6 +187,12 @@ impl Handle {
             *database = Some(guarded(|| Ok((self.make)(&builder)?))?);
         }
         Ok(())
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

@@ -92,7 +92,7 @@ pub const TARGETS: &[Target] = &[
     target("frames", wire::frames, 4 * MB, 200_000),
     target("rows", rows::rows, 64 * KB, 2_000),
     target("document_row", rows::document_row, 64 * KB, 400),
-    slow(target("history", history::converges, 64 * MB, 64 * KB), 300),
+    slow(target("history", history::converges, 64 * MB, 64 * KB), 60),
     textual(
         target("schema", text::schema, MB, 8_000),
         text::SCHEMA_WORDS,
@@ -115,7 +115,7 @@ pub const TARGETS: &[Target] = &[
     textual(target("patch", client::patch, MB, 8_000), text::JSON_WORDS),
     textual(target("batch", client::batch, MB, 8_000), text::JSON_WORDS),
     slow(target("xlsform", client::xlsform, 64 * MB, 64 * KB), 1_000),
-    slow(target("session", session::session, 256 * MB, MB), 100),
+    slow(target("session", session::session, 64 * MB, MB), 80),
     slow(target("store_file", store_file::damaged, 256 * MB, MB), 40),
 ];
 
