@@ -170,7 +170,10 @@ impl Handle {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         let open = database.take();
-        if let Err(trouble) = guarded(|| Ok(drop(open))) {
+        if let Err(trouble) = guarded(|| {
+            drop(open);
+            Ok(())
+        }) {
             let error = self.explain(trouble);
             tracing::warn!(%error, "the store did not close cleanly");
         }

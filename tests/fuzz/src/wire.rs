@@ -96,12 +96,9 @@ pub(crate) fn frames(input: &[u8]) {
         let length = usize::from(u16::from_le_bytes(*length)).min(after.len());
         let (frame, after) = after.split_at(length);
         rest = after;
-        let message = match decoder.decode_with(frame, &held) {
-            Ok(message) => message,
-            Err(_) => {
-                failed = true;
-                continue;
-            }
+        let Ok(message) = decoder.decode_with(frame, &held) else {
+            failed = true;
+            continue;
         };
         assert!(!failed, "a frame was read after one that was refused");
         if let Message::Data(runs) = &message {

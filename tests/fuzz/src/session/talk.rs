@@ -78,9 +78,9 @@ impl Peer {
     /// Sends again what it has said before, or what it was told.
     pub(super) fn replay(&mut self, device: &mut Device, which: u8) {
         let heard = device.said(self.session());
-        let known = self.said.iter().chain(heard);
+        let mut known = self.said.iter().chain(heard);
         let count = self.said.len() + heard.len();
-        let frame = known.cloned().nth(usize::from(which) % count.max(1));
+        let frame = known.nth(usize::from(which) % count.max(1)).cloned();
         if let Some(frame) = frame {
             self.say_bytes(device, frame);
         }
