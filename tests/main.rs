@@ -7,6 +7,7 @@ mod crash;
 mod demo;
 mod discovery;
 mod faults;
+mod golden;
 mod http;
 mod policies;
 mod references;

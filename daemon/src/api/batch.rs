@@ -59,7 +59,7 @@ pub(super) async fn batch(State(api): State<Api>, incoming: Incoming) -> Answer<
 }
 
 /// Reads all edits, or says everything that is wrong with them.
-fn read(
+pub(super) fn read(
     schema: &Schema,
     edits: Vec<BatchEdit>,
     new_id: impl Fn(usize) -> String,

@@ -37,6 +37,8 @@ mod error;
 mod guard;
 mod history;
 mod listen;
+#[doc(hidden)]
+pub mod probe;
 mod query;
 mod records;
 mod render;

@@ -130,7 +130,7 @@ pub(super) async fn list(
 }
 
 /// The id in a cursor, which clients should not look into.
-fn read_cursor(text: &str) -> Result<String, ApiError> {
+pub(super) fn read_cursor(text: &str) -> Result<String, ApiError> {
     let id = hex::decode(text)
         .ok()
         .and_then(|bytes| String::from_utf8(bytes).ok());

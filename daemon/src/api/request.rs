@@ -191,7 +191,7 @@ impl Incoming {
 }
 
 impl Expect {
-    fn read(headers: &HeaderMap) -> Result<Self, ApiError> {
+    pub(super) fn read(headers: &HeaderMap) -> Result<Self, ApiError> {
         let mut expect = Self::default();
         match tags(headers, header::IF_MATCH)?.as_slice() {
             [] => {}
@@ -281,7 +281,7 @@ pub(super) fn space_name(name: &str) -> Result<SpaceName, ApiError> {
 pub(super) struct Params(Vec<(String, String)>);
 
 impl Params {
-    fn read(uri: &axum::http::Uri) -> Result<Self, ApiError> {
+    pub(super) fn read(uri: &axum::http::Uri) -> Result<Self, ApiError> {
         let pairs: Query<Vec<(String, String)>> = Query::try_from_uri(uri)
             .map_err(|error| ApiError::new(Code::BadRequest, error.body_text()))?;
         if pairs.0.len() > PARAMS_MAX {

@@ -21,6 +21,8 @@ mod import;
 mod init;
 mod list;
 mod output;
+#[doc(hidden)]
+pub mod probe;
 mod record;
 mod reply;
 mod review;

@@ -3,7 +3,7 @@
 mod check;
 mod diff;
 mod simulate;
-mod xlsform;
+pub(super) mod xlsform;
 
 use std::path::{Path, PathBuf};
 

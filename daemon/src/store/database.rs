@@ -162,17 +162,20 @@ impl Handle {
         self.open_if_closed()
     }
 
-    /// Closes the database. It writes when it closes, and a damaged one may panic as it does: there is nothing
-    /// to be done about that which the next opening does not do.
+    /// The database writes as it closes, and on a damaged file that may panic. Nothing that was committed is
+    /// lost by it: the next opening repairs the file, or says that it cannot.
     fn close(&self) {
         let mut database = self
             .database
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        let closing = database.take();
-        if let Err(trouble) = guarded(|| Ok(drop(closing))) {
+        let open = database.take();
+        if let Err(trouble) = guarded(|| {
+            drop(open);
+            Ok(())
+        }) {
             let error = self.explain(trouble);
-            tracing::error!(%error, "the store did not close well");
+            tracing::warn!(%error, "the store did not close cleanly");
         }
     }
 

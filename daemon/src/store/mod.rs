@@ -32,6 +32,8 @@ mod log;
 mod meta;
 mod open;
 mod pack;
+#[doc(hidden)]
+pub mod probe;
 mod read;
 mod reading;
 mod rebuild;

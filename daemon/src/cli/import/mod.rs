@@ -8,6 +8,7 @@ mod batch;
 mod check;
 mod csv;
 mod jsonl;
+pub(super) mod probe;
 pub(super) mod progress;
 mod report;
 mod send;

@@ -6,6 +6,7 @@
 mod constraint;
 mod form;
 mod names;
+pub(in crate::cli) mod probe;
 mod question;
 mod sheet;
 mod write;
