@@ -36,6 +36,10 @@ pub struct Ledger {
     pub asked: BTreeMap<u64, Asked>,
     /// Every change set that an honest store has made durable.
     pub entries: BTreeMap<Dot, Entry>,
+    /// Logs of stores that went back in time unnoticed: one position may be signed twice there.
+    pub went_back: BTreeSet<LogId>,
+    /// The second contents of such positions.
+    pub branches: BTreeMap<Dot, Vec<Entry>>,
     /// The logs that they are in.
     pub logs: BTreeSet<LogId>,
     /// Those that their author was told of, and on which device.
@@ -46,6 +50,8 @@ pub struct Ledger {
     pub keys: BTreeMap<(usize, String), Dot>,
     /// The reviews that have been answered, and the change set that did it.
     pub answered: BTreeMap<String, Dot>,
+    /// Records with a review that was open on other devices when it was answered.
+    pub open_elsewhere: BTreeSet<String>,
     /// How many writes were acknowledged, retries included.
     pub saved: u64,
     /// How many writes were refused, by reason.
@@ -60,6 +66,10 @@ impl Ledger {
     pub fn commit(&mut self, dot: Dot, device: DeviceId, set: ChangeSet) -> Result<(), String> {
         let entry = Entry { device, set };
         match self.entries.get(&dot) {
+            Some(known) if *known != entry && self.went_back.contains(&dot.log) => {
+                self.branches.entry(dot).or_default().push(entry);
+                Ok(())
+            }
             Some(known) if *known != entry => Err(format!(
                 "{dot} was signed for two contents: {:?} and {:?}",
                 known.set.edits, entry.set.edits
@@ -71,6 +81,41 @@ impl Ledger {
                 Ok(())
             }
         }
+    }
+
+    /// A device has written a change set again at another position, because the first was taken by another
+    /// branch of its log.
+    ///
+    /// # Errors
+    /// That it says something else there, or says it twice.
+    pub fn moved(
+        &mut self,
+        was: Dot,
+        is: Dot,
+        device: DeviceId,
+        set: ChangeSet,
+    ) -> Result<(), String> {
+        let says = |set: &ChangeSet| {
+            let parts = set.edits.iter();
+            let parts =
+                parts.map(|edit| (edit.collection.clone(), edit.id.clone(), edit.ops.clone()));
+            parts.collect::<Vec<_>>()
+        };
+        let others = self.branches.get(&was).into_iter().flatten();
+        let mut known = self.entries.get(&was).into_iter().chain(others).peekable();
+        if known.peek().is_some() && known.all(|entry| says(&entry.set) != says(&set)) {
+            return Err(format!("{was} was written again as {is} with other edits"));
+        }
+        self.commit(is, device, set)?;
+        if let Some(author) = self.acknowledged.get(&was).copied() {
+            self.acknowledged.insert(is, author);
+        }
+        for dot in self.keys.values_mut().chain(self.answered.values_mut()) {
+            if *dot == was {
+                *dot = is;
+            }
+        }
+        Ok(())
     }
 
     /// A device broke in a way that may lose what it alone holds: what it was told of and no longer

@@ -19,6 +19,8 @@ pub mod hostile;
 pub mod ledger;
 pub mod link;
 pub mod mobility;
+#[cfg(feature = "mutations")]
+pub mod mutants;
 pub mod oracle;
 pub mod outcome;
 pub mod plan;

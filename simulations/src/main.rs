@@ -1,4 +1,4 @@
-//! `cargo sim run | campaign | replay | shrink | explain`: plays fleets and says what held.
+//! `cargo sim run | campaign | replay | shrink | explain | plot | mutants`: plays fleets and says what held.
 
 use std::fs::{self, File};
 use std::io::BufWriter;
@@ -14,13 +14,17 @@ use simulations::outcome::Outcome;
 use simulations::plan::{Plan, schema};
 use simulations::report;
 use simulations::shrink::shrink;
-use simulations::trace::{Notes, Writer};
+#[cfg(feature = "mutations")]
+use simulations::shrink::shrink_by;
+use simulations::trace::{Notes, Renumbered, Writer};
 use simulations::world::World;
 
 /// The exit code of runs that are not the same twice.
 const NONDETERMINISM: u8 = 4;
 /// The exit code of a campaign that never reached some state, and of wrong arguments.
 const NOT_TESTED: u8 = 5;
+/// How many seeds of which profiles a pull request is tested with: under five minutes on two cores.
+const PULL_REQUEST: [(&str, u64); 2] = [("quick", 150), ("field", 20)];
 
 /// Plays simulated fleets over virtual time and says what held. Exit codes: 0 all held, 1 an oracle did
 /// not, 2 a fleet did not settle, 3 a panic or a limit, 4 two runs of one plan differed, 5 a state was never
@@ -80,6 +84,33 @@ enum Command {
         /// Print one JSON object for each run.
         #[arg(long)]
         json: bool,
+        /// What a pull request is tested with: some quick and some field fleets, all else as it is set here.
+        #[arg(long, conflicts_with_all = ["count", "profile"])]
+        pull_request: bool,
+    },
+    /// Draw a seed or a plan file: contacts, faults, and how far each device was behind.
+    Plot {
+        #[command(flatten)]
+        which: Which,
+        /// The picture.
+        #[arg(short, long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Plant every known bug in turn and see which oracle catches it; ends with 1 if one survives.
+    #[cfg(feature = "mutations")]
+    Mutants {
+        /// How many seeds each bug may survive.
+        #[arg(long, default_value_t = 60)]
+        seeds: u64,
+        /// How many bugs at once.
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
+        /// Only the bug of this name.
+        #[arg(long, value_name = "NAME")]
+        only: Option<String>,
+        /// Make the first plan that catches it small and put it here.
+        #[arg(long, value_name = "FILE", requires = "only")]
+        save: Option<PathBuf>,
     },
     /// Play a plan file twice and compare the digests.
     Replay {
@@ -175,6 +206,7 @@ fn main() -> ExitCode {
             failures_max,
             all_reached,
             json,
+            pull_request,
         } => {
             let campaign = Campaign {
                 start,
@@ -190,8 +222,19 @@ fn main() -> ExitCode {
                 all_reached,
                 json,
             };
-            play(&campaign, &rules)
+            match pull_request {
+                true => play_pull_request(&campaign, &rules),
+                false => play(&campaign, &rules),
+            }
         }
+        Command::Plot { which, out } => plot(&which, &out),
+        #[cfg(feature = "mutations")]
+        Command::Mutants {
+            seeds,
+            jobs,
+            only,
+            save,
+        } => mutants(seeds, jobs, only.as_deref(), save.as_deref()),
     };
     match done {
         Ok(code) => ExitCode::from(code),
@@ -225,10 +268,68 @@ fn run(which: &Which, json: bool, trace: Option<&Path>, save: Option<&Path>) -> 
     Ok(outcome.verdict.exit_code())
 }
 
+/// A picture of a run. It is drawn of a failing run too, if it gets as far as a first line.
+fn plot(which: &Which, out: &Path) -> Result<u8, String> {
+    let plan = which.plan()?;
+    let mut lines = Vec::new();
+    let mut writer = Renumbered::new(&plan, Writer::new(&mut lines));
+    let outcome = World::run(&plan, &mut writer);
+    let ended = writer.into_inner().finish();
+    let drawn = ended
+        .map_err(|error| error.to_string())
+        .and_then(|()| simulations::plot::svg(&lines[..]).map_err(|error| error.to_string()));
+    let made = out.parent().map_or(Ok(()), fs::create_dir_all);
+    drawn
+        .and_then(|svg| {
+            let written = made.and_then(|()| fs::write(out, svg));
+            written.map_err(|error| error.to_string())
+        })
+        .map_err(|error| format!("{}: {error}", out.display()))?;
+    println!("{}", report::opening(&plan));
+    println!("drawn in {}", out.display());
+    Ok(outcome.verdict.exit_code())
+}
+
+/// Plants bugs and says who caught them.
+#[cfg(feature = "mutations")]
+fn mutants(seeds: u64, jobs: usize, only: Option<&str>, save: Option<&Path>) -> Result<u8, String> {
+    use fieldmesh::mutation::Mutation;
+    use simulations::mutants::{Tried, campaign, play_with, table};
+
+    let wanted = match only {
+        None => Mutation::ALL.to_vec(),
+        Some(name) => vec![Mutation::by_name(name).ok_or(format!("there is no bug {name:?}"))?],
+    };
+    // A bug that makes a run panic is a bug that is caught; the words are in its verdict.
+    std::panic::set_hook(Box::new(|_| {}));
+    let all = campaign(&wanted, seeds, jobs, &|tried: &Tried| {
+        let (name, count) = (tried.mutation.name(), tried.count());
+        eprintln!("{name}: caught in {count} of {}", tried.runs);
+    });
+    print!("{}", table(&all));
+    if let (Some(path), Some((plan, verdict))) =
+        (save, all.first().and_then(|one| one.first.as_ref()))
+    {
+        let mut play = |plan: &Plan| play_with(all[0].mutation, plan).0.verdict;
+        let small = shrink_by(plan, verdict, 400, &mut play, &mut |_, _| {});
+        write_plan(path, &small.plan)?;
+        println!(
+            "{}: {}; {:?}",
+            path.display(),
+            size(&small.plan),
+            small.verdict
+        );
+    }
+    let survivors = all.iter().filter(|tried| tried.survived()).count();
+    println!("{} bugs, {survivors} survived", all.len());
+    Ok(u8::from(survivors > 0))
+}
+
 fn traced(plan: &Plan, path: &Path) -> std::io::Result<Outcome> {
-    let mut writer = Writer::new(BufWriter::new(File::create(path)?));
+    let writer = Writer::new(BufWriter::new(File::create(path)?));
+    let mut writer = Renumbered::new(plan, writer);
     let outcome = World::run(plan, &mut writer);
-    writer.finish()?;
+    writer.into_inner().finish()?;
     Ok(outcome)
 }
 
@@ -303,6 +404,25 @@ struct Rules {
     failures_max: u64,
     all_reached: bool,
     json: bool,
+}
+
+/// What a pull request is tested with.
+fn play_pull_request(campaign: &Campaign, rules: &Rules) -> Result<u8, String> {
+    let mut worst = 0;
+    for (name, count) in PULL_REQUEST {
+        let profile = parse_profile(name)?;
+        let part = Campaign {
+            count,
+            profile,
+            ..*campaign
+        };
+        // The smaller code is the graver failure.
+        worst = match (worst, play(&part, rules)?) {
+            (0, code) | (code, 0) => code,
+            (one, other) => one.min(other),
+        };
+    }
+    Ok(worst)
 }
 
 fn play(campaign: &Campaign, rules: &Rules) -> Result<u8, String> {

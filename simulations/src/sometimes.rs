@@ -41,11 +41,12 @@ pub enum Sometimes {
     ClockWentBack,
     EqualRootsSaidNothing,
     HubGoneForEver,
+    ForkSettled,
 }
 
 impl Sometimes {
     /// All of them.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::KilledBeforeReport,
         Self::KilledDuringSession,
         Self::PowerCut,
@@ -81,6 +82,7 @@ impl Sometimes {
         Self::ClockWentBack,
         Self::EqualRootsSaidNothing,
         Self::HubGoneForEver,
+        Self::ForkSettled,
     ];
 
     /// What has happened then.
@@ -123,6 +125,9 @@ impl Sometimes {
             Self::ClockWentBack => "a wall clock went back while its device ran",
             Self::EqualRootsSaidNothing => "two devices that held the same met",
             Self::HubGoneForEver => "the hub was gone for ever",
+            Self::ForkSettled => {
+                "a device wrote again what stood on a branch that nobody else held"
+            }
         }
     }
 }

@@ -4,6 +4,8 @@ use std::io::Write;
 
 use serde::Serialize;
 
+use crate::plan::Plan;
+
 /// One line of a trace file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "ev", rename_all = "snake_case")]
@@ -98,6 +100,51 @@ pub trait Observer {
 
 /// Nobody watches.
 impl Observer for () {}
+
+/// Numbers devices by their place in the plan, as readers of traces expect; plans leave numbers out.
+#[derive(Debug)]
+pub struct Renumbered<O> {
+    numbers: Vec<usize>,
+    inner: O,
+}
+
+impl<O> Renumbered<O> {
+    /// Hands the lines of a run of `plan` to `inner`.
+    pub fn new(plan: &Plan, inner: O) -> Self {
+        let mut numbers: Vec<usize> = plan.devices.iter().map(|spec| spec.device).collect();
+        numbers.sort_unstable();
+        Self { numbers, inner }
+    }
+
+    /// Who was handed the lines.
+    pub fn into_inner(self) -> O {
+        self.inner
+    }
+}
+
+impl<O: Observer> Observer for Renumbered<O> {
+    fn trace(&mut self, line: &Trace) {
+        let place = |number: &mut usize| {
+            if let Ok(place) = self.numbers.binary_search(number) {
+                *number = place;
+            }
+        };
+        let mut line = line.clone();
+        match &mut line {
+            Trace::ContactStart { a, b, .. } | Trace::ContactEnd { a, b, .. } => {
+                place(a);
+                place(b);
+            }
+            Trace::Frame { from, to, .. } => {
+                place(from);
+                place(to);
+            }
+            Trace::Saved { device, .. } | Trace::Fault { device, .. } => place(device),
+            Trace::World { .. } | Trace::Settled { .. } => {}
+        }
+        self.inner.trace(&line);
+    }
+}
 
 /// Writes a trace file.
 #[derive(Debug)]

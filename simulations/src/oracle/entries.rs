@@ -65,7 +65,10 @@ fn nothing_invented(world: &mut World<'_>, number: usize, items: &[FeedItem]) ->
             continue;
         }
         let known = world.ledger.entries.get(&dot);
-        if known.is_some_and(|known| known.set != item.set) {
+        let mut branches = world.ledger.branches.get(&dot).into_iter().flatten();
+        if known.is_some_and(|known| known.set != item.set)
+            && branches.all(|branch| branch.set != item.set)
+        {
             let detail = format!(
                 "device {number} holds {dot} with another content than its author committed"
             );

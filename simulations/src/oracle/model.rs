@@ -309,7 +309,7 @@ fn answered_stay_closed(world: &mut World<'_>, place: &str, view: &RecordView) -
             Err((Oracle::Review, why))
         }
         None => {
-            if !world.ledger.answered.is_empty() {
+            if world.ledger.open_elsewhere.contains(place) {
                 world.reached.note(Sometimes::ReviewClosed);
             }
             Ok(())

@@ -11,6 +11,7 @@ mod event;
 mod power;
 mod seat;
 mod settle;
+mod settled;
 mod store;
 mod wire;
 
@@ -57,6 +58,7 @@ pub struct World<'o> {
     pub(crate) counts: Counts,
     digest: Digest,
     failure: Option<Failure>,
+    events_max: u64,
 }
 
 impl std::fmt::Debug for World<'_> {
@@ -70,12 +72,17 @@ impl std::fmt::Debug for World<'_> {
 impl<'o> World<'o> {
     /// Carries out a plan. Never panics: a panic of what is simulated is a verdict.
     pub fn run(plan: &Plan, observer: &'o mut dyn Observer) -> Outcome {
+        Self::run_within(plan, EVENTS_MAX, observer)
+    }
+
+    /// As [`Self::run`], with another bound on the number of events.
+    pub fn run_within(plan: &Plan, events_max: u64, observer: &'o mut dyn Observer) -> Outcome {
         let schema = match schema() {
             Ok(schema) => Arc::new(schema),
             Err(why) => return crashed(format!("the schema: {why}")),
         };
         let played = catch_unwind(AssertUnwindSafe(|| {
-            World::new(plan.clone(), schema, observer).play()
+            World::new(plan.clone(), schema, events_max, observer).play()
         }));
         played.unwrap_or_else(|panic| {
             let words = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
@@ -84,7 +91,12 @@ impl<'o> World<'o> {
         })
     }
 
-    fn new(plan: Plan, schema: Arc<Schema>, observer: &'o mut dyn Observer) -> Self {
+    fn new(
+        plan: Plan,
+        schema: Arc<Schema>,
+        events_max: u64,
+        observer: &'o mut dyn Observer,
+    ) -> Self {
         let draw = Draw::new(plan.header.seed);
         let mut seats = BTreeMap::new();
         for spec in &plan.devices {
@@ -114,6 +126,7 @@ impl<'o> World<'o> {
             counts: Counts::default(),
             digest: Digest::default(),
             failure: None,
+            events_max,
             plan,
         }
     }
@@ -142,7 +155,7 @@ impl<'o> World<'o> {
 
     fn finish(mut self, settled_ms: u64, unsettled: Option<String>) -> Outcome {
         let verdict = match (self.failure.take(), unsettled) {
-            (Some(failure), _) if self.digest.events() > EVENTS_MAX => {
+            (Some(failure), _) if self.digest.events() > self.events_max => {
                 Verdict::Crashed(failure.detail)
             }
             (Some(failure), _) => Verdict::Broken(failure),
@@ -218,8 +231,8 @@ impl<'o> World<'o> {
             self.observer
                 .note(self.queue.now_ms(), &format!("{event:?}"));
         }
-        if self.digest.events() > EVENTS_MAX {
-            let detail = format!("more than {EVENTS_MAX} events");
+        if self.digest.events() > self.events_max {
+            let detail = format!("more than {} events", self.events_max);
             return self.break_oracle(Oracle::Bounded, detail);
         }
         match event {

@@ -24,6 +24,8 @@ const POWER_NOTICE_MS: u64 = 60_000;
 /// How long somebody takes to start a device on another store.
 const REPLACE_MS: u64 = 5_000;
 
+/// A start that is cut short has at most so many writes.
+const STARTING_WRITES_MAX: u64 = 40;
 /// More lives than a device has in a run: numbers the power cuts of all.
 const CUTS_MAX: u64 = 1 << 20;
 
@@ -75,16 +77,10 @@ impl World<'_> {
         }
         let make = make(seat, &self.schema, &self.draw);
         if again {
-            self.reached.note(Sometimes::PowerCutWhileRecovering);
-            let opened = Opened::open(&make, &seat.disk);
-            let mut after = seat.disk.image();
-            if after.owes_sync() {
-                (seat.may_lose, seat.may_be_damaged) = (true, true);
-            }
             let cut = number as u64 * CUTS_MAX + CUTS_MAX / 2 + seat.life;
-            after.power_cut(&self.draw, cut);
-            drop(opened);
-            seat.disk = after;
+            if fail_while_starting(seat, &make, &self.draw, cut) {
+                self.reached.note(Sometimes::PowerCutWhileRecovering);
+            }
         }
         match start(seat, &make) {
             Ok((device, opening, doubt)) => {
@@ -184,13 +180,12 @@ impl World<'_> {
         seat.witness = None;
         seat.file += 1;
         seat.life += 1;
-        seat.durable.clear();
+        seat.wiped = std::mem::take(&mut seat.durable);
         seat.arrival = 0;
         (seat.may_be_damaged, seat.has_lost) = (false, true);
         self.ledger.excuse(number, |_| false);
         let (device, again) = (number, false);
         self.queue.after(REPLACE_MS, Event::Boot { device, again });
-        self.reach(Sometimes::WipedDeviceFilledAgain);
     }
 
     pub(super) fn back_up(&mut self, number: usize) {
@@ -214,7 +209,7 @@ impl World<'_> {
         let Some(seat) = self.seats.get_mut(&number_of_device).filter(is_possible) else {
             return;
         };
-        let device = number_of_device;
+        let (device, now_ms) = (number_of_device, self.queue.now_ms());
         let is_on = seat.device.is_some();
         if let FaultKind::ClockJump { by_ms } = kind {
             seat.clock.jump(by_ms);
@@ -222,8 +217,11 @@ impl World<'_> {
                 self.reached.note(Sometimes::ClockWentBack);
             }
         }
+        // Most full disks give out no more pages; some cannot even write the pages that a file has.
+        let to_the_brim = self.draw.happens("full to the brim", now_ms, 300);
         let full = DiskFaults {
-            full_from_write: Some(0),
+            full_from_write: to_the_brim.then_some(0),
+            bytes_max: Some(seat.disk.allocated_bytes()),
             ..seat.disk.faults()
         };
         let lying = DiskFaults {
@@ -315,11 +313,25 @@ impl World<'_> {
             let mut faults = seat.disk.faults();
             match fault.kind {
                 FaultKind::IgnoredSync { .. } => faults.syncs = Syncs::Honest,
-                _ => faults.full_from_write = None,
+                _ => (faults.full_from_write, faults.bytes_max) = (None, None),
             }
             seat.disk.set_faults(faults);
         }
     }
+}
+
+/// Starts a device whose power fails in the middle of it. Returns whether it had anything to write until then.
+fn fail_while_starting(seat: &mut Seat, make: &Make, draw: &crate::draw::Draw, cut: u64) -> bool {
+    let writes = draw.number("start writes", cut, 1..STARTING_WRITES_MAX);
+    seat.disk
+        .fail_power_before(seat.disk.counters().writes + writes);
+    drop(Opened::open(make, &seat.disk).and_then(|opened| opened.start(make)));
+    let has_failed = seat.disk.has_power_failed();
+    if seat.disk.owes_sync() {
+        (seat.may_lose, seat.may_be_damaged) = (true, true);
+    }
+    seat.disk.power_cut(draw, cut);
+    has_failed
 }
 
 fn make(seat: &Seat, schema: &Arc<crdt_schema::schema::Schema>, draw: &crate::draw::Draw) -> Make {

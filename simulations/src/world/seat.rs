@@ -32,6 +32,8 @@ pub(crate) struct Seat {
     pub(crate) is_gone: bool,
     /// What it has durably, as its own store reported; kept while it is off.
     pub(crate) durable: Held,
+    /// What it had when its store was last lost, until it has it all again.
+    pub(crate) wiped: Held,
     /// A fault that may lose what was acknowledged has happened since it was last started.
     pub(crate) may_lose: bool,
     /// Such a fault has happened at some time.
@@ -67,6 +69,7 @@ impl Seat {
             life: 0,
             is_gone: false,
             durable: Held::new(),
+            wiped: Held::new(),
             may_lose: false,
             has_lost: false,
             may_be_damaged: false,

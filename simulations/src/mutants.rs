@@ -1,0 +1,205 @@
+//! Do the oracles see anything? Plants each bug of [`fieldmesh::mutation`] in turn and plays seeds until one
+//! of them fails.
+//!
+//! A bug that no seed shows is a hole in the generator or in the oracles, unless [`OUT_OF_REACH`] says why no
+//! simulated fleet can show it; then a test by hand does (`fieldmesh::mutation::caught_tests`).
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use fieldmesh::mutation::{Mutation, plant, was_reached};
+
+use crate::generate::{Profile, generate, profile};
+use crate::outcome::{Outcome, Verdict};
+use crate::plan::Plan;
+use crate::world::World;
+
+/// Bugs that no simulated fleet shows, and why.
+pub const OUT_OF_REACH: &[(Mutation, &str)] = &[];
+
+/// Seeds that every bug is given, so that the table says how often it is seen and not only whether.
+const SEEDS_LEAST: u64 = 10;
+/// A run of a fleet with a bug that has more events than this has no end: a hundred times an ordinary one.
+pub const EVENTS_MAX: u64 = 2_000_000;
+
+/// What became of one bug.
+#[derive(Clone, Debug)]
+pub struct Tried {
+    /// The bug.
+    pub mutation: Mutation,
+    /// How many seeds were played with it.
+    pub runs: u64,
+    /// In how many of them its place was come to.
+    pub reached: u64,
+    /// In how many runs what did not hold, by the name of the oracle.
+    pub caught: BTreeMap<&'static str, u64>,
+    /// The first plan that failed.
+    pub first: Option<(Plan, Verdict)>,
+}
+
+impl Tried {
+    /// In how many runs it was seen.
+    pub fn count(&self) -> u64 {
+        self.caught.values().sum()
+    }
+
+    /// Why nobody expects it to be seen, if so.
+    pub fn excuse(&self) -> Option<&'static str> {
+        let known = OUT_OF_REACH
+            .iter()
+            .find(|(known, _)| *known == self.mutation);
+        known.map(|(_, why)| *why)
+    }
+
+    /// Whether it should have been seen and was not.
+    pub fn survived(&self) -> bool {
+        self.caught.is_empty() && self.excuse().is_none()
+    }
+}
+
+/// What fails in a run that ends so, for the table.
+fn seen_by(verdict: &Verdict) -> Option<&'static str> {
+    match verdict {
+        Verdict::Held => None,
+        Verdict::Broken(failure) => Some(failure.oracle.name()),
+        Verdict::Unsettled(_) => Some("delivery"),
+        Verdict::Crashed(why) if why.starts_with("more than") => Some("every run ends"),
+        Verdict::Crashed(_) => Some("no panic"),
+    }
+}
+
+/// The fleets that can show a bug.
+fn fitting(_mutation: Mutation) -> Option<Profile> {
+    profile("quick")
+}
+
+/// Plays a plan with a bug in it. Says whether its place was come to.
+pub fn play_with(mutation: Mutation, plan: &Plan) -> (Outcome, bool) {
+    plant(Some(mutation));
+    let outcome = World::run_within(plan, EVENTS_MAX, &mut ());
+    let is_reached = was_reached();
+    plant(None);
+    (outcome, is_reached)
+}
+
+/// Plays up to `seeds_max` seeds from 1 with one bug.
+fn attempt(mutation: Mutation, seeds_max: u64) -> Tried {
+    let mut tried = Tried {
+        mutation,
+        runs: 0,
+        reached: 0,
+        caught: BTreeMap::new(),
+        first: None,
+    };
+    let Some(profile) = fitting(mutation) else {
+        return tried;
+    };
+    for seed in 1..=seeds_max {
+        if seed > SEEDS_LEAST && !tried.caught.is_empty() {
+            break;
+        }
+        let plan = generate(seed, &profile);
+        let (outcome, is_reached) = play_with(mutation, &plan);
+        tried.runs += 1;
+        tried.reached += u64::from(is_reached);
+        if let Some(oracle) = seen_by(&outcome.verdict) {
+            *tried.caught.entry(oracle).or_default() += 1;
+            tried.first.get_or_insert((plan, outcome.verdict));
+        }
+    }
+    tried
+}
+
+/// Plants every bug of `mutations` in turn, on `jobs` threads, and tells `each` of those that are done.
+/// The answers are in the order of the list.
+pub fn campaign(
+    mutations: &[Mutation],
+    seeds_max: u64,
+    jobs: usize,
+    each: &(dyn Fn(&Tried) + Sync),
+) -> Vec<Tried> {
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(BTreeMap::new());
+    thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            scope.spawn(|| {
+                while let Some(mutation) = mutations.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let tried = attempt(*mutation, seeds_max);
+                    each(&tried);
+                    // A thread that panicked has left whole entries: they are inserted at once.
+                    let mut done = done.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                    done.insert(*mutation, tried);
+                }
+            });
+        }
+    });
+    let done = done
+        .into_inner()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    let found = mutations.iter().filter_map(|mutation| done.get(mutation));
+    found.cloned().collect()
+}
+
+/// The table for people, in Markdown.
+pub fn table(all: &[Tried]) -> String {
+    let mut text = String::from("| bug | caught by | in seeds | of |\n|---|---|---:|---:|\n");
+    for tried in all {
+        let mut by: Vec<_> = tried.caught.iter().collect();
+        by.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), **name));
+        let by: Vec<String> = by
+            .iter()
+            .map(|(name, count)| format!("{name} {count}"))
+            .collect();
+        let by = match (by.is_empty(), tried.excuse()) {
+            (false, _) => by.join(", "),
+            (true, Some(why)) => format!("out of reach: {why}"),
+            (true, None) => format!("**nobody**; its place was reached in {}", tried.reached),
+        };
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "| `{}` | {by} | {} | {} |",
+            tried.mutation.name(),
+            tried.count(),
+            tried.runs
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::schema;
+    use crate::shrink::shrink_by;
+
+    #[test]
+    fn a_planted_bug_is_caught_and_its_plan_is_made_small_and_fails_again_from_its_file() {
+        let tried = attempt(Mutation::AdditionTwice, 20);
+        let (plan, verdict) = tried.first.expect("somebody catches it");
+        let mut play = |plan: &Plan| play_with(Mutation::AdditionTwice, plan).0.verdict;
+
+        let small = shrink_by(&plan, &verdict, 300, &mut play, &mut |_, _| {});
+        let text = small.plan.to_text();
+        let read = Plan::from_text(&text, &schema().unwrap()).unwrap();
+
+        assert!(play(&read).is_like(&verdict), "{text}");
+        assert!(World::run(&read, &mut ()).verdict.is_held(), "{text}");
+        assert!(
+            read.operations.len() <= 4 && read.devices.len() <= 3,
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn excuses_are_for_bugs_that_exist_and_each_has_one() {
+        for (mutation, why) in OUT_OF_REACH {
+            assert!(why.len() > 20, "{}", mutation.name());
+            let same = OUT_OF_REACH.iter().filter(|(other, _)| other == mutation);
+            assert_eq!(same.count(), 1, "{}", mutation.name());
+        }
+    }
+}
