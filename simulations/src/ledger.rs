@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crdt_schema::ident::{DeviceId, Dot, LogId};
 use crdt_schema::op::{ChangeSet, Op};
-use fieldmesh::engine::batch::LocalEdit;
+use fieldmesh::engine::batch::{LocalEdit, LogHeader};
 
 /// A change set that an honest device committed.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +42,8 @@ pub struct Ledger {
     pub branches: BTreeMap<Dot, Vec<Entry>>,
     /// The logs that they are in.
     pub logs: BTreeSet<LogId>,
+    /// How every log begins that any store holds, those of liars too.
+    pub headers: BTreeMap<LogId, LogHeader>,
     /// Those that their author was told of, and on which device.
     pub acknowledged: BTreeMap<Dot, usize>,
     /// Acknowledged ones that may be lost: the device broke before anybody else was certain to hold them.

@@ -7,6 +7,7 @@
 //! Numbers 14 (schema versions) and 16 to 18 (rights, revocation, expiry) are kept free for subjects that
 //! the simulated devices do not have.
 
+mod cost;
 mod entries;
 mod model;
 mod shown;
@@ -147,7 +148,7 @@ impl Oracle {
             Self::Status => "nobody is said to hold what it does not hold",
             Self::Clock => "no peer moves an author's clock past the bound",
             Self::Bounded => {
-                "a settled fleet is silent, an idle meeting is short, and every run ends"
+                "a settled fleet is silent, an idle meeting is short, bytes and disks grow with what is held, and every run ends"
             }
             Self::Resume => "what the receiver held when a session opened is not sent in it",
             Self::Containment => {
@@ -175,7 +176,8 @@ pub(crate) fn judge(world: &mut World<'_>) -> Judged {
     entries::judge(world)?;
     shown::all_agree(world)?;
     model::judge(world)?;
-    status::judge(world)
+    status::judge(world)?;
+    cost::judge(world)
 }
 
 /// Whether a device's records can be read at all.

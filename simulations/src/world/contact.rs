@@ -198,7 +198,7 @@ impl World<'_> {
         let Some(wire) = self.wires.get_mut(&id) else {
             return;
         };
-        let message = match wire.open_frame(end, frame) {
+        let message = match wire.open_frame(end, frame, &self.ledger.headers) {
             Ok(message) => message,
             Err(why) => {
                 let detail = format!("an honest device sent a frame that does not open: {why}");

@@ -70,6 +70,10 @@ impl World<'_> {
         seat.arrival = report.arrival;
         for row in &report.rows {
             seat.durable.insert(row.header.log, row.seq);
+            let headers = &mut self.ledger.headers;
+            headers
+                .entry(row.header.log)
+                .or_insert_with(|| row.header.clone());
         }
         let durable = &seat.durable;
         let is_again = |(log, seq): (_, &u64)| durable.get(log).is_some_and(|held| held >= seq);

@@ -1,8 +1,10 @@
 //! Connections: two lanes between two devices, with what is needed to judge what travels on them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fieldmesh::engine::batch::{Held, SessionId};
+use crdt_schema::ident::LogId;
+use fieldmesh::engine::batch::{Held, LogHeader, SessionId};
 use fieldmesh::wire::message::{FrameDecoder, Message, is_data};
 
 use crate::link::Lane;
@@ -62,10 +64,11 @@ impl Wire {
         &mut self,
         end: usize,
         frame: &[u8],
+        headers: &BTreeMap<LogId, LogHeader>,
     ) -> Result<Option<Message>, String> {
         // Only these have to be opened in order; of all others the tag is enough for most purposes.
         if is_data(frame) || frame.len() < 64 {
-            let message = self.decoders[end].decode(frame);
+            let message = self.decoders[end].decode_with(frame, &|log| headers.get(log).cloned());
             return message.map(Some).map_err(|error| error.to_string());
         }
         Ok(None)
