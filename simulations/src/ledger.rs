@@ -85,6 +85,15 @@ impl Ledger {
         }
     }
 
+    /// A device's store went back unnoticed: it may sign positions of its logs again.
+    pub fn went_back(&mut self, device: DeviceId) {
+        let own = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.device == device);
+        self.went_back.extend(own.map(|(dot, _)| dot.log));
+    }
+
     /// A device has written a change set again at another position, because the first was taken by another
     /// branch of its log.
     ///
@@ -154,17 +163,55 @@ fn covers(set: &ChangeSet, edits: &[LocalEdit]) -> bool {
 mod tests {
     use crdt_schema::hlc::Timestamp;
     use crdt_schema::ident::LogId;
+    use crdt_schema::op::Edit;
 
     use super::*;
 
-    #[test]
-    fn one_position_has_one_content() {
-        let set = |ms| ChangeSet {
+    fn set(ms: u64) -> ChangeSet {
+        ChangeSet {
             hlc: Timestamp::from_ms(ms),
             schema_version: 1,
             person: String::new(),
             edits: Vec::new(),
+        }
+    }
+
+    fn delete(ms: u64, reason: &str) -> ChangeSet {
+        let edit = Edit {
+            collection: "patient".to_owned(),
+            id: "p1".to_owned(),
+            deps: Vec::new(),
+            ops: vec![Op::Delete {
+                reason: reason.to_owned(),
+            }],
         };
+        ChangeSet {
+            edits: vec![edit],
+            ..set(ms)
+        }
+    }
+
+    #[test]
+    fn only_a_log_that_went_back_has_branches_and_what_was_acknowledged_moves_with_its_branch() {
+        let (log, new) = (LogId([1; 16]), LogId([2; 16]));
+        let (was, is) = (Dot::new(log, 1), Dot::new(new, 1));
+        let device = DeviceId([0; 32]);
+        let mut ledger = Ledger::default();
+        ledger.commit(was, device, delete(1, "first")).unwrap();
+        ledger.went_back.insert(log);
+        ledger.commit(was, device, delete(2, "second")).unwrap();
+        ledger.acknowledged.insert(was, 7);
+
+        assert!(ledger.moved(was, is, device, delete(3, "third")).is_err());
+        assert_eq!(ledger.moved(was, is, device, delete(3, "second")), Ok(()));
+
+        assert_eq!(ledger.entries[&was].set, delete(1, "first"));
+        assert_eq!(ledger.branches[&was][0].set, delete(2, "second"));
+        assert_eq!(ledger.acknowledged[&is], 7);
+    }
+
+    #[test]
+    fn one_position_has_one_content() {
         let dot = Dot::new(LogId([1; 16]), 1);
         let mut ledger = Ledger::default();
 

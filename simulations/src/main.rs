@@ -1,5 +1,7 @@
 //! `cargo sim run | campaign | replay | shrink | explain | plot | mutants`: plays fleets and says what held.
 
+mod commands;
+
 use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
@@ -14,8 +16,6 @@ use simulations::outcome::Outcome;
 use simulations::plan::{Plan, schema};
 use simulations::report;
 use simulations::shrink::shrink;
-#[cfg(feature = "mutations")]
-use simulations::shrink::shrink_by;
 use simulations::trace::{Notes, Renumbered, Writer};
 use simulations::world::World;
 
@@ -179,8 +179,12 @@ fn read_plan(path: &Path) -> Result<Plan, String> {
 }
 
 fn write_plan(path: &Path, plan: &Plan) -> Result<(), String> {
+    write(path, &plan.to_text())
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
     let made = path.parent().map_or(Ok(()), fs::create_dir_all);
-    made.and_then(|()| fs::write(path, plan.to_text()))
+    made.and_then(|()| fs::write(path, text))
         .map_err(|error| format!("{}: {error}", path.display()))
 }
 
@@ -227,14 +231,14 @@ fn main() -> ExitCode {
                 false => play(&campaign, &rules),
             }
         }
-        Command::Plot { which, out } => plot(&which, &out),
+        Command::Plot { which, out } => which.plan().and_then(|plan| commands::plot(&plan, &out)),
         #[cfg(feature = "mutations")]
         Command::Mutants {
             seeds,
             jobs,
             only,
             save,
-        } => mutants(seeds, jobs, only.as_deref(), save.as_deref()),
+        } => commands::mutants(seeds, jobs, only.as_deref(), save.as_deref()),
     };
     match done {
         Ok(code) => ExitCode::from(code),
@@ -266,63 +270,6 @@ fn run(which: &Which, json: bool, trace: Option<&Path>, save: Option<&Path>) -> 
         false => print!("{}", report::closing(&plan, &outcome, cpu_s)),
     }
     Ok(outcome.verdict.exit_code())
-}
-
-/// A picture of a run. It is drawn of a failing run too, if it gets as far as a first line.
-fn plot(which: &Which, out: &Path) -> Result<u8, String> {
-    let plan = which.plan()?;
-    let mut lines = Vec::new();
-    let mut writer = Renumbered::new(&plan, Writer::new(&mut lines));
-    let outcome = World::run(&plan, &mut writer);
-    let ended = writer.into_inner().finish();
-    let drawn = ended
-        .map_err(|error| error.to_string())
-        .and_then(|()| simulations::plot::svg(&lines[..]).map_err(|error| error.to_string()));
-    let made = out.parent().map_or(Ok(()), fs::create_dir_all);
-    drawn
-        .and_then(|svg| {
-            let written = made.and_then(|()| fs::write(out, svg));
-            written.map_err(|error| error.to_string())
-        })
-        .map_err(|error| format!("{}: {error}", out.display()))?;
-    println!("{}", report::opening(&plan));
-    println!("drawn in {}", out.display());
-    Ok(outcome.verdict.exit_code())
-}
-
-/// Plants bugs and says who caught them.
-#[cfg(feature = "mutations")]
-fn mutants(seeds: u64, jobs: usize, only: Option<&str>, save: Option<&Path>) -> Result<u8, String> {
-    use fieldmesh::mutation::Mutation;
-    use simulations::mutants::{Tried, campaign, play_with, table};
-
-    let wanted = match only {
-        None => Mutation::ALL.to_vec(),
-        Some(name) => vec![Mutation::by_name(name).ok_or(format!("there is no bug {name:?}"))?],
-    };
-    // A bug that makes a run panic is a bug that is caught; the words are in its verdict.
-    std::panic::set_hook(Box::new(|_| {}));
-    let all = campaign(&wanted, seeds, jobs, &|tried: &Tried| {
-        let (name, count) = (tried.mutation.name(), tried.count());
-        eprintln!("{name}: caught in {count} of {}", tried.runs);
-    });
-    print!("{}", table(&all));
-    if let (Some(path), Some((plan, verdict))) =
-        (save, all.first().and_then(|one| one.first.as_ref()))
-    {
-        let mut play = |plan: &Plan| play_with(all[0].mutation, plan).0.verdict;
-        let small = shrink_by(plan, verdict, 400, &mut play, &mut |_, _| {});
-        write_plan(path, &small.plan)?;
-        println!(
-            "{}: {}; {:?}",
-            path.display(),
-            size(&small.plan),
-            small.verdict
-        );
-    }
-    let survivors = all.iter().filter(|tried| tried.survived()).count();
-    println!("{} bugs, {survivors} survived", all.len());
-    Ok(u8::from(survivors > 0))
 }
 
 fn traced(plan: &Plan, path: &Path) -> std::io::Result<Outcome> {

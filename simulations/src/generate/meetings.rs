@@ -3,6 +3,8 @@
 //! Whatever the way, some random pairs meet too: nobody keeps to one way of moving, and links must break in
 //! every run.
 
+use std::collections::BTreeMap;
+
 use super::{Profile, Swarm, Way};
 use crate::link::{LinkClass, LinkFaults};
 use crate::mobility::{self, Depot, Hub, Market, Mobility, Shuttle, Waypoint};
@@ -18,6 +20,21 @@ pub(super) fn contacts(swarm: &Swarm, plan: &Plan, profile: &Profile) -> Vec<Con
         contacts.extend(moving(swarm, plan, &mobility, first));
     }
     contacts.sort_by_key(|contact| (contact.at_ms, contact.a, contact.b));
+    apart(contacts)
+}
+
+/// Drops every contact that begins while its pair is in contact already.
+fn apart(mut contacts: Vec<Contact>) -> Vec<Contact> {
+    let mut ends: BTreeMap<(usize, usize), u64> = BTreeMap::new();
+    contacts.retain(|contact| {
+        let pair = (contact.a.min(contact.b), contact.a.max(contact.b));
+        let end_ms = ends.entry(pair).or_default();
+        let is_apart = contact.at_ms >= *end_ms;
+        if is_apart {
+            *end_ms = contact.end_ms;
+        }
+        is_apart
+    });
     contacts
 }
 
@@ -186,7 +203,11 @@ mod tests {
     fn contacts_lie_in_the_run_and_name_devices_of_the_plan() {
         for seed in 0..40 {
             let plan = generate(seed, &PROFILES[0]);
+            let mut ends = BTreeMap::new();
             for contact in &plan.contacts {
+                let pair = (contact.a.min(contact.b), contact.a.max(contact.b));
+                let before_ms = ends.insert(pair, contact.end_ms).unwrap_or(0);
+                assert!(before_ms <= contact.at_ms, "{pair:?} overlap");
                 assert!(contact.at_ms < contact.end_ms && contact.a != contact.b);
                 assert!(contact.end_ms <= plan.header.horizon_ms + HOUR_MS);
                 assert!(plan.device(contact.a).is_some() && plan.device(contact.b).is_some());

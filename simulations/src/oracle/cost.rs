@@ -19,7 +19,7 @@ pub(super) fn judge(world: &mut World<'_>) -> Judged {
     // A device that lost its store is given everything again.
     let losses = world.plan.faults.iter().filter(|fault| match fault.kind {
         FaultKind::Wipe {} | FaultKind::Restore { .. } | FaultKind::Rot { .. } => true,
-        FaultKind::IgnoredSync { .. } => true,
+        FaultKind::IgnoredSync { .. } | FaultKind::RestoreUnnoticed { .. } => true,
         FaultKind::Kill { .. }
         | FaultKind::PowerCut { .. }
         | FaultKind::DiskFull { .. }

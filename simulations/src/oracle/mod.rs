@@ -13,6 +13,9 @@ mod model;
 mod shown;
 mod status;
 
+use std::collections::BTreeSet;
+
+use crdt_schema::ident::LogId;
 use fieldmesh::engine::batch::{Held, Run};
 use fieldmesh::engine::effect::CloseReason;
 
@@ -186,8 +189,15 @@ pub(crate) fn is_shown(world: &World<'_>, number: usize) -> bool {
 }
 
 /// Judges what a sender puts into a frame by what the receiver held when the session opened.
-pub(crate) fn resent(runs: &[Run], held: &Held, ends: [usize; 2]) -> Judged {
-    for run in runs {
+///
+/// Of a log with two branches the other branch may be sent.
+pub(crate) fn resent(
+    runs: &[Run],
+    held: &Held,
+    forked: &BTreeSet<LogId>,
+    ends: [usize; 2],
+) -> Judged {
+    for run in runs.iter().filter(|run| !forked.contains(&run.header.log)) {
         let known = held.get(&run.header.log).copied().unwrap_or(0);
         if run.last() <= known {
             let detail = format!(
@@ -219,8 +229,7 @@ mod tests {
 
     #[test]
     fn every_oracle_has_its_own_number_and_its_sentence() {
-        let numbers: std::collections::BTreeSet<u8> =
-            Oracle::ALL.iter().map(|oracle| oracle.number()).collect();
+        let numbers: BTreeSet<u8> = Oracle::ALL.iter().map(|oracle| oracle.number()).collect();
         assert_eq!(numbers.len(), Oracle::ALL.len());
         for oracle in Oracle::ALL {
             assert!(oracle.sentence().len() > 20 && !oracle.name().is_empty());

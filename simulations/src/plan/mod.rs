@@ -270,6 +270,12 @@ pub enum FaultKind {
         /// Whether the witness beside the store is the present one, and not lost.
         witness_kept: bool,
     },
+    /// F16: store and witness together become what they were earlier, in the same place, so that nothing on
+    /// the device tells it.
+    RestoreUnnoticed {
+        /// When the image was taken.
+        taken_ms: u64,
+    },
     /// F20: the store is lost; the key is not.
     Wipe {},
     /// F23: the wall clock is set.
@@ -288,7 +294,7 @@ impl FaultKind {
             Self::IgnoredSync { .. } => "F13",
             Self::DiskFull { .. } => "F14",
             Self::Rot { .. } => "F15",
-            Self::Restore { .. } => "F16",
+            Self::Restore { .. } | Self::RestoreUnnoticed { .. } => "F16",
             Self::Wipe {} => "F20",
             Self::ClockJump { .. } => "F23",
         }
@@ -303,6 +309,7 @@ impl FaultKind {
             Self::DiskFull { .. } => "disk_full",
             Self::Rot { .. } => "rot",
             Self::Restore { .. } => "restore",
+            Self::RestoreUnnoticed { .. } => "restore_unnoticed",
             Self::Wipe {} => "wipe",
             Self::ClockJump { .. } => "clock_jump",
         }
@@ -311,9 +318,11 @@ impl FaultKind {
     /// Whether acknowledged writes may be gone after it, as long as the device begins new logs.
     pub fn may_lose(&self) -> bool {
         match self {
-            Self::IgnoredSync { .. } | Self::Rot { .. } | Self::Restore { .. } | Self::Wipe {} => {
-                true
-            }
+            Self::IgnoredSync { .. }
+            | Self::Rot { .. }
+            | Self::Restore { .. }
+            | Self::RestoreUnnoticed { .. }
+            | Self::Wipe {} => true,
             Self::Kill { .. }
             | Self::PowerCut { .. }
             | Self::DiskFull { .. }

@@ -207,7 +207,9 @@ impl<'o> World<'o> {
             self.queue.at(operation.at_ms, Event::Operation(number));
         }
         for (number, fault) in self.plan.faults.iter().enumerate() {
-            if let FaultKind::Restore { taken_ms, .. } = fault.kind {
+            if let FaultKind::Restore { taken_ms, .. } | FaultKind::RestoreUnnoticed { taken_ms } =
+                fault.kind
+            {
                 self.queue.at(taken_ms, Event::Backup(number));
             }
             self.queue.at(fault.at_ms, Event::Fault(number));

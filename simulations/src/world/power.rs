@@ -8,7 +8,7 @@ use fieldmesh::store::{StoreError, WitnessRecord};
 
 use super::World;
 use super::event::Event;
-use super::seat::Seat;
+use super::seat::{Backup, Seat};
 use crate::device::{Device, Make, Opened};
 use crate::disk::{DiskFaults, SimDisk, Syncs};
 use crate::oracle::Oracle;
@@ -28,6 +28,16 @@ const REPLACE_MS: u64 = 5_000;
 const STARTING_WRITES_MAX: u64 = 40;
 /// More lives than a device has in a run: numbers the power cuts of all.
 const CUTS_MAX: u64 = 1 << 20;
+
+/// What a restored device has in place of its witness.
+#[derive(Clone, Copy, Debug)]
+enum Memory {
+    /// The witness as it was last written.
+    Present,
+    None,
+    /// The witness as it was with the store, which so agrees with it.
+    Restored,
+}
 
 impl World<'_> {
     pub(super) fn gone(&mut self, number: usize) {
@@ -193,8 +203,14 @@ impl World<'_> {
         if let Some(seat) = self.seats.get_mut(&device)
             && seat.disk.allocated_bytes() > 0
         {
-            let backup = (seat.disk.image(), seat.may_be_damaged);
-            backup.0.set_faults(DiskFaults::default());
+            let disk = seat.disk.image();
+            disk.set_faults(DiskFaults::default());
+            let backup = Backup {
+                disk,
+                witness: seat.witness.clone(),
+                file: seat.file,
+                may_be_damaged: seat.may_be_damaged,
+            };
             seat.backups.insert(number, backup);
         }
     }
@@ -248,7 +264,15 @@ impl World<'_> {
                 self.queue.after(*down_ms, Event::Boot { device, again });
             }
             FaultKind::Rot { bits } if is_on => self.rot(device, number, *bits),
-            FaultKind::Restore { witness_kept, .. } => self.restore(number, device, *witness_kept),
+            FaultKind::Restore { witness_kept, .. } => {
+                let memory = if *witness_kept {
+                    Memory::Present
+                } else {
+                    Memory::None
+                };
+                self.restore(number, device, memory);
+            }
+            FaultKind::RestoreUnnoticed { .. } => self.restore(number, device, Memory::Restored),
             FaultKind::Wipe {} if is_on => self.lose_store(device),
             FaultKind::Kill { .. }
             | FaultKind::PowerCut { .. }
@@ -273,22 +297,27 @@ impl World<'_> {
         self.queue.after(REPLACE_MS, Event::Boot { device, again });
     }
 
-    fn restore(&mut self, number: usize, device: usize, witness_kept: bool) {
+    fn restore(&mut self, number: usize, device: usize, memory: Memory) {
         let Some(seat) = self.seats.get_mut(&device) else {
             return;
         };
-        let Some((disk, may_be_damaged)) = seat.backups.remove(&number) else {
+        let Some(backup) = seat.backups.remove(&number) else {
             return;
         };
         self.power_off(device, false, KILL_NOTICE_MS);
         if let Some(seat) = self.seats.get_mut(&device) {
-            seat.disk = disk;
-            seat.file += 1;
+            seat.disk = backup.disk;
             seat.life += 1;
             (seat.may_lose, seat.has_lost) = (true, true);
-            seat.may_be_damaged |= may_be_damaged;
-            if !witness_kept {
-                seat.witness = None;
+            seat.may_be_damaged |= backup.may_be_damaged;
+            match memory {
+                Memory::Present => seat.file += 1,
+                Memory::None => (seat.file, seat.witness) = (seat.file + 1, None),
+                Memory::Restored => {
+                    (seat.file, seat.witness) = (backup.file, backup.witness);
+                    let id = seat.id();
+                    self.ledger.went_back(id);
+                }
             }
         }
         let again = false;

@@ -40,8 +40,8 @@ pub(crate) struct Seat {
     pub(crate) has_lost: bool,
     /// The disk may have been damaged: its store may refuse to open.
     pub(crate) may_be_damaged: bool,
-    /// Disks as they were, by the fault that restores them, and whether they may have been damaged.
-    pub(crate) backups: BTreeMap<usize, (SimDisk, bool)>,
+    /// What the device was, by the fault that restores it.
+    pub(crate) backups: BTreeMap<usize, Backup>,
     /// Transactions that are durable and not reported, oldest first.
     pub(crate) unreported: std::collections::VecDeque<CommitReport>,
     /// When the engine will be woken, if an event for it waits.
@@ -54,6 +54,16 @@ pub(crate) struct Seat {
     pub(crate) own_log: Option<LogId>,
     /// A write has failed since the device was started.
     pub(crate) has_failed: bool,
+}
+
+/// A device's storage as it was.
+#[derive(Debug)]
+pub(crate) struct Backup {
+    pub(crate) disk: SimDisk,
+    pub(crate) witness: Option<WitnessRecord>,
+    pub(crate) file: u64,
+    /// The disk may have been damaged then.
+    pub(crate) may_be_damaged: bool,
 }
 
 impl Seat {
