@@ -120,6 +120,10 @@ impl Ledger {
         self.commit(is, device, set)?;
         if let Some(author) = self.acknowledged.get(&was).copied() {
             self.acknowledged.insert(is, author);
+            // Where there are two branches, the other one's write still stands at the old position.
+            if !self.branches.contains_key(&was) {
+                self.acknowledged.remove(&was);
+            }
         }
         for dot in self.keys.values_mut().chain(self.answered.values_mut()) {
             if *dot == was {

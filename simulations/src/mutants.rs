@@ -12,16 +12,16 @@ use std::thread;
 
 use fieldmesh::mutation::{Mutation, plant, was_reached};
 
-use crate::generate::{Profile, generate, profile};
+use crate::generate::{generate, profile};
 use crate::outcome::{Outcome, Verdict};
-use crate::plan::Plan;
+use crate::plan::{Plan, schema};
 use crate::world::World;
 
 /// Bugs that no simulated fleet shows, and why.
 pub const OUT_OF_REACH: &[(Mutation, &str)] = &[];
 
-/// Seeds that every bug is given, so that the table says how often it is seen and not only whether.
-const SEEDS_LEAST: u64 = 10;
+/// Plans that every bug is given, so that the table says how often it is seen and not only whether.
+const PLANS_LEAST: u64 = 12;
 /// A run of a fleet with a bug that has more events than this has no end: a hundred times an ordinary one.
 pub const EVENTS_MAX: u64 = 2_000_000;
 
@@ -30,7 +30,7 @@ pub const EVENTS_MAX: u64 = 2_000_000;
 pub struct Tried {
     /// The bug.
     pub mutation: Mutation,
-    /// How many seeds were played with it.
+    /// How many plans were played with it.
     pub runs: u64,
     /// In how many of them its place was come to.
     pub reached: u64,
@@ -71,9 +71,21 @@ fn seen_by(verdict: &Verdict) -> Option<&'static str> {
     }
 }
 
-/// The fleets that can show a bug.
-fn fitting(_mutation: Mutation) -> Option<Profile> {
-    profile("quick")
+/// Kept plans that are played first: what they need comes together in no generated plan.
+const KEPT: [&str; 4] = [
+    include_str!("../regressions/told-nothing-yet.plan"),
+    include_str!("../regressions/put-back-unnoticed.plan"),
+    include_str!("../regressions/two-branches-are-one-again.plan"),
+    include_str!("../regressions/two-branches-of-one-length.plan"),
+];
+
+/// The plans that a bug is tried with: the kept ones, and up to `seeds_max` seeds from 1.
+fn plans(seeds_max: u64) -> impl Iterator<Item = Plan> {
+    let schema = schema().ok();
+    let read = move |text: &str| Plan::from_text(text, schema.as_ref()?).ok();
+    let generated = move |seed| Some(generate(seed, &profile("quick")?));
+    let kept = KEPT.into_iter().filter_map(read);
+    kept.chain((1..=seeds_max).filter_map(generated))
 }
 
 /// Plays a plan with a bug in it. Says whether its place was come to.
@@ -94,14 +106,10 @@ fn attempt(mutation: Mutation, seeds_max: u64) -> Tried {
         caught: BTreeMap::new(),
         first: None,
     };
-    let Some(profile) = fitting(mutation) else {
-        return tried;
-    };
-    for seed in 1..=seeds_max {
-        if seed > SEEDS_LEAST && !tried.caught.is_empty() {
+    for plan in plans(seeds_max) {
+        if tried.runs >= PLANS_LEAST && !tried.caught.is_empty() {
             break;
         }
-        let plan = generate(seed, &profile);
         let (outcome, is_reached) = play_with(mutation, &plan);
         tried.runs += 1;
         tried.reached += u64::from(is_reached);
@@ -145,7 +153,7 @@ pub fn campaign(
 
 /// The table for people, in Markdown.
 pub fn table(all: &[Tried]) -> String {
-    let mut text = String::from("| bug | caught by | in seeds | of |\n|---|---|---:|---:|\n");
+    let mut text = String::from("| bug | caught by | in plans | of |\n|---|---|---:|---:|\n");
     for tried in all {
         let mut by: Vec<_> = tried.caught.iter().collect();
         by.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), **name));
@@ -173,7 +181,6 @@ pub fn table(all: &[Tried]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::schema;
     use crate::shrink::shrink_by;
 
     #[test]
@@ -192,6 +199,13 @@ mod tests {
             read.operations.len() <= 4 && read.devices.len() <= 3,
             "{text}"
         );
+    }
+
+    #[test]
+    fn every_kept_plan_reads_and_comes_before_the_seeds() {
+        let names: Vec<String> = plans(3).map(|plan| plan.header.profile).collect();
+        assert_eq!(names.len(), KEPT.len() + 3);
+        assert!(names[KEPT.len()..].iter().all(|name| name == "quick"));
     }
 
     #[test]

@@ -42,11 +42,12 @@ pub enum Sometimes {
     EqualRootsSaidNothing,
     HubGoneForEver,
     ForkSettled,
+    DamageMended,
 }
 
 impl Sometimes {
     /// All of them.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::KilledBeforeReport,
         Self::KilledDuringSession,
         Self::PowerCut,
@@ -83,6 +84,7 @@ impl Sometimes {
         Self::EqualRootsSaidNothing,
         Self::HubGoneForEver,
         Self::ForkSettled,
+        Self::DamageMended,
     ];
 
     /// What has happened then.
@@ -125,6 +127,7 @@ impl Sometimes {
             Self::ClockWentBack => "a wall clock went back while its device ran",
             Self::EqualRootsSaidNothing => "two devices that held the same met",
             Self::HubGoneForEver => "the hub was gone for ever",
+            Self::DamageMended => "entries that no longer read back came again from a peer",
             Self::ForkSettled => {
                 "a device wrote again what stood on a branch that nobody else held"
             }

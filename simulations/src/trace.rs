@@ -101,10 +101,12 @@ pub trait Observer {
 /// Nobody watches.
 impl Observer for () {}
 
-/// Numbers devices by their place in the plan, as readers of traces expect; plans leave numbers out.
+/// Makes a trace what its readers expect: devices are numbered by their place in the plan, which leaves numbers
+/// out, and the fleet's settling is the last line.
 #[derive(Debug)]
 pub struct Renumbered<O> {
     numbers: Vec<usize>,
+    is_over: bool,
     inner: O,
 }
 
@@ -113,7 +115,11 @@ impl<O> Renumbered<O> {
     pub fn new(plan: &Plan, inner: O) -> Self {
         let mut numbers: Vec<usize> = plan.devices.iter().map(|spec| spec.device).collect();
         numbers.sort_unstable();
-        Self { numbers, inner }
+        Self {
+            numbers,
+            is_over: false,
+            inner,
+        }
     }
 
     /// Who was handed the lines.
@@ -129,6 +135,9 @@ impl<O: Observer> Observer for Renumbered<O> {
                 *number = place;
             }
         };
+        if self.is_over {
+            return;
+        }
         let mut line = line.clone();
         match &mut line {
             Trace::ContactStart { a, b, .. } | Trace::ContactEnd { a, b, .. } => {
@@ -140,7 +149,8 @@ impl<O: Observer> Observer for Renumbered<O> {
                 place(to);
             }
             Trace::Saved { device, .. } | Trace::Fault { device, .. } => place(device),
-            Trace::World { .. } | Trace::Settled { .. } => {}
+            Trace::World { .. } => {}
+            Trace::Settled { .. } => self.is_over = true,
         }
         self.inner.trace(&line);
     }

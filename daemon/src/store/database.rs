@@ -158,11 +158,25 @@ impl Handle {
     /// For the writer only, and not inside a transaction.
     fn reopen(&self) -> Result<(), Trouble> {
         // The old handle holds the file's lock, so it must go before the new one comes.
-        *self
+        self.close();
+        self.open_if_closed()
+    }
+
+    /// Lets the database go. It writes when it closes, and on a damaged file that may panic.
+    fn close(&self) {
+        let database = self
             .database
             .write()
-            .unwrap_or_else(PoisonError::into_inner) = None;
-        self.open_if_closed()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let closed = guarded(|| {
+            drop(database);
+            Ok(())
+        });
+        if let Err(trouble) = closed {
+            let error = self.explain(trouble);
+            tracing::error!(%error, "the store was not closed in order");
+        }
     }
 
     fn open_if_closed(&self) -> Result<(), Trouble> {
@@ -176,6 +190,12 @@ impl Handle {
             *database = Some(guarded(|| Ok((self.make)(&builder)?))?);
         }
         Ok(())
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

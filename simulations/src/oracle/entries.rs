@@ -116,6 +116,9 @@ fn audit(world: &mut World<'_>, number: usize, reader: &Reader) -> Judged {
     let fetched = reader
         .fetch(0, &Held::new(), usize::MAX)
         .map_err(|error| broken(error.to_string()))?;
+    if let Some(dot) = fetched.damaged.first() {
+        return Err(broken(format!("{dot} does not read back")));
+    }
     let mut ends: BTreeMap<_, (u64, [u8; 32])> = BTreeMap::new();
     for run in &fetched.runs {
         let start = (0, chain_start(&ORGANISATION, &run.header));

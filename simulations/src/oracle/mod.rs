@@ -143,13 +143,17 @@ impl Oracle {
             Self::Review => {
                 "a review is open while unanswered values differ, and an answered one never opens again"
             }
-            Self::Order => "no device has an entry before what it depends on",
+            Self::Order => {
+                "no device has an entry before what it depends on, and an edit follows all that its author saw"
+            }
             Self::Atomic => "all or none of a change set's edits are in the records",
             Self::Idempotence => "one idempotency key gives one change set",
             Self::OneHistory => "no honest device gives one position to two contents",
             Self::Session => "a device shows what it has acknowledged and never goes back",
             Self::Status => "nobody is said to hold what it does not hold",
-            Self::Clock => "no peer moves an author's clock past the bound",
+            Self::Clock => {
+                "no peer moves an author's clock past the bound, and an edit is later than what it follows"
+            }
             Self::Bounded => {
                 "a settled fleet is silent, an idle meeting is short, bytes and disks grow with what is held, and every run ends"
             }

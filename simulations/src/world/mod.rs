@@ -6,6 +6,7 @@
 //! are asked on the way and at the end; the first that does not hold ends the run.
 
 mod act;
+mod causes;
 mod contact;
 mod event;
 mod power;

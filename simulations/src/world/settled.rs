@@ -13,8 +13,13 @@ use crate::sometimes::Sometimes;
 impl World<'_> {
     pub(super) fn note_settled(&mut self, number: usize, report: &CommitReport) {
         for repaired in &report.repairs {
-            let Ok(Outcome::Settled { ends, moved }) = &repaired.result else {
-                continue;
+            let (ends, moved) = match &repaired.result {
+                Ok(Outcome::Settled { ends, moved }) => (ends, moved),
+                Ok(Outcome::Mended { .. }) => {
+                    self.reached.note(Sometimes::DamageMended);
+                    continue;
+                }
+                Err(_) => continue,
             };
             self.reached.note(Sometimes::ForkSettled);
             let Some(seat) = self.seats.get_mut(&number) else {

@@ -110,6 +110,9 @@ impl World<'_> {
             match reader.entry(outcome.dot) {
                 Ok(Some((header, set))) => {
                     self.judge_time(number, outcome.dot, set.hlc.ms(), latest_ms);
+                    let alone = report.remote.is_empty() && report.repairs.is_empty();
+                    let place = (&header, outcome.dot);
+                    self.judge_causes(&reader, place, &set, (alone, latest_ms));
                     let is_new = has_lost
                         && header.device == id
                         && own_log.is_some_and(|own| own != header.log);

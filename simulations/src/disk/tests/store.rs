@@ -105,7 +105,14 @@ fn examine(store: &Store) -> Result<u64, StoreError> {
     };
     let mut chain = chain_start(&ORGANISATION, &header());
     let mut seq = 0;
-    for run in reader.fetch(0, &Held::new(), usize::MAX)?.runs {
+    let fetched = reader.fetch(0, &Held::new(), usize::MAX)?;
+    if let Some(dot) = fetched.damaged.first() {
+        return Err(StoreError::Damaged {
+            path: "the disk".to_owned(),
+            detail: format!("{dot} does not read back"),
+        });
+    }
+    for run in fetched.runs {
         for entry in &run.entries {
             chain = chain_next(&chain, entry);
             seq += 1;
