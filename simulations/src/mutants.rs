@@ -18,7 +18,20 @@ use crate::plan::{Plan, schema};
 use crate::world::World;
 
 /// Bugs that no simulated fleet shows, and why.
-pub const OUT_OF_REACH: &[(Mutation, &str)] = &[];
+pub const OUT_OF_REACH: &[(Mutation, &str)] = &[
+    (
+        Mutation::PushSkipped,
+        "its place is hardly ever come to, and the next session sends what was skipped",
+    ),
+    (
+        Mutation::RefusalDropsRest,
+        "liars put no good log of others into a frame after a bad one, and honest peers send it again",
+    ),
+    (
+        Mutation::FailureSwallowed,
+        "acknowledgements follow the rows of the report, so the entries come again with the next session",
+    ),
+];
 
 /// Plans that every bug is given, so that the table says how often it is seen and not only whether.
 const PLANS_LEAST: u64 = 12;

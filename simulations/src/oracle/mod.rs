@@ -162,7 +162,7 @@ impl Oracle {
                 "whatever hostile devices do, honest ones exchange all honest logs"
             }
             Self::Audit => "every log's chain and signatures verify from its beginning",
-            Self::Rebuild => "records rebuilt from the log are the records shown",
+            Self::Rebuild => "records rebuilt from the log are the records shown, and counted",
         }
     }
 }
