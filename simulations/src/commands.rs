@@ -41,7 +41,9 @@ pub(crate) fn mutants(
 
     let wanted = match only {
         None => Mutation::ALL.to_vec(),
-        Some(name) => vec![Mutation::by_name(name).ok_or(format!("there is no bug {name:?}"))?],
+        Some(name) => {
+            vec![Mutation::by_name(name).ok_or_else(|| format!("there is no bug {name:?}"))?]
+        }
     };
     // A bug that makes a run panic is a bug that is caught; the words are in its verdict.
     std::panic::set_hook(Box::new(|_| {}));

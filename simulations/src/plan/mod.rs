@@ -10,6 +10,7 @@
 
 pub mod text;
 
+use crdt_schema::hlc::DRIFT_MAX_MS;
 use crdt_schema::schema::Schema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -335,6 +336,15 @@ impl Plan {
     /// The device of that number.
     pub fn device(&self, number: usize) -> Option<&DeviceSpec> {
         self.devices.iter().find(|device| device.device == number)
+    }
+
+    /// Whether no honest clock is ever far from another: then each follows all others.
+    pub fn has_sane_clocks(&self) -> bool {
+        let is_near = |spec: &DeviceSpec| {
+            spec.clock.offset_ms.unsigned_abs() < DRIFT_MAX_MS / 4 && !spec.clock.never_set
+        };
+        let is_jump = |fault: &Fault| matches!(fault.kind, FaultKind::ClockJump { .. });
+        self.devices.iter().all(is_near) && !self.faults.iter().any(is_jump)
     }
 
     /// The classes of the faults that happen in it, ascending.
