@@ -28,6 +28,8 @@ pub const ORGANISATION: OrganisationId = OrganisationId([7; 16]);
 pub const SECRET: JoinSecret = JoinSecret([9; 32]);
 /// Page cache of a simulated store.
 const CACHE_BYTES: usize = 1 << 20;
+/// An input with more effects has no end: looks are answered at once, and may ask for more looks.
+const EFFECTS_MAX: u32 = 1_000_000;
 
 /// A read that a session waits for.
 #[derive(Clone, Debug)]
@@ -160,7 +162,13 @@ impl Device {
     pub fn feed(&mut self, now: Now, input: Input) -> Vec<Ask> {
         self.engine.handle(now, input);
         let mut asks = Vec::new();
+        let mut effects = 0;
         while let Some(effect) = self.engine.poll_effect() {
+            effects += 1;
+            assert!(
+                effects <= EFFECTS_MAX,
+                "one input had more than {EFFECTS_MAX} effects"
+            );
             match effect {
                 Effect::Look {
                     session,

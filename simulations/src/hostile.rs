@@ -4,8 +4,10 @@
 //! everybody's. A liar writes to records of its own (their ids begin with [`LIAR_PREFIX`]), so what the
 //! honest devices hold of honest logs must stay the same whatever it does.
 
+use std::collections::BTreeSet;
+
 use crdt_schema::hlc::Timestamp;
-use crdt_schema::ident::{DeviceId, SpaceName};
+use crdt_schema::ident::{DeviceId, LogId, SpaceName};
 use crdt_schema::op::{ChangeSet, Edit, Op};
 use crdt_schema::value::Value;
 use ed25519_dalek::SigningKey;
@@ -26,6 +28,8 @@ pub const LIAR_PREFIX: &str = "liar-";
 
 /// How many frames a hostile device remembers to send again.
 const HEARD_MAX: usize = 32;
+/// How many logs of one peer it remembers, to write under their ids elsewhere.
+const KNOWN_MAX: usize = 500;
 /// Longest piece of garbage, in bytes.
 const GARBAGE_BYTES_MAX: u64 = 40_000;
 /// A clock so far ahead that nobody may follow it: forty years.
@@ -61,6 +65,7 @@ enum Lie {
     BadSignature,
     BrokenChain,
     SomebodyElsesName,
+    SomebodyElsesLog,
     FarFuture,
     HugeCounter,
     HoldsMoreThanThere,
@@ -71,10 +76,11 @@ enum Lie {
     TwoHistories,
 }
 
-const LIES: [Lie; 11] = [
+const LIES: [Lie; 12] = [
     Lie::BadSignature,
     Lie::BrokenChain,
     Lie::SomebodyElsesName,
+    Lie::SomebodyElsesLog,
     Lie::FarFuture,
     Lie::HugeCounter,
     Lie::HoldsMoreThanThere,
@@ -93,6 +99,8 @@ pub struct Actor {
     draw: Draw,
     sessions: u64,
     heard: Vec<Vec<u8>>,
+    /// Logs of others that it has been told of.
+    known: BTreeSet<LogId>,
     log: Author,
 }
 
@@ -105,6 +113,7 @@ impl Actor {
             draw,
             sessions: 0,
             heard: Vec::new(),
+            known: BTreeSet::new(),
             log: Author::new(number, 0),
         }
     }
@@ -178,6 +187,9 @@ impl Actor {
     }
 
     fn lie(&mut self, lie: Lie, peer: usize, held: &Held, case: u64) -> Vec<Vec<u8>> {
+        let wanted = self.known.iter().find(|log| !held.contains_key(*log));
+        let wanted = wanted.copied();
+        self.known.extend(held.keys().take(KNOWN_MAX));
         let mut encoder = FrameEncoder::new();
         let mut frames = vec![encoder.encode(&Message::Hello(hello(self.number, peer, &SECRET)))];
         frames.push(encoder.encode(&Message::Name(format!("device {}\u{1b}[2J", self.number))));
@@ -187,7 +199,7 @@ impl Actor {
             frames.push(encoder.encode(&Message::Front { space, rows }));
         }
         frames.push(encoder.encode(&Message::FrontEnd));
-        for message in self.false_messages(lie, case) {
+        for message in self.false_messages(lie, wanted, case) {
             frames.push(encoder.encode(&message));
         }
         if let Lie::Replay = lie {
@@ -211,7 +223,8 @@ impl Actor {
         rows.take(500).collect()
     }
 
-    fn false_messages(&mut self, lie: Lie, case: u64) -> Vec<Message> {
+    /// What it says of entries. `wanted` is a log of somebody else that the peer does not hold yet.
+    fn false_messages(&mut self, lie: Lie, wanted: Option<LogId>, case: u64) -> Vec<Message> {
         let now_ms = EPOCH_MS + case % 1000;
         let run = match lie {
             Lie::BadSignature => {
@@ -232,6 +245,12 @@ impl Actor {
                 let mut author = Author::new(self.number, case);
                 author.header.device = device_id(0);
                 author.single(now_ms)
+            }
+            Lie::SomebodyElsesLog => {
+                let Some(log) = wanted else {
+                    return Vec::new();
+                };
+                Author::new(self.number, case).taking(log).single(now_ms)
             }
             Lie::FarFuture => {
                 let mut author = Author::new(self.number, case);
@@ -316,6 +335,13 @@ impl Author {
         }
     }
 
+    /// The same author, who writes under the id of a log that is not theirs.
+    fn taking(mut self, log: LogId) -> Self {
+        self.header.log = log;
+        self.chain = chain_start(&ORGANISATION, &self.header);
+        self
+    }
+
     fn entry(&self, ms: u64, op: Op) -> Vec<u8> {
         let name = Op::Set {
             key: "name".to_owned(),
@@ -380,7 +406,7 @@ mod tests {
             let mut actor = Actor::new(9, role, Draw::new(1));
             actor.hear(vec![1, 2, 3]);
             let said: Vec<_> = (0..200).map(|_| actor.open(0, &Held::new())).collect();
-            let distinct: std::collections::BTreeSet<_> = said.iter().map(Vec::len).collect();
+            let distinct: BTreeSet<_> = said.iter().map(Vec::len).collect();
             assert!(distinct.len() > 2, "{role:?} says {distinct:?}");
         }
     }

@@ -36,8 +36,14 @@ pub struct Ledger {
     pub asked: BTreeMap<u64, Asked>,
     /// Every change set that an honest store has made durable.
     pub entries: BTreeMap<Dot, Entry>,
+    /// Logs of stores that went back in time unnoticed: one position may be signed twice there.
+    pub went_back: BTreeSet<LogId>,
+    /// The second contents of such positions.
+    pub branches: BTreeMap<Dot, Vec<Entry>>,
     /// The logs that they are in.
     pub logs: BTreeSet<LogId>,
+    /// How every log begins that any store holds, those of liars too.
+    pub headers: BTreeMap<LogId, LogHeader>,
     /// Those that their author was told of, and on which device.
     pub acknowledged: BTreeMap<Dot, usize>,
     /// Acknowledged ones that may be lost: the device broke before anybody else was certain to hold them.
@@ -46,11 +52,11 @@ pub struct Ledger {
     pub keys: BTreeMap<(usize, String), Dot>,
     /// The reviews that have been answered, and the change set that did it.
     pub answered: BTreeMap<String, Dot>,
-    /// The headers of the logs that honest devices hold.
-    pub headers: BTreeMap<LogId, LogHeader>,
     /// The chains of the logs up to the entries that their authors made durable last, of plans that mix
     /// versions of the schema.
     pub chains: BTreeMap<Dot, [u8; 32]>,
+    /// Records with a review that was open on other devices when it was answered.
+    pub open_elsewhere: BTreeSet<String>,
     /// How many writes were acknowledged, retries included.
     pub saved: u64,
     /// How many writes were refused, by reason.
@@ -65,6 +71,10 @@ impl Ledger {
     pub fn commit(&mut self, dot: Dot, device: DeviceId, set: ChangeSet) -> Result<(), String> {
         let entry = Entry { device, set };
         match self.entries.get(&dot) {
+            Some(known) if *known != entry && self.went_back.contains(&dot.log) => {
+                self.branches.entry(dot).or_default().push(entry);
+                Ok(())
+            }
             Some(known) if *known != entry => Err(format!(
                 "{dot} was signed for two contents: {:?} and {:?}",
                 known.set.edits, entry.set.edits
@@ -76,6 +86,54 @@ impl Ledger {
                 Ok(())
             }
         }
+    }
+
+    /// A device's store went back unnoticed: it may sign positions of its logs again.
+    pub fn went_back(&mut self, device: DeviceId) {
+        let own = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.device == device);
+        self.went_back.extend(own.map(|(dot, _)| dot.log));
+    }
+
+    /// A device has written a change set again at another position, because the first was taken by another
+    /// branch of its log.
+    ///
+    /// # Errors
+    /// That it says something else there, or says it twice.
+    pub fn moved(
+        &mut self,
+        was: Dot,
+        is: Dot,
+        device: DeviceId,
+        set: ChangeSet,
+    ) -> Result<(), String> {
+        let says = |set: &ChangeSet| {
+            let parts = set.edits.iter();
+            let parts =
+                parts.map(|edit| (edit.collection.clone(), edit.id.clone(), edit.ops.clone()));
+            parts.collect::<Vec<_>>()
+        };
+        let others = self.branches.get(&was).into_iter().flatten();
+        let mut known = self.entries.get(&was).into_iter().chain(others).peekable();
+        if known.peek().is_some() && known.all(|entry| says(&entry.set) != says(&set)) {
+            return Err(format!("{was} was written again as {is} with other edits"));
+        }
+        self.commit(is, device, set)?;
+        if let Some(author) = self.acknowledged.get(&was).copied() {
+            self.acknowledged.insert(is, author);
+            // Where there are two branches, the other one's write still stands at the old position.
+            if !self.branches.contains_key(&was) {
+                self.acknowledged.remove(&was);
+            }
+        }
+        for dot in self.keys.values_mut().chain(self.answered.values_mut()) {
+            if *dot == was {
+                *dot = is;
+            }
+        }
+        Ok(())
     }
 
     /// A device broke in a way that may lose what it alone holds: what it was told of and no longer
@@ -112,17 +170,55 @@ fn covers(set: &ChangeSet, edits: &[LocalEdit]) -> bool {
 mod tests {
     use crdt_schema::hlc::Timestamp;
     use crdt_schema::ident::LogId;
+    use crdt_schema::op::Edit;
 
     use super::*;
 
-    #[test]
-    fn one_position_has_one_content() {
-        let set = |ms| ChangeSet {
+    fn set(ms: u64) -> ChangeSet {
+        ChangeSet {
             hlc: Timestamp::from_ms(ms),
             schema_version: 1,
             person: String::new(),
             edits: Vec::new(),
+        }
+    }
+
+    fn delete(ms: u64, reason: &str) -> ChangeSet {
+        let edit = Edit {
+            collection: "patient".to_owned(),
+            id: "p1".to_owned(),
+            deps: Vec::new(),
+            ops: vec![Op::Delete {
+                reason: reason.to_owned(),
+            }],
         };
+        ChangeSet {
+            edits: vec![edit],
+            ..set(ms)
+        }
+    }
+
+    #[test]
+    fn only_a_log_that_went_back_has_branches_and_what_was_acknowledged_moves_with_its_branch() {
+        let (log, new) = (LogId([1; 16]), LogId([2; 16]));
+        let (was, is) = (Dot::new(log, 1), Dot::new(new, 1));
+        let device = DeviceId([0; 32]);
+        let mut ledger = Ledger::default();
+        ledger.commit(was, device, delete(1, "first")).unwrap();
+        ledger.went_back.insert(log);
+        ledger.commit(was, device, delete(2, "second")).unwrap();
+        ledger.acknowledged.insert(was, 7);
+
+        assert!(ledger.moved(was, is, device, delete(3, "third")).is_err());
+        assert_eq!(ledger.moved(was, is, device, delete(3, "second")), Ok(()));
+
+        assert_eq!(ledger.entries[&was].set, delete(1, "first"));
+        assert_eq!(ledger.branches[&was][0].set, delete(2, "second"));
+        assert_eq!(ledger.acknowledged[&is], 7);
+    }
+
+    #[test]
+    fn one_position_has_one_content() {
         let dot = Dot::new(LogId([1; 16]), 1);
         let mut ledger = Ledger::default();
 

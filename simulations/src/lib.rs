@@ -22,6 +22,8 @@ pub mod ledger;
 pub mod link;
 pub mod measure;
 pub mod mobility;
+#[cfg(feature = "mutations")]
+pub mod mutants;
 pub mod oracle;
 pub mod outcome;
 pub mod plan;

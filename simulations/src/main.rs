@@ -1,6 +1,7 @@
-//! `cargo sim run | campaign | replay | shrink | explain`: plays fleets and says what held.
+//! `cargo sim run | campaign | replay | shrink | explain | plot | mutants`: plays fleets and says what held.
 //! `cargo sim simulate | compare`: plays a workload under somebody's own schema and says what came of it.
 
+mod commands;
 mod simulate;
 
 use std::fs::{self, File};
@@ -18,13 +19,15 @@ use simulations::outcome::Outcome;
 use simulations::plan::Plan;
 use simulations::report;
 use simulations::shrink::shrink;
-use simulations::trace::{Notes, Writer};
+use simulations::trace::{Notes, Renumbered, Writer};
 use simulations::world::World;
 
 /// The exit code of runs that are not the same twice.
 const NONDETERMINISM: u8 = 4;
 /// The exit code of a campaign that never reached some state, and of wrong arguments.
 const NOT_TESTED: u8 = 5;
+/// How many seeds of which profiles a pull request is tested with: under five minutes on two cores.
+const PULL_REQUEST: [(&str, u64); 2] = [("quick", 150), ("field", 20)];
 
 /// Plays simulated fleets over virtual time and says what held. Exit codes: 0 all held, 1 an oracle did
 /// not, 2 a fleet did not settle, 3 a panic or a limit, 4 two runs of one plan differed, 5 a state was never
@@ -84,6 +87,33 @@ enum Command {
         /// Print one JSON object for each run.
         #[arg(long)]
         json: bool,
+        /// What a pull request is tested with: some quick and some field fleets, all else as it is set here.
+        #[arg(long, conflicts_with_all = ["count", "profile"])]
+        pull_request: bool,
+    },
+    /// Draw a seed or a plan file: contacts, faults, and how far each device was behind.
+    Plot {
+        #[command(flatten)]
+        which: Which,
+        /// The picture.
+        #[arg(short, long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Plant every known bug in turn and see which oracle catches it; ends with 1 if one survives.
+    #[cfg(feature = "mutations")]
+    Mutants {
+        /// How many seeds each bug may survive.
+        #[arg(long, default_value_t = 60)]
+        seeds: u64,
+        /// How many bugs at once.
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
+        /// Only the bug of this name.
+        #[arg(long, value_name = "NAME")]
+        only: Option<String>,
+        /// Make the first plan that catches it small and put it here.
+        #[arg(long, value_name = "FILE", requires = "only")]
+        save: Option<PathBuf>,
     },
     /// Play people's days under your own schema: conflicts, reviews, bytes, money.
     Simulate(simulate::Simulate),
@@ -157,8 +187,12 @@ fn read_plan(path: &Path) -> Result<Plan, String> {
 }
 
 fn write_plan(path: &Path, plan: &Plan) -> Result<(), String> {
+    write(path, &plan.to_text())
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
     let made = path.parent().map_or(Ok(()), fs::create_dir_all);
-    made.and_then(|()| fs::write(path, plan.to_text()))
+    made.and_then(|()| fs::write(path, text))
         .map_err(|error| format!("{}: {error}", path.display()))
 }
 
@@ -186,6 +220,7 @@ fn main() -> ExitCode {
             failures_max,
             all_reached,
             json,
+            pull_request,
         } => {
             let campaign = Campaign {
                 start,
@@ -201,8 +236,19 @@ fn main() -> ExitCode {
                 all_reached,
                 json,
             };
-            play(&campaign, &rules)
+            match pull_request {
+                true => play_pull_request(&campaign, &rules),
+                false => play(&campaign, &rules),
+            }
         }
+        Command::Plot { which, out } => which.plan().and_then(|plan| commands::plot(&plan, &out)),
+        #[cfg(feature = "mutations")]
+        Command::Mutants {
+            seeds,
+            jobs,
+            only,
+            save,
+        } => commands::mutants(seeds, jobs, only.as_deref(), save.as_deref()),
     };
     match done {
         Ok(code) => ExitCode::from(code),
@@ -237,9 +283,10 @@ fn run(which: &Which, json: bool, trace: Option<&Path>, save: Option<&Path>) -> 
 }
 
 fn traced(plan: &Plan, path: &Path) -> std::io::Result<Outcome> {
-    let mut writer = Writer::new(BufWriter::new(File::create(path)?));
+    let writer = Writer::new(BufWriter::new(File::create(path)?));
+    let mut writer = Renumbered::new(plan, writer);
     let outcome = World::run(plan, &mut writer);
-    writer.finish()?;
+    writer.into_inner().finish()?;
     Ok(outcome)
 }
 
@@ -314,6 +361,25 @@ struct Rules {
     failures_max: u64,
     all_reached: bool,
     json: bool,
+}
+
+/// What a pull request is tested with.
+fn play_pull_request(campaign: &Campaign, rules: &Rules) -> Result<u8, String> {
+    let mut worst = 0;
+    for (name, count) in PULL_REQUEST {
+        let profile = parse_profile(name)?;
+        let part = Campaign {
+            count,
+            profile,
+            ..*campaign
+        };
+        // The smaller code is the graver failure.
+        worst = match (worst, play(&part, rules)?) {
+            (0, code) | (code, 0) => code,
+            (one, other) => one.min(other),
+        };
+    }
+    Ok(worst)
 }
 
 fn play(campaign: &Campaign, rules: &Rules) -> Result<u8, String> {

@@ -88,6 +88,8 @@ pub struct Counts {
     pub bytes: u64,
     /// Bytes of the entries that were held at the end, over all devices.
     pub entry_bytes: u64,
+    /// Bytes on the fullest disk at the end.
+    pub disk_bytes: u64,
     /// Faults of devices, by name.
     pub faults: BTreeMap<&'static str, u64>,
     /// Checks of oracles.

@@ -5,7 +5,7 @@
 //! so what is left of a plan behaves as it did.
 
 use crate::outcome::Verdict;
-use crate::plan::Plan;
+use crate::plan::{Act, Operation, Plan};
 use crate::world::World;
 
 /// A plan that was made small.
@@ -24,6 +24,7 @@ struct Shrinker<'a> {
     verdict: Verdict,
     runs: u32,
     runs_max: u32,
+    play: &'a mut dyn FnMut(&Plan) -> Verdict,
     progress: &'a mut dyn FnMut(u32, &Plan),
 }
 
@@ -35,11 +36,24 @@ pub fn shrink(
     runs_max: u32,
     progress: &mut dyn FnMut(u32, &Plan),
 ) -> Shrunk {
+    let mut play = |plan: &Plan| World::run(plan, &mut ()).verdict;
+    shrink_by(plan, verdict, runs_max, &mut play, progress)
+}
+
+/// As [`shrink`], with another judge of plans than a run of the world.
+pub fn shrink_by(
+    plan: &Plan,
+    verdict: &Verdict,
+    runs_max: u32,
+    play: &mut dyn FnMut(&Plan) -> Verdict,
+    progress: &mut dyn FnMut(u32, &Plan),
+) -> Shrunk {
     let mut shrinker = Shrinker {
         plan: plan.clone(),
         verdict: verdict.clone(),
         runs: 0,
         runs_max,
+        play,
         progress,
     };
     shrinker.cut_horizon();
@@ -59,6 +73,7 @@ pub fn shrink(
             |plan| plan.faults.len(),
             |plan, keep| keep_only(&mut plan.faults, keep),
         );
+        shrinker.drop_edits();
         shrinker.calm_devices();
         shrinker.cut_horizon();
         if shrinker.size() == before || shrinker.runs >= shrinker.runs_max {
@@ -77,6 +92,20 @@ fn keep_only<T>(list: &mut Vec<T>, keep: &[bool]) {
     list.retain(|_| keep.next().copied().unwrap_or(true));
 }
 
+/// An operation and what it consists of.
+fn parts(operation: &Operation) -> usize {
+    match &operation.act {
+        Act::Write { edits, .. } | Act::Update { edits } => {
+            1 + edits.iter().map(|edit| 1 + edit.ops.len()).sum::<usize>()
+        }
+        Act::Publish { .. }
+        | Act::UseSchema { .. }
+        | Act::Install { .. }
+        | Act::Review { .. }
+        | Act::Network { .. } => 1,
+    }
+}
+
 impl Shrinker<'_> {
     fn size(&self) -> usize {
         let Plan {
@@ -86,7 +115,8 @@ impl Shrinker<'_> {
             faults,
             ..
         } = &self.plan;
-        devices.len() + contacts.len() + operations.len() + faults.len() + self.plan.classes().len()
+        let parts: usize = operations.iter().map(parts).sum();
+        devices.len() + contacts.len() + parts + faults.len() + self.plan.classes().len()
     }
 
     /// Takes `smaller` in place of the plan if it fails in the same way.
@@ -95,7 +125,7 @@ impl Shrinker<'_> {
             return false;
         }
         self.runs += 1;
-        let verdict = World::run(&smaller, &mut ()).verdict;
+        let verdict = (self.play)(&smaller);
         if !verdict.is_like(&self.verdict) {
             return false;
         }
@@ -148,6 +178,47 @@ impl Shrinker<'_> {
         }
     }
 
+    /// Takes records out of writes, and intents out of what is left.
+    fn drop_edits(&mut self) {
+        for index in 0..self.plan.operations.len() {
+            let mut place = (0, 0);
+            while let Some((smaller, next)) = self.without_part(index, place) {
+                if !self.try_plan(smaller) {
+                    place = next;
+                }
+                if self.runs >= self.runs_max {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The plan without one part of a write, and the place after it. An intent that is its edit's only one
+    /// goes with the edit, and nothing is taken from a write of one intent.
+    fn without_part(
+        &self,
+        index: usize,
+        (edit, op): (usize, usize),
+    ) -> Option<(Plan, (usize, usize))> {
+        let mut smaller = self.plan.clone();
+        let Act::Write { edits, .. } = &mut smaller.operations[index].act else {
+            return None;
+        };
+        let ops = edits.get(edit)?.ops.len();
+        match (ops, edits.len()) {
+            (0 | 1, 1) => return None,
+            (0 | 1, _) => drop(edits.remove(edit)),
+            (_, _) if op < ops => drop(edits[edit].ops.remove(op)),
+            (_, _) => return self.without_part(index, (edit + 1, 0)),
+        }
+        let next = if op + 1 < ops {
+            (edit, op + 1)
+        } else {
+            (edit + 1, 0)
+        };
+        Some((smaller, next))
+    }
+
     /// Makes devices ordinary.
     fn calm_devices(&mut self) {
         for index in 0..self.plan.devices.len() {
@@ -169,5 +240,103 @@ impl Shrinker<'_> {
         let mut smaller = plan.clone();
         smaller.header.horizon_ms = plan.header.horizon_ms.min(last_ms + 60_000);
         self.try_plan(smaller);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generate::{generate, profile};
+    use crate::oracle::Oracle;
+    use crate::outcome::Failure;
+    use crate::plan::{FaultKind, OpSpec, schema};
+
+    /// Fails when somebody deletes on device 1 what device 2 meets it about, and device 1 was killed.
+    fn judge(plan: &Plan) -> Verdict {
+        let deletes = plan.operations.iter().any(|operation| {
+            let Act::Write { edits, .. } = &operation.act else {
+                return false;
+            };
+            let mut ops = edits.iter().flat_map(|edit| &edit.ops);
+            operation.device == 1 && ops.any(|op| matches!(op, OpSpec::Delete(_)))
+        });
+        let meets = plan
+            .contacts
+            .iter()
+            .any(|contact| [contact.a, contact.b] == [1, 2]);
+        let is_kill = |kind: &FaultKind| matches!(kind, FaultKind::Kill { .. });
+        let is_killed = plan
+            .faults
+            .iter()
+            .any(|fault| fault.device == 1 && is_kill(&fault.kind));
+        match deletes && meets && is_killed {
+            true => Verdict::Broken(Failure {
+                oracle: Oracle::Tombstone,
+                at_ms: 0,
+                detail: String::new(),
+            }),
+            false => Verdict::Held,
+        }
+    }
+
+    fn failing() -> (Plan, Verdict) {
+        let quick = profile("quick").unwrap();
+        let mut plans = (0..200).map(|seed| generate(seed, &quick));
+        let plan = plans.find(|plan| !judge(plan).is_held()).unwrap();
+        let verdict = judge(&plan);
+        (plan, verdict)
+    }
+
+    #[test]
+    fn only_what_a_failure_needs_is_left_of_a_plan() {
+        let (plan, verdict) = failing();
+
+        let small = shrink_by(&plan, &verdict, 2_000, &mut judge, &mut |_, _| {});
+
+        assert!(
+            small.verdict.is_like(&verdict) && small.runs < 2_000,
+            "{small:?}"
+        );
+        let plan = small.plan;
+        assert_eq!(
+            plan.devices
+                .iter()
+                .map(|spec| spec.device)
+                .collect::<Vec<_>>(),
+            [1, 2]
+        );
+        let counts = (
+            plan.contacts.len(),
+            plan.operations.len(),
+            plan.faults.len(),
+        );
+        assert_eq!(counts, (1, 1, 1));
+        assert_eq!(plan.classes(), ["F11"]);
+        assert_eq!(
+            parts(&plan.operations[0]),
+            3,
+            "one intent in one edit of one write"
+        );
+        let read = Plan::from_text(&plan.to_text(), &schema().unwrap());
+        assert_eq!(read, Ok(plan), "it is kept as a file");
+    }
+
+    #[test]
+    fn no_more_runs_are_spent_than_are_allowed_and_every_step_still_fails() {
+        let (plan, verdict) = failing();
+        let mut runs = 0;
+        let mut play = |plan: &Plan| {
+            runs += 1;
+            judge(plan)
+        };
+        let mut steps = Vec::new();
+
+        let small = shrink_by(&plan, &verdict, 25, &mut play, &mut |_, plan| {
+            steps.push(judge(plan))
+        });
+
+        assert_eq!((small.runs, runs), (25, 25));
+        assert!(!steps.is_empty() && steps.iter().all(|step| step.is_like(&verdict)));
+        assert!(!judge(&small.plan).is_held());
     }
 }

@@ -43,11 +43,13 @@ pub enum Sometimes {
     HubGoneForEver,
     SchemaAdopted,
     SchemaWentBack,
+    ForkSettled,
+    DamageMended,
 }
 
 impl Sometimes {
     /// All of them.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 39] = [
         Self::KilledBeforeReport,
         Self::KilledDuringSession,
         Self::PowerCut,
@@ -85,6 +87,8 @@ impl Sometimes {
         Self::HubGoneForEver,
         Self::SchemaAdopted,
         Self::SchemaWentBack,
+        Self::ForkSettled,
+        Self::DamageMended,
     ];
 
     /// What has happened then.
@@ -129,6 +133,10 @@ impl Sometimes {
             Self::HubGoneForEver => "the hub was gone for ever",
             Self::SchemaAdopted => "a device took up another version of the schema",
             Self::SchemaWentBack => "a person chose an older version of the schema",
+            Self::DamageMended => "entries that no longer read back came again from a peer",
+            Self::ForkSettled => {
+                "a device wrote again what stood on a branch that nobody else held"
+            }
         }
     }
 }

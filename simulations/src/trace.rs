@@ -9,6 +9,7 @@ use fieldmesh::store::Reader;
 use serde::Serialize;
 
 use crate::link::LinkClass;
+use crate::plan::Plan;
 
 /// One line of a trace file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -155,6 +156,61 @@ pub trait Observer {
 
 /// Nobody watches.
 impl Observer for () {}
+
+/// Makes a trace what its readers expect: devices are numbered by their place in the plan, which leaves numbers
+/// out, and the fleet's settling is the last line.
+#[derive(Debug)]
+pub struct Renumbered<O> {
+    numbers: Vec<usize>,
+    is_over: bool,
+    inner: O,
+}
+
+impl<O> Renumbered<O> {
+    /// Hands the lines of a run of `plan` to `inner`.
+    pub fn new(plan: &Plan, inner: O) -> Self {
+        let mut numbers: Vec<usize> = plan.devices.iter().map(|spec| spec.device).collect();
+        numbers.sort_unstable();
+        Self {
+            numbers,
+            is_over: false,
+            inner,
+        }
+    }
+
+    /// Who was handed the lines.
+    pub fn into_inner(self) -> O {
+        self.inner
+    }
+}
+
+impl<O: Observer> Observer for Renumbered<O> {
+    fn trace(&mut self, line: &Trace) {
+        let place = |number: &mut usize| {
+            if let Ok(place) = self.numbers.binary_search(number) {
+                *number = place;
+            }
+        };
+        if self.is_over {
+            return;
+        }
+        let mut line = line.clone();
+        match &mut line {
+            Trace::ContactStart { a, b, .. } | Trace::ContactEnd { a, b, .. } => {
+                place(a);
+                place(b);
+            }
+            Trace::Frame { from, to, .. } => {
+                place(from);
+                place(to);
+            }
+            Trace::Saved { device, .. } | Trace::Fault { device, .. } => place(device),
+            Trace::World { .. } => {}
+            Trace::Settled { .. } => self.is_over = true,
+        }
+        self.inner.trace(&line);
+    }
+}
 
 /// Writes a trace file.
 #[derive(Debug)]

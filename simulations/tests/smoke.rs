@@ -5,10 +5,12 @@ use std::path::Path;
 use std::process::Command;
 
 use simulations::family::Family;
-use simulations::generate::{generate, profile};
+use simulations::generate::{PROFILES, generate, profile};
+use simulations::oracle::Oracle;
 use simulations::outcome::Outcome;
 use simulations::plan::Plan;
 use simulations::report;
+use simulations::sometimes::Sometimes;
 use simulations::world::World;
 
 fn play(seed: u64) -> (Plan, Outcome) {
@@ -62,4 +64,52 @@ fn a_seed_gives_the_same_run_in_two_processes() {
     assert_eq!(one.len(), 64);
     assert_eq!(digest(), one);
     assert_ne!(play(3).1.digest, one);
+}
+
+#[test]
+fn a_picture_is_drawn_of_a_run_whatever_the_numbers_of_its_devices() {
+    let seeds = (1..40).filter(|seed| {
+        let plan = generate(*seed, &profile("quick").expect("it is in the list"));
+        plan.device(60).is_some()
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.svg");
+
+    for seed in seeds.take(1) {
+        let output = Command::new(env!("CARGO_BIN_EXE_simulations"))
+            .args(["plot", "--profile", "quick", "--seed", &seed.to_string()])
+            .arg("--out")
+            .arg(&file)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    let svg = fs::read_to_string(&file).unwrap();
+    assert!(svg.starts_with("<svg") && svg.contains("device 60"));
+}
+
+#[test]
+fn the_read_me_has_the_sentence_of_every_oracle_state_and_profile() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let text = fs::read_to_string(file).unwrap();
+
+    for oracle in Oracle::ALL {
+        let row = format!(
+            "| {} | {} | {} |",
+            oracle.number(),
+            oracle.name(),
+            oracle.sentence()
+        );
+        assert!(text.contains(&row), "{row}");
+    }
+    for state in Sometimes::ALL {
+        assert!(
+            text.contains(&format!("- {}\n", state.sentence())),
+            "{state:?}"
+        );
+    }
+    for profile in PROFILES {
+        assert!(text.contains(&format!("| `{}` |", profile.name)));
+    }
 }

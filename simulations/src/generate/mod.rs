@@ -4,13 +4,13 @@
 //! others, because a run with every fault at once hides what one fault alone would show.
 
 mod breaks;
+mod meetings;
 mod people;
 mod versions;
 
 use crate::clock::ClockSpec;
 use crate::draw::Draw;
-use crate::link::{LinkClass, LinkFaults};
-use crate::plan::{Contact, DeviceSpec, Header, PLAN_FORMAT, Plan, Role};
+use crate::plan::{DeviceSpec, Header, PLAN_FORMAT, Plan, Role};
 
 /// An hour in virtual milliseconds.
 pub const HOUR_MS: u64 = 3_600_000;
@@ -31,10 +31,29 @@ pub struct Profile {
     pub hours: u64,
     /// Edits of a device in ten hours.
     pub edits_in_10_h: u64,
-    /// Contacts of a device in ten hours.
+    /// Contacts of a device in ten hours, where people meet in random pairs.
     pub contacts_in_10_h: u64,
+    /// How people meet: one is drawn for each run.
+    pub ways: &'static [Way],
     /// Faults of a device in a hundred hours, of each class that is on.
     pub faults_in_100_h: u64,
+}
+
+/// How the people of a run come to meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Two of them, at random moments.
+    Pairs,
+    /// Two villages send somebody to the first device's place and back.
+    Shuttle,
+    /// All at one place at certain hours.
+    Market,
+    /// Each visits the first device once a week.
+    Depot,
+    /// Each reaches the first device over mobile data at some time of the day.
+    HubHours,
+    /// They walk about and meet by chance.
+    Walk,
 }
 
 /// The profiles there are. The first is used when none is named.
@@ -46,6 +65,13 @@ pub const PROFILES: [Profile; 3] = [
         hours: 48,
         edits_in_10_h: 20,
         contacts_in_10_h: 15,
+        ways: &[
+            Way::Pairs,
+            Way::Shuttle,
+            Way::Market,
+            Way::HubHours,
+            Way::Walk,
+        ],
         faults_in_100_h: 8,
     },
     Profile {
@@ -55,6 +81,7 @@ pub const PROFILES: [Profile; 3] = [
         hours: 6,
         edits_in_10_h: 80,
         contacts_in_10_h: 80,
+        ways: &[Way::Pairs, Way::Pairs, Way::Shuttle, Way::Market, Way::Walk],
         faults_in_100_h: 60,
     },
     Profile {
@@ -64,6 +91,13 @@ pub const PROFILES: [Profile; 3] = [
         hours: 720,
         edits_in_10_h: 4,
         contacts_in_10_h: 2,
+        ways: &[
+            Way::Pairs,
+            Way::Shuttle,
+            Way::Market,
+            Way::Depot,
+            Way::HubHours,
+        ],
         faults_in_100_h: 1,
     },
 ];
@@ -110,7 +144,7 @@ pub fn generate(seed: u64, profile: &Profile) -> Plan {
         operations: Vec::new(),
         faults: Vec::new(),
     };
-    plan.contacts = contacts(&swarm, &plan, profile);
+    plan.contacts = meetings::contacts(&swarm, &plan, profile);
     plan.operations = people::operations(&swarm.draw, honest as usize, profile);
     plan.faults = breaks::faults(&swarm, honest as usize, profile);
     breaks::aim(&swarm, &mut plan);
@@ -176,52 +210,6 @@ fn clock(swarm: &Swarm, case: u64) -> ClockSpec {
         clock.drift_ppm = draw.number("drift", case, 0..401) as i64 - 200;
     }
     clock
-}
-
-/// Pairs that meet at random moments for a random while.
-fn contacts(swarm: &Swarm, plan: &Plan, profile: &Profile) -> Vec<Contact> {
-    let draw = &swarm.draw;
-    let horizon_ms = plan.header.horizon_ms;
-    let numbers: Vec<usize> = plan.devices.iter().map(|spec| spec.device).collect();
-    let count = profile.hours * profile.contacts_in_10_h * numbers.len() as u64 / 20;
-    let has_villages = swarm.has("F7");
-    let mut contacts = Vec::new();
-    for case in 0..count.max(2) {
-        let a = *draw.pick("meets", case, &numbers);
-        let b = *draw.pick("whom", case, &numbers);
-        let at_ms = draw.number("meets at", case, 0..horizon_ms);
-        // In the first two thirds the two villages keep to themselves.
-        let is_apart = has_villages && a % 2 != b % 2 && at_ms < horizon_ms * 2 / 3;
-        if a == b || is_apart {
-            continue;
-        }
-        let long_ms = draw.number("meets for", case, 1..30) * 60_000;
-        let for_ms = *draw.pick("meets how", case, &[4_000, 45_000, long_ms, long_ms]);
-        contacts.push(Contact {
-            at_ms,
-            end_ms: (at_ms + for_ms).min(horizon_ms + 1),
-            a,
-            b,
-            class: *draw.pick("by", case, &LinkClass::ALL),
-            faults: link_faults(swarm, case, at_ms, [a, b]),
-        });
-    }
-    contacts.sort_by_key(|contact| contact.at_ms);
-    contacts
-}
-
-fn link_faults(swarm: &Swarm, case: u64, at_ms: u64, ends: [usize; 2]) -> LinkFaults {
-    let draw = &swarm.draw;
-    let on = |class: &str, per_mille: u64| {
-        swarm.has(class) && draw.happens(class, case, per_mille * swarm.strength(class))
-    };
-    LinkFaults {
-        burst: on("F1", 60).then(|| swarm.strength("F1") * 5),
-        cut_at_bytes: on("F4", 60).then(|| draw.number("cut at", case, 1..6_000)),
-        mute: on("F5", 20).then(|| *draw.pick("mute", case, &ends)),
-        clogged_until_ms: on("F6", 30).then(|| at_ms + draw.number("clog", case, 1..90) * 1000),
-        slower: on("F9", 30).then(|| draw.number("slower", case, 2..200)),
-    }
 }
 
 #[cfg(test)]

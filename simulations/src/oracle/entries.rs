@@ -69,7 +69,10 @@ fn nothing_invented(world: &mut World<'_>, number: usize, items: &[FeedItem]) ->
             continue;
         }
         let known = world.ledger.entries.get(&dot);
-        if known.is_some_and(|known| known.set != item.set) {
+        let mut branches = world.ledger.branches.get(&dot).into_iter().flatten();
+        if known.is_some_and(|known| known.set != item.set)
+            && branches.all(|branch| branch.set != item.set)
+        {
             let detail = format!(
                 "device {number} holds {dot} with another content than its author committed"
             );
@@ -117,6 +120,9 @@ fn audit(world: &mut World<'_>, number: usize, reader: &Reader) -> Judged {
     let fetched = reader
         .fetch(0, &Held::new(), usize::MAX)
         .map_err(|error| broken(error.to_string()))?;
+    if let Some(dot) = fetched.damaged.first() {
+        return Err(broken(format!("{dot} does not read back")));
+    }
     let mut ends: BTreeMap<_, (u64, [u8; 32])> = BTreeMap::new();
     for run in &fetched.runs {
         let start = (0, chain_start(&ORGANISATION, &run.header));

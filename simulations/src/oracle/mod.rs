@@ -7,12 +7,16 @@
 //! Numbers 16 to 18 (rights, revocation, expiry) are kept free for subjects that
 //! the simulated devices do not have.
 
+mod cost;
 mod entries;
 mod model;
 mod shown;
 mod status;
 mod versions;
 
+use std::collections::BTreeSet;
+
+use crdt_schema::ident::LogId;
 use fieldmesh::engine::batch::{Held, Run};
 use fieldmesh::engine::effect::CloseReason;
 
@@ -146,7 +150,9 @@ impl Oracle {
             Self::Review => {
                 "a review is open while unanswered values differ, and an answered one never opens again"
             }
-            Self::Order => "no device has an entry before what it depends on",
+            Self::Order => {
+                "no device has an entry before what it depends on, and an edit follows all that its author saw"
+            }
             Self::Atomic => "all or none of a change set's edits are in the records",
             Self::Idempotence => "one idempotency key gives one change set",
             Self::OneHistory => "no honest device gives one position to two contents",
@@ -155,16 +161,18 @@ impl Oracle {
                 "whichever versions were used on the way, records under one version are the same, and entries never change"
             }
             Self::Status => "nobody is said to hold what it does not hold",
-            Self::Clock => "no peer moves an author's clock past the bound",
+            Self::Clock => {
+                "no peer moves an author's clock past the bound, and an edit is later than what it follows"
+            }
             Self::Bounded => {
-                "a settled fleet is silent, an idle meeting is short, and every run ends"
+                "a settled fleet is silent, an idle meeting is short, bytes and disks grow with what is held, and every run ends"
             }
             Self::Resume => "what the receiver held when a session opened is not sent in it",
             Self::Containment => {
                 "whatever hostile devices do, honest ones exchange all honest logs"
             }
             Self::Audit => "every log's chain and signatures verify from its beginning",
-            Self::Rebuild => "records rebuilt from the log are the records shown",
+            Self::Rebuild => "records rebuilt from the log are the records shown, and counted",
         }
     }
 }
@@ -185,7 +193,8 @@ pub(crate) fn judge(world: &mut World<'_>) -> Judged {
     entries::judge(world)?;
     shown::all_agree(world)?;
     model::judge(world)?;
-    status::judge(world)
+    status::judge(world)?;
+    cost::judge(world)
 }
 
 /// What must hold of a settled fleet in which several versions of the schema were used.
@@ -199,8 +208,15 @@ pub(crate) fn is_shown(world: &World<'_>, number: usize) -> bool {
 }
 
 /// Judges what a sender puts into a frame by what the receiver held when the session opened.
-pub(crate) fn resent(runs: &[Run], held: &Held, ends: [usize; 2]) -> Judged {
-    for run in runs {
+///
+/// Of a log with two branches the other branch may be sent.
+pub(crate) fn resent(
+    runs: &[Run],
+    held: &Held,
+    forked: &BTreeSet<LogId>,
+    ends: [usize; 2],
+) -> Judged {
+    for run in runs.iter().filter(|run| !forked.contains(&run.header.log)) {
         let known = held.get(&run.header.log).copied().unwrap_or(0);
         if run.last() <= known {
             let detail = format!(
@@ -232,8 +248,7 @@ mod tests {
 
     #[test]
     fn every_oracle_has_its_own_number_and_its_sentence() {
-        let numbers: std::collections::BTreeSet<u8> =
-            Oracle::ALL.iter().map(|oracle| oracle.number()).collect();
+        let numbers: BTreeSet<u8> = Oracle::ALL.iter().map(|oracle| oracle.number()).collect();
         assert_eq!(numbers.len(), Oracle::ALL.len());
         for oracle in Oracle::ALL {
             assert!(oracle.sentence().len() > 20 && !oracle.name().is_empty());

@@ -379,9 +379,17 @@ fn life(record: &Record, collection: &Collection, view: &RecordView) -> Judged {
 
 /// A review that was answered is open nowhere: a new conflict has another name.
 fn answered_stay_closed(world: &mut World<'_>, place: &str, view: &RecordView) -> Judged {
+    // An answer that went with its device was heard by nobody.
+    let living = world.living();
+    let is_held = |dot: &Dot| {
+        living.iter().any(|number| {
+            let held = world.seats[number].durable.get(&dot.log);
+            held.is_some_and(|seq| *seq >= dot.seq)
+        })
+    };
     let open = view.reviews.iter().find(|review| {
         let answer = world.ledger.answered.get(&review.id.0);
-        answer.is_some_and(|dot| !world.ledger.excused.contains(dot))
+        answer.is_some_and(|dot| is_held(dot) && !world.ledger.excused.contains(dot))
     });
     match open {
         Some(review) => {
@@ -389,7 +397,7 @@ fn answered_stay_closed(world: &mut World<'_>, place: &str, view: &RecordView) -
             Err((Oracle::Review, why))
         }
         None => {
-            if !world.ledger.answered.is_empty() {
+            if world.ledger.open_elsewhere.contains(place) {
                 world.reached.note(Sometimes::ReviewClosed);
             }
             Ok(())

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crdt_schema::ident::SpaceName;
-use crdt_schema::resolution::RecordView;
+use crdt_schema::resolution::{Life, RecordView};
 use fieldmesh::store::{ListQuery, Reader};
 
 use super::{Judged, Oracle};
@@ -83,6 +83,36 @@ pub(super) fn agree(a: usize, one: &Shown, b: usize, other: &Shown) -> Judged {
     Ok(())
 }
 
+/// The counts of a collection are those of its records, liars' ones too.
+fn counts_are_true(number: usize, reader: &Reader) -> Judged {
+    let broken = |why: String| (Oracle::Rebuild, format!("device {number}: {why}"));
+    let counts = reader.counts().map_err(|error| broken(error.to_string()))?;
+    for (space, collection, alive, deleted) in counts.records {
+        if reader.schema().collection(&collection).is_none() {
+            continue;
+        }
+        let query = ListQuery {
+            space,
+            collection: collection.clone(),
+            after: None,
+            limit: usize::MAX,
+            deleted: true,
+        };
+        let page = reader.list(&query, &|_| true);
+        let records = page.map_err(|error| broken(error.to_string()))?.records;
+        let is_deleted = records.iter().filter(|one| one.view.life == Life::Deleted);
+        let found = is_deleted.count() as u64;
+        let expected = (records.len() as u64 - found, found);
+        if (alive, deleted) != expected {
+            let why = format!(
+                "{collection}: {alive} alive and {deleted} deleted are counted, {expected:?} are shown"
+            );
+            return Err(broken(why));
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn all_agree(world: &mut World<'_>) -> Judged {
     let living = world.living();
     // One set for each version that is in use.
@@ -91,7 +121,8 @@ pub(super) fn all_agree(world: &mut World<'_>) -> Judged {
         let Some(reader) = reader(world, number) else {
             continue;
         };
-        world.counts.checks += 1;
+        world.counts.checks += 2;
+        counts_are_true(number, &reader)?;
         let broken = |why| (Oracle::Convergence, why);
         let now = shown(&reader).map_err(broken)?;
         let listed = reader

@@ -2,9 +2,12 @@
 
 use fieldmesh::engine::batch::Held;
 
+use super::shown::{reader, shown};
 use super::{Judged, Oracle};
+use crate::device::Device;
+use crate::plan::Role;
 use crate::sometimes::Sometimes;
-use crate::world::World;
+use crate::world::{Seat, World};
 
 /// What a device believes of others is true: they hold at least what it says they hold. Those who have lost
 /// their store are left out until they have met again, and so are copies: two devices go by one name.
@@ -68,8 +71,43 @@ pub(super) fn judge(world: &mut World<'_>) -> Judged {
     for number in world.living() {
         world.counts.checks += 2;
         judge_beliefs(world, number, true)?;
+        synced_is_at_a_hub(world, number)?;
         nothing_refused(world, number)?;
     }
+    Ok(())
+}
+
+/// A record that is shown as synced is held by somebody who is a hub, or says so.
+fn synced_is_at_a_hub(world: &mut World<'_>, number: usize) -> Judged {
+    let Some(reader) = reader(world, number) else {
+        return Ok(());
+    };
+    let shown = shown(&reader).map_err(|why| (Oracle::Status, why))?;
+    let seat = &world.seats[&number];
+    let Some(fleet) = seat.device.as_ref().map(Device::fleet) else {
+        return Ok(());
+    };
+    let may_be_hub = |seat: &&Seat| seat.spec.role == Role::Hub || !seat.is_honest();
+    let hubs: Vec<_> = world
+        .seats
+        .values()
+        .filter(may_be_hub)
+        .filter_map(|seat| fleet.peers.get(&seat.id()))
+        .collect();
+    for (key, view) in &shown {
+        let is_at = |held: &Held| {
+            let mut heads = view.heads.iter();
+            heads.all(|dot| held.get(&dot.log).is_some_and(|seq| *seq >= dot.seq))
+        };
+        if fleet.spread(&view.heads).synced && !hubs.iter().any(|peer| is_at(&peer.held)) {
+            let detail = format!(
+                "device {number} shows {}/{} as synced, and no hub holds it",
+                key.0, key.1
+            );
+            return Err((Oracle::Status, detail));
+        }
+    }
+    world.counts.checks += shown.len() as u64;
     Ok(())
 }
 

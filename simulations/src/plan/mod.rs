@@ -10,6 +10,7 @@
 
 pub mod text;
 
+use crdt_schema::hlc::DRIFT_MAX_MS;
 use crdt_schema::schema::Schema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -307,6 +308,12 @@ pub enum FaultKind {
         /// Whether the witness beside the store is the present one, and not lost.
         witness_kept: bool,
     },
+    /// F16: store and witness together become what they were earlier, in the same place, so that nothing on
+    /// the device tells it.
+    RestoreUnnoticed {
+        /// When the image was taken.
+        taken_ms: u64,
+    },
     /// F20: the store is lost; the key is not.
     Wipe {},
     /// F23: the wall clock is set.
@@ -325,7 +332,7 @@ impl FaultKind {
             Self::IgnoredSync { .. } => "F13",
             Self::DiskFull { .. } => "F14",
             Self::Rot { .. } => "F15",
-            Self::Restore { .. } => "F16",
+            Self::Restore { .. } | Self::RestoreUnnoticed { .. } => "F16",
             Self::Wipe {} => "F20",
             Self::ClockJump { .. } => "F23",
         }
@@ -340,6 +347,7 @@ impl FaultKind {
             Self::DiskFull { .. } => "disk_full",
             Self::Rot { .. } => "rot",
             Self::Restore { .. } => "restore",
+            Self::RestoreUnnoticed { .. } => "restore_unnoticed",
             Self::Wipe {} => "wipe",
             Self::ClockJump { .. } => "clock_jump",
         }
@@ -348,9 +356,11 @@ impl FaultKind {
     /// Whether acknowledged writes may be gone after it, as long as the device begins new logs.
     pub fn may_lose(&self) -> bool {
         match self {
-            Self::IgnoredSync { .. } | Self::Rot { .. } | Self::Restore { .. } | Self::Wipe {} => {
-                true
-            }
+            Self::IgnoredSync { .. }
+            | Self::Rot { .. }
+            | Self::Restore { .. }
+            | Self::RestoreUnnoticed { .. }
+            | Self::Wipe {} => true,
             Self::Kill { .. }
             | Self::PowerCut { .. }
             | Self::DiskFull { .. }
@@ -363,6 +373,15 @@ impl Plan {
     /// The device of that number.
     pub fn device(&self, number: usize) -> Option<&DeviceSpec> {
         self.devices.iter().find(|device| device.device == number)
+    }
+
+    /// Whether no honest clock is ever far from another: then each follows all others.
+    pub fn has_sane_clocks(&self) -> bool {
+        let is_near = |spec: &DeviceSpec| {
+            spec.clock.offset_ms.unsigned_abs() < DRIFT_MAX_MS / 4 && !spec.clock.never_set
+        };
+        let is_jump = |fault: &Fault| matches!(fault.kind, FaultKind::ClockJump { .. });
+        self.devices.iter().all(is_near) && !self.faults.iter().any(is_jump)
     }
 
     /// The classes of the faults that happen in it, ascending.

@@ -120,7 +120,10 @@ impl Plan {
             Line::Fault(fault) => {
                 self.check_names(fault.device)?;
                 match fault.kind {
-                    FaultKind::Restore { taken_ms, .. } if taken_ms >= fault.at_ms => {
+                    FaultKind::Restore { taken_ms, .. }
+                    | FaultKind::RestoreUnnoticed { taken_ms }
+                        if taken_ms >= fault.at_ms =>
+                    {
                         return Err("a backup is taken before it is restored".to_owned());
                     }
                     _ => self.faults.push(fault),

@@ -145,7 +145,9 @@ impl World<'_> {
                 }
                 if let Some(seat) = self.seats.get_mut(&number) {
                     seat.has_failed = true;
-                    let is_explained = seat.is_troubled();
+                    let is_full = matches!(fault, StoreFault::DiskFull(_))
+                        && seat.disk.faults().bytes_max.is_some();
+                    let is_explained = is_full || seat.is_troubled();
                     if !is_explained {
                         let detail = format!("device {number} refused a write: {rejection}");
                         self.break_oracle(Oracle::NoLostWrite, detail);
@@ -200,9 +202,21 @@ impl World<'_> {
         if let Some(review) = asked.review {
             self.reach(Sometimes::ReviewAnswered);
             self.measure_answer(number, &review);
+            self.note_open_elsewhere(number, &review);
             self.ledger.answered.insert(review, outcome.dot);
         }
         self.read_own_write(number, outcome);
+    }
+
+    /// Notes the record whose review has been answered if others still have it open.
+    fn note_open_elsewhere(&mut self, number: usize, review: &str) {
+        let others = self.seats.iter().filter(|(other, _)| **other != number);
+        let readers = others.filter_map(|(_, seat)| Some(seat.device.as_ref()?.reader()));
+        let mut open = readers.flat_map(|reader| reader.reviews().unwrap_or_default());
+        if let Some((key, _)) = open.find(|(_, open)| open.id.0 == review) {
+            let place = format!("{}/{}", key.collection, key.id);
+            self.ledger.open_elsewhere.insert(place);
+        }
     }
 
     /// What a person was told is saved is there when they look.

@@ -218,7 +218,8 @@ impl World<'_> {
                 wire.data_frames += 1;
                 let author = self.seats[&wire.ends[end]].id();
                 let is_relayed = runs.iter().any(|run| run.header.device != author);
-                let judged = oracle::resent(&runs, &wire.held[1 - end], wire.ends);
+                let forked = &self.ledger.went_back;
+                let judged = oracle::resent(&runs, &wire.held[1 - end], forked, wire.ends);
                 if is_relayed {
                     self.reach(Sometimes::PeerRelayedOthersEntries);
                 }

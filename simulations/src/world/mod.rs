@@ -6,11 +6,13 @@
 //! are asked on the way and at the end; the first that does not hold ends the run.
 
 mod act;
+mod causes;
 mod contact;
 mod event;
 mod power;
 mod seat;
 mod settle;
+mod settled;
 mod store;
 mod versions;
 mod wire;
@@ -57,6 +59,7 @@ pub struct World<'o> {
     pub(crate) counts: Counts,
     digest: Digest,
     failure: Option<Failure>,
+    events_max: u64,
 }
 
 impl std::fmt::Debug for World<'_> {
@@ -78,8 +81,18 @@ impl<'o> World<'o> {
 
     /// Carries out a plan under these versions of a schema.
     pub fn run_under(plan: &Plan, family: &Family, observer: &'o mut dyn Observer) -> Outcome {
+        Self::run_within(plan, family, EVENTS_MAX, observer)
+    }
+
+    /// As [`Self::run_under`], with another bound on the number of events.
+    pub fn run_within(
+        plan: &Plan,
+        family: &Family,
+        events_max: u64,
+        observer: &'o mut dyn Observer,
+    ) -> Outcome {
         let played = catch_unwind(AssertUnwindSafe(|| {
-            World::new(plan.clone(), family.clone(), observer).play()
+            World::new(plan.clone(), family.clone(), events_max, observer).play()
         }));
         played.unwrap_or_else(|panic| {
             let words = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
@@ -88,7 +101,7 @@ impl<'o> World<'o> {
         })
     }
 
-    fn new(plan: Plan, family: Family, observer: &'o mut dyn Observer) -> Self {
+    fn new(plan: Plan, family: Family, events_max: u64, observer: &'o mut dyn Observer) -> Self {
         let draw = Draw::new(plan.header.seed);
         let mut seats = BTreeMap::new();
         for spec in &plan.devices {
@@ -118,6 +131,7 @@ impl<'o> World<'o> {
             counts: Counts::default(),
             digest: Digest::default(),
             failure: None,
+            events_max,
             plan,
         }
     }
@@ -150,7 +164,7 @@ impl<'o> World<'o> {
 
     fn finish(mut self, settled_ms: u64, unsettled: Option<String>) -> Outcome {
         let verdict = match (self.failure.take(), unsettled) {
-            (Some(failure), _) if self.digest.events() > EVENTS_MAX => {
+            (Some(failure), _) if self.digest.events() > self.events_max => {
                 Verdict::Crashed(failure.detail)
             }
             (Some(failure), _) => Verdict::Broken(failure),
@@ -202,7 +216,9 @@ impl<'o> World<'o> {
             self.queue.at(operation.at_ms, Event::Operation(number));
         }
         for (number, fault) in self.plan.faults.iter().enumerate() {
-            if let FaultKind::Restore { taken_ms, .. } = fault.kind {
+            if let FaultKind::Restore { taken_ms, .. } | FaultKind::RestoreUnnoticed { taken_ms } =
+                fault.kind
+            {
                 self.queue.at(taken_ms, Event::Backup(number));
             }
             self.queue.at(fault.at_ms, Event::Fault(number));
@@ -226,8 +242,8 @@ impl<'o> World<'o> {
             self.observer
                 .note(self.queue.now_ms(), &format!("{event:?}"));
         }
-        if self.digest.events() > EVENTS_MAX {
-            let detail = format!("more than {EVENTS_MAX} events");
+        if self.digest.events() > self.events_max {
+            let detail = format!("more than {} events", self.events_max);
             return self.break_oracle(Oracle::Bounded, detail);
         }
         match event {

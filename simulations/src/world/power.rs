@@ -8,7 +8,7 @@ use fieldmesh::store::{StoreError, WitnessRecord};
 
 use super::World;
 use super::event::Event;
-use super::seat::Seat;
+use super::seat::{Backup, Seat};
 use crate::device::{Device, Make, Opened};
 use crate::disk::{DiskFaults, SimDisk, Syncs};
 use crate::family::Family;
@@ -25,8 +25,20 @@ const POWER_NOTICE_MS: u64 = 60_000;
 /// How long somebody takes to start a device on another store.
 pub(super) const REPLACE_MS: u64 = 5_000;
 
+/// A start that is cut short has at most so many writes.
+const STARTING_WRITES_MAX: u64 = 40;
 /// More lives than a device has in a run: numbers the power cuts of all.
 const CUTS_MAX: u64 = 1 << 20;
+
+/// What a restored device has in place of its witness.
+#[derive(Clone, Copy, Debug)]
+enum Memory {
+    /// The witness as it was last written.
+    Present,
+    None,
+    /// The witness as it was with the store, which so agrees with it.
+    Restored,
+}
 
 impl World<'_> {
     pub(super) fn gone(&mut self, number: usize) {
@@ -76,16 +88,10 @@ impl World<'_> {
         }
         let make = make(seat, &self.family, &self.draw);
         if again {
-            self.reached.note(Sometimes::PowerCutWhileRecovering);
-            let opened = Opened::open(&make, &seat.disk);
-            let mut after = seat.disk.image();
-            if after.owes_sync() {
-                (seat.may_lose, seat.may_be_damaged) = (true, true);
-            }
             let cut = number as u64 * CUTS_MAX + CUTS_MAX / 2 + seat.life;
-            after.power_cut(&self.draw, cut);
-            drop(opened);
-            seat.disk = after;
+            if fail_while_starting(seat, &make, &self.draw, cut) {
+                self.reached.note(Sometimes::PowerCutWhileRecovering);
+            }
         }
         match start(seat, &make) {
             Ok((device, opening, doubt)) => {
@@ -186,13 +192,12 @@ impl World<'_> {
         seat.witness = None;
         seat.file += 1;
         seat.life += 1;
-        seat.durable.clear();
+        seat.wiped = std::mem::take(&mut seat.durable);
         seat.arrival = 0;
         (seat.may_be_damaged, seat.has_lost) = (false, true);
         self.ledger.excuse(number, |_| false);
         let (device, again) = (number, false);
         self.queue.after(REPLACE_MS, Event::Boot { device, again });
-        self.reach(Sometimes::WipedDeviceFilledAgain);
     }
 
     pub(super) fn back_up(&mut self, number: usize) {
@@ -200,8 +205,14 @@ impl World<'_> {
         if let Some(seat) = self.seats.get_mut(&device)
             && seat.disk.allocated_bytes() > 0
         {
-            let backup = (seat.disk.image(), seat.may_be_damaged);
-            backup.0.set_faults(DiskFaults::default());
+            let disk = seat.disk.image();
+            disk.set_faults(DiskFaults::default());
+            let backup = Backup {
+                disk,
+                witness: seat.witness.clone(),
+                file: seat.file,
+                may_be_damaged: seat.may_be_damaged,
+            };
             seat.backups.insert(number, backup);
         }
     }
@@ -216,7 +227,7 @@ impl World<'_> {
         let Some(seat) = self.seats.get_mut(&number_of_device).filter(is_possible) else {
             return;
         };
-        let device = number_of_device;
+        let (device, now_ms) = (number_of_device, self.queue.now_ms());
         let is_on = seat.device.is_some();
         if let FaultKind::ClockJump { by_ms } = kind {
             seat.clock.jump(by_ms);
@@ -224,8 +235,11 @@ impl World<'_> {
                 self.reached.note(Sometimes::ClockWentBack);
             }
         }
+        // Most full disks give out no more pages; some cannot even write the pages that a file has.
+        let to_the_brim = self.draw.happens("full to the brim", now_ms, 300);
         let full = DiskFaults {
-            full_from_write: Some(0),
+            full_from_write: to_the_brim.then_some(0),
+            bytes_max: Some(seat.disk.allocated_bytes()),
             ..seat.disk.faults()
         };
         let lying = DiskFaults {
@@ -252,7 +266,15 @@ impl World<'_> {
                 self.queue.after(*down_ms, Event::Boot { device, again });
             }
             FaultKind::Rot { bits } if is_on => self.rot(device, number, *bits),
-            FaultKind::Restore { witness_kept, .. } => self.restore(number, device, *witness_kept),
+            FaultKind::Restore { witness_kept, .. } => {
+                let memory = if *witness_kept {
+                    Memory::Present
+                } else {
+                    Memory::None
+                };
+                self.restore(number, device, memory);
+            }
+            FaultKind::RestoreUnnoticed { .. } => self.restore(number, device, Memory::Restored),
             FaultKind::Wipe {} if is_on => self.lose_store(device),
             FaultKind::Kill { .. }
             | FaultKind::PowerCut { .. }
@@ -277,22 +299,27 @@ impl World<'_> {
         self.queue.after(REPLACE_MS, Event::Boot { device, again });
     }
 
-    fn restore(&mut self, number: usize, device: usize, witness_kept: bool) {
+    fn restore(&mut self, number: usize, device: usize, memory: Memory) {
         let Some(seat) = self.seats.get_mut(&device) else {
             return;
         };
-        let Some((disk, may_be_damaged)) = seat.backups.remove(&number) else {
+        let Some(backup) = seat.backups.remove(&number) else {
             return;
         };
         self.power_off(device, false, KILL_NOTICE_MS);
         if let Some(seat) = self.seats.get_mut(&device) {
-            seat.disk = disk;
-            seat.file += 1;
+            seat.disk = backup.disk;
             seat.life += 1;
             (seat.may_lose, seat.has_lost) = (true, true);
-            seat.may_be_damaged |= may_be_damaged;
-            if !witness_kept {
-                seat.witness = None;
+            seat.may_be_damaged |= backup.may_be_damaged;
+            match memory {
+                Memory::Present => seat.file += 1,
+                Memory::None => (seat.file, seat.witness) = (seat.file + 1, None),
+                Memory::Restored => {
+                    (seat.file, seat.witness) = (backup.file, backup.witness);
+                    let id = seat.id();
+                    self.ledger.went_back(id);
+                }
             }
         }
         let again = false;
@@ -317,11 +344,25 @@ impl World<'_> {
             let mut faults = seat.disk.faults();
             match fault.kind {
                 FaultKind::IgnoredSync { .. } => faults.syncs = Syncs::Honest,
-                _ => faults.full_from_write = None,
+                _ => (faults.full_from_write, faults.bytes_max) = (None, None),
             }
             seat.disk.set_faults(faults);
         }
     }
+}
+
+/// Starts a device whose power fails in the middle of it. Returns whether it had anything to write until then.
+fn fail_while_starting(seat: &mut Seat, make: &Make, draw: &crate::draw::Draw, cut: u64) -> bool {
+    let writes = draw.number("start writes", cut, 1..STARTING_WRITES_MAX);
+    seat.disk
+        .fail_power_before(seat.disk.counters().writes + writes);
+    drop(Opened::open(make, &seat.disk).and_then(|opened| opened.start(make)));
+    let has_failed = seat.disk.has_power_failed();
+    if seat.disk.owes_sync() {
+        (seat.may_lose, seat.may_be_damaged) = (true, true);
+    }
+    seat.disk.power_cut(draw, cut);
+    has_failed
 }
 
 fn make(seat: &Seat, family: &Family, draw: &crate::draw::Draw) -> Make {

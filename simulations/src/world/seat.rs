@@ -32,14 +32,16 @@ pub(crate) struct Seat {
     pub(crate) is_gone: bool,
     /// What it has durably, as its own store reported; kept while it is off.
     pub(crate) durable: Held,
+    /// What it had when its store was last lost, until it has it all again.
+    pub(crate) wiped: Held,
     /// A fault that may lose what was acknowledged has happened since it was last started.
     pub(crate) may_lose: bool,
     /// Such a fault has happened at some time.
     pub(crate) has_lost: bool,
     /// The disk may have been damaged: its store may refuse to open.
     pub(crate) may_be_damaged: bool,
-    /// Disks as they were, by the fault that restores them, and whether they may have been damaged.
-    pub(crate) backups: BTreeMap<usize, (SimDisk, bool)>,
+    /// What the device was, by the fault that restores it.
+    pub(crate) backups: BTreeMap<usize, Backup>,
     /// Transactions that are durable and not reported, oldest first.
     pub(crate) unreported: std::collections::VecDeque<CommitReport>,
     /// When the engine will be woken, if an event for it waits.
@@ -58,6 +60,16 @@ pub(crate) struct Seat {
     pub(crate) is_refreshing: bool,
 }
 
+/// A device's storage as it was.
+#[derive(Debug)]
+pub(crate) struct Backup {
+    pub(crate) disk: SimDisk,
+    pub(crate) witness: Option<WitnessRecord>,
+    pub(crate) file: u64,
+    /// The disk may have been damaged then.
+    pub(crate) may_be_damaged: bool,
+}
+
 impl Seat {
     pub(crate) fn new(spec: DeviceSpec, identity: usize, actor: Option<Actor>) -> Self {
         Self {
@@ -71,6 +83,7 @@ impl Seat {
             life: 0,
             is_gone: false,
             durable: Held::new(),
+            wiped: Held::new(),
             may_lose: false,
             has_lost: false,
             may_be_damaged: false,

@@ -109,7 +109,8 @@ impl World<'_> {
                 continue;
             };
             let reader = device.reader();
-            let is_readable = reader.fetch(0, &Held::new(), usize::MAX).is_ok()
+            let fetched = reader.fetch(0, &Held::new(), usize::MAX);
+            let is_readable = fetched.is_ok_and(|fetched| fetched.damaged.is_empty())
                 && reader.feed(0, usize::MAX).is_ok()
                 && reader.reviews().is_ok();
             seat.may_be_damaged = false;

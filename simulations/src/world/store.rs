@@ -88,6 +88,12 @@ impl World<'_> {
                 self.ledger.chains.insert(point, row.chain);
             }
         }
+        let durable = &seat.durable;
+        let is_again = |(log, seq): (_, &u64)| durable.get(log).is_some_and(|held| held >= seq);
+        if !seat.wiped.is_empty() && seat.wiped.iter().all(is_again) {
+            seat.wiped.clear();
+            self.reached.note(Sometimes::WipedDeviceFilledAgain);
+        }
         if !report.rows.is_empty() && std::mem::take(&mut seat.has_failed) {
             self.reached.note(Sometimes::StoreRecoveredWithoutRestart);
         }
@@ -97,7 +103,7 @@ impl World<'_> {
         };
         let reader = device.reader();
         let latest_ms = seat.clock.latest_ms();
-        let (id, mut own_log) = (seat.id(), seat.own_log);
+        let (id, mut own_log, has_lost) = (seat.id(), seat.own_log, seat.has_lost);
         let is_troubled = seat.is_troubled();
         if went_back {
             let detail = format!("device {number} went back to arrival {}", report.arrival);
@@ -108,6 +114,7 @@ impl World<'_> {
             device: number,
             entries: report.arrival,
         });
+        self.note_settled(number, report);
         let written = report
             .local
             .iter()
@@ -116,8 +123,12 @@ impl World<'_> {
             match reader.entry(outcome.dot) {
                 Ok(Some((header, set))) => {
                     self.judge_time(number, outcome.dot, set.hlc.ms(), latest_ms);
-                    let is_new =
-                        header.device == id && own_log.is_some_and(|own| own != header.log);
+                    let alone = report.remote.is_empty() && report.repairs.is_empty();
+                    let place = (&header, outcome.dot);
+                    self.judge_causes(&reader, place, &set, (alone, latest_ms));
+                    let is_new = has_lost
+                        && header.device == id
+                        && own_log.is_some_and(|own| own != header.log);
                     if is_new {
                         self.reached.note(Sometimes::RollbackSeenByPeer);
                     }

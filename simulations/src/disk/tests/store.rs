@@ -106,9 +106,11 @@ fn examine(store: &Store) -> Result<u64, StoreError> {
     let mut chain = chain_start(&ORGANISATION, &header());
     let mut seq = 0;
     let fetched = reader.fetch(0, &Held::new(), usize::MAX)?;
-    if let Some(place) = fetched.damaged.first() {
-        let (path, detail) = (String::new(), format!("{place:?}"));
-        return Err(StoreError::Damaged { path, detail });
+    if let Some(dot) = fetched.damaged.first() {
+        return Err(StoreError::Damaged {
+            path: "the disk".to_owned(),
+            detail: format!("{dot} does not read back"),
+        });
     }
     for run in fetched.runs {
         for entry in &run.entries {

@@ -1,0 +1,71 @@
+//! `cargo sim plot` and `cargo sim mutants`: pictures, and the test of the oracles themselves.
+
+use std::path::Path;
+
+use simulations::plan::Plan;
+use simulations::report;
+#[cfg(feature = "mutations")]
+use simulations::shrink::shrink_by;
+use simulations::trace::{Renumbered, Writer};
+use simulations::world::World;
+
+use crate::write;
+#[cfg(feature = "mutations")]
+use crate::{size, write_plan};
+
+/// A picture of a run. It is drawn of a failing run too, if it gets as far as a first line.
+pub(crate) fn plot(plan: &Plan, out: &Path) -> Result<u8, String> {
+    let mut lines = Vec::new();
+    let mut writer = Renumbered::new(plan, Writer::new(&mut lines));
+    let outcome = World::run(plan, &mut writer);
+    let wrong = |why: String| format!("{}: {why}", out.display());
+    let ended = writer.into_inner().finish();
+    ended.map_err(|error| wrong(error.to_string()))?;
+    let svg = simulations::plot::svg(&lines[..]).map_err(|error| wrong(error.to_string()))?;
+    write(out, &svg)?;
+    println!("{}", report::opening(plan));
+    println!("drawn in {}", out.display());
+    Ok(outcome.verdict.exit_code())
+}
+
+/// Plants bugs and says who caught them.
+#[cfg(feature = "mutations")]
+pub(crate) fn mutants(
+    seeds: u64,
+    jobs: usize,
+    only: Option<&str>,
+    save: Option<&Path>,
+) -> Result<u8, String> {
+    use fieldmesh::mutation::Mutation;
+    use simulations::mutants::{Tried, campaign, play_with, table};
+
+    let wanted = match only {
+        None => Mutation::ALL.to_vec(),
+        Some(name) => {
+            vec![Mutation::by_name(name).ok_or_else(|| format!("there is no bug {name:?}"))?]
+        }
+    };
+    // A bug that makes a run panic is a bug that is caught; the words are in its verdict.
+    std::panic::set_hook(Box::new(|_| {}));
+    let all = campaign(&wanted, seeds, jobs, &|tried: &Tried| {
+        let (name, count) = (tried.mutation.name(), tried.count());
+        eprintln!("{name}: caught in {count} of {}", tried.runs);
+    });
+    print!("{}", table(&all));
+    if let (Some(path), Some((plan, verdict))) =
+        (save, all.first().and_then(|one| one.first.as_ref()))
+    {
+        let mut play = |plan: &Plan| play_with(all[0].mutation, plan).0.verdict;
+        let small = shrink_by(plan, verdict, 400, &mut play, &mut |_, _| {});
+        write_plan(path, &small.plan)?;
+        println!(
+            "{}: {}; {:?}",
+            path.display(),
+            size(&small.plan),
+            small.verdict
+        );
+    }
+    let survivors = all.iter().filter(|tried| tried.survived()).count();
+    println!("{} bugs, {survivors} survived", all.len());
+    Ok(u8::from(survivors > 0))
+}

@@ -1,0 +1,237 @@
+//! Do the oracles see anything? Plants each bug of [`fieldmesh::mutation`] in turn and plays seeds until one
+//! of them fails.
+//!
+//! A bug that no seed shows is a hole in the generator or in the oracles, unless [`OUT_OF_REACH`] says why no
+//! simulated fleet can show it; then a test by hand does (`fieldmesh::mutation::caught_tests`).
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use fieldmesh::mutation::{Mutation, plant, was_reached};
+
+use crate::generate::{generate, profile};
+use crate::outcome::{Outcome, Verdict};
+use crate::plan::{Plan, schema};
+use crate::world::World;
+
+/// Bugs that no simulated fleet shows, and why.
+pub const OUT_OF_REACH: &[(Mutation, &str)] = &[
+    (
+        Mutation::OwnRollbackOverlooked,
+        "the store writes on from where it went back to, and the fork that follows is settled without a loss",
+    ),
+    (
+        Mutation::PushSkipped,
+        "its place is hardly ever come to, and the next session sends what was skipped",
+    ),
+    (
+        Mutation::RefusalDropsRest,
+        "liars put no good log of others into a frame after a bad one, and honest peers send it again",
+    ),
+    (
+        Mutation::FailureSwallowed,
+        "acknowledgements follow the rows of the report, so the entries come again with the next session",
+    ),
+];
+
+/// Plans that every bug is given, so that the table says how often it is seen and not only whether.
+const PLANS_LEAST: u64 = 12;
+/// A run of a fleet with a bug that has more events than this has no end: a hundred times an ordinary one.
+pub const EVENTS_MAX: u64 = 2_000_000;
+
+/// What became of one bug.
+#[derive(Clone, Debug)]
+pub struct Tried {
+    /// The bug.
+    pub mutation: Mutation,
+    /// How many plans were played with it.
+    pub runs: u64,
+    /// In how many of them its place was come to.
+    pub reached: u64,
+    /// In how many runs what did not hold, by the name of the oracle.
+    pub caught: BTreeMap<&'static str, u64>,
+    /// The first plan that failed.
+    pub first: Option<(Plan, Verdict)>,
+}
+
+impl Tried {
+    /// In how many runs it was seen.
+    pub fn count(&self) -> u64 {
+        self.caught.values().sum()
+    }
+
+    /// Why nobody expects it to be seen, if so.
+    pub fn excuse(&self) -> Option<&'static str> {
+        let known = OUT_OF_REACH
+            .iter()
+            .find(|(known, _)| *known == self.mutation);
+        known.map(|(_, why)| *why)
+    }
+
+    /// Whether it should have been seen and was not.
+    pub fn survived(&self) -> bool {
+        self.caught.is_empty() && self.excuse().is_none()
+    }
+}
+
+/// What fails in a run that ends so, for the table.
+fn seen_by(verdict: &Verdict) -> Option<&'static str> {
+    match verdict {
+        Verdict::Held => None,
+        Verdict::Broken(failure) => Some(failure.oracle.name()),
+        Verdict::Unsettled(_) => Some("delivery"),
+        Verdict::Crashed(why) if why.starts_with("more than") => Some("every run ends"),
+        Verdict::Crashed(_) => Some("no panic"),
+    }
+}
+
+/// Kept plans that are played first: what they need comes together in no generated plan.
+const KEPT: [&str; 5] = [
+    include_str!("../regressions/a-slow-clock-follows-a-fast-one.plan"),
+    include_str!("../regressions/told-nothing-yet.plan"),
+    include_str!("../regressions/put-back-unnoticed.plan"),
+    include_str!("../regressions/two-branches-are-one-again.plan"),
+    include_str!("../regressions/two-branches-of-one-length.plan"),
+];
+
+/// The plans that a bug is tried with: the kept ones, and up to `seeds_max` seeds from 1.
+fn plans(seeds_max: u64) -> impl Iterator<Item = Plan> {
+    let schema = schema().ok();
+    let read = move |text: &str| Plan::from_text(text, schema.as_ref()?).ok();
+    let generated = move |seed| Some(generate(seed, &profile("quick")?));
+    let kept = KEPT.into_iter().filter_map(read);
+    kept.chain((1..=seeds_max).filter_map(generated))
+}
+
+/// Plays a plan with a bug in it. Says whether its place was come to.
+pub fn play_with(mutation: Mutation, plan: &Plan) -> (Outcome, bool) {
+    plant(Some(mutation));
+    let outcome = World::run_within(plan, EVENTS_MAX, &mut ());
+    let is_reached = was_reached();
+    plant(None);
+    (outcome, is_reached)
+}
+
+/// Plays up to `seeds_max` seeds from 1 with one bug.
+fn attempt(mutation: Mutation, seeds_max: u64) -> Tried {
+    let mut tried = Tried {
+        mutation,
+        runs: 0,
+        reached: 0,
+        caught: BTreeMap::new(),
+        first: None,
+    };
+    for plan in plans(seeds_max) {
+        if tried.runs >= PLANS_LEAST && !tried.caught.is_empty() {
+            break;
+        }
+        let (outcome, is_reached) = play_with(mutation, &plan);
+        tried.runs += 1;
+        tried.reached += u64::from(is_reached);
+        if let Some(oracle) = seen_by(&outcome.verdict) {
+            *tried.caught.entry(oracle).or_default() += 1;
+            tried.first.get_or_insert((plan, outcome.verdict));
+        }
+    }
+    tried
+}
+
+/// Plants every bug of `mutations` in turn, on `jobs` threads, and tells `each` of those that are done.
+/// The answers are in the order of the list.
+pub fn campaign(
+    mutations: &[Mutation],
+    seeds_max: u64,
+    jobs: usize,
+    each: &(dyn Fn(&Tried) + Sync),
+) -> Vec<Tried> {
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(BTreeMap::new());
+    thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            scope.spawn(|| {
+                while let Some(mutation) = mutations.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let tried = attempt(*mutation, seeds_max);
+                    each(&tried);
+                    // A thread that panicked has left whole entries: they are inserted at once.
+                    let mut done = done.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                    done.insert(*mutation, tried);
+                }
+            });
+        }
+    });
+    let done = done
+        .into_inner()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    let found = mutations.iter().filter_map(|mutation| done.get(mutation));
+    found.cloned().collect()
+}
+
+/// The table for people, in Markdown.
+pub fn table(all: &[Tried]) -> String {
+    let mut text = String::from("| bug | caught by | in plans | of |\n|---|---|---:|---:|\n");
+    for tried in all {
+        let mut by: Vec<_> = tried.caught.iter().collect();
+        by.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), **name));
+        let by: Vec<String> = by
+            .iter()
+            .map(|(name, count)| format!("{name} {count}"))
+            .collect();
+        let by = match (by.is_empty(), tried.excuse()) {
+            (false, _) => by.join(", "),
+            (true, Some(why)) => format!("out of reach: {why}"),
+            (true, None) => format!("**nobody**; its place was reached in {}", tried.reached),
+        };
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "| `{}` | {by} | {} | {} |",
+            tried.mutation.name(),
+            tried.count(),
+            tried.runs
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shrink::shrink_by;
+
+    #[test]
+    fn a_planted_bug_is_caught_and_its_plan_is_made_small_and_fails_again_from_its_file() {
+        let tried = attempt(Mutation::AdditionTwice, 20);
+        let (plan, verdict) = tried.first.expect("somebody catches it");
+        let mut play = |plan: &Plan| play_with(Mutation::AdditionTwice, plan).0.verdict;
+
+        let small = shrink_by(&plan, &verdict, 300, &mut play, &mut |_, _| {});
+        let text = small.plan.to_text();
+        let read = Plan::from_text(&text, &schema().unwrap()).unwrap();
+
+        assert!(play(&read).is_like(&verdict), "{text}");
+        assert!(World::run(&read, &mut ()).verdict.is_held(), "{text}");
+        assert!(
+            read.operations.len() <= 4 && read.devices.len() <= 3,
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn every_kept_plan_reads_and_comes_before_the_seeds() {
+        let names: Vec<String> = plans(3).map(|plan| plan.header.profile).collect();
+        assert_eq!(names.len(), KEPT.len() + 3);
+        assert!(names[KEPT.len()..].iter().all(|name| name == "quick"));
+    }
+
+    #[test]
+    fn excuses_are_for_bugs_that_exist_and_each_has_one() {
+        for (mutation, why) in OUT_OF_REACH {
+            assert!(why.len() > 20, "{}", mutation.name());
+            let same = OUT_OF_REACH.iter().filter(|(other, _)| other == mutation);
+            assert_eq!(same.count(), 1, "{}", mutation.name());
+        }
+    }
+}
