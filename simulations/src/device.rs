@@ -19,6 +19,7 @@ use fieldmesh::store::{Reader, Store, StoreError, StoreIdentity, StoreOptions};
 use fieldmesh::wire::chain::JoinSecret;
 
 use crate::disk::SimDisk;
+use crate::keep::Keep;
 
 /// The organisation of every simulated fleet.
 pub const ORGANISATION: OrganisationId = OrganisationId([7; 16]);
@@ -72,12 +73,14 @@ pub struct Make {
 
 /// A device that is switched on.
 #[derive(Debug)]
-pub struct Device {
+pub struct Device<S = Store> {
     engine: Engine,
-    store: Store,
+    store: S,
     queue: VecDeque<Batch>,
     writing: Vec<Batch>,
     fleet: Arc<Fleet>,
+    /// Whether anybody reads `fleet`. The engine copies what it knows whenever it changes after it was read.
+    is_watched: bool,
 }
 
 /// A store that has been opened and not been trusted yet.
@@ -138,18 +141,35 @@ impl Opened {
         };
         let mut engine = Engine::new(config, opening.clone(), make.seed);
         let fleet = engine.fleet().unwrap_or_default();
-        let device = Device {
-            engine,
-            store: self.store,
-            queue: VecDeque::new(),
-            writing: Vec::new(),
-            fleet,
-        };
+        let mut device = Device::unwatched(engine, self.store);
+        (device.fleet, device.is_watched) = (fleet, true);
         Ok((device, opening))
     }
 }
 
-impl Device {
+impl<S: Keep> Device<S> {
+    /// A device whose knowledge of the others nobody reads.
+    pub fn unwatched(engine: Engine, store: S) -> Self {
+        Self {
+            engine,
+            store,
+            queue: VecDeque::new(),
+            writing: Vec::new(),
+            fleet: Arc::default(),
+            is_watched: false,
+        }
+    }
+
+    /// Its store. The process is gone.
+    pub fn into_store(self) -> S {
+        self.store
+    }
+
+    /// Its store.
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
     /// Gives the engine an input and returns what it asks of the world.
     pub fn feed(&mut self, now: Now, input: Input) -> Vec<Ask> {
         self.engine.handle(now, input);
@@ -161,8 +181,7 @@ impl Device {
                     for_peer,
                     look,
                 } => {
-                    let result = self.store.reader().look(&look);
-                    let result = result.map_err(|error| error.to_string());
+                    let result = self.store.look(&look);
                     let looked = Input::Looked {
                         session,
                         for_peer,
@@ -193,7 +212,9 @@ impl Device {
                 Effect::Close { session, reason } => asks.push(Ask::Close(session, reason)),
             }
         }
-        if let Some(fleet) = self.engine.fleet() {
+        if self.is_watched
+            && let Some(fleet) = self.engine.fleet()
+        {
             self.fleet = fleet;
         }
         asks
@@ -222,18 +243,16 @@ impl Device {
 
     /// Reads for a peer.
     pub fn read(&self, fetch: &Fetch, bytes_max: usize) -> Result<Fetched, String> {
-        let result = self
-            .store
-            .reader()
-            .fetch(fetch.after, &fetch.known, bytes_max);
-        result.map_err(|error| error.to_string())
+        self.store.fetch(fetch.after, &fetch.known, bytes_max)
     }
 
     /// When the engine wants to be woken.
     pub fn deadline(&self) -> Option<u64> {
         self.engine.poll_timeout()
     }
+}
 
+impl Device {
     /// What is stored.
     pub fn reader(&self) -> Reader {
         self.store.reader()

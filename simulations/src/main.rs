@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use simulations::campaign::{Campaign, Played, Summary};
 use simulations::generate::{PROFILES, Profile, generate, profile};
 use simulations::outcome::Outcome;
 use simulations::plan::{Plan, schema};
 use simulations::report;
+use simulations::scale;
 use simulations::shrink::shrink;
 use simulations::trace::{Notes, Writer};
 use simulations::world::World;
@@ -38,6 +39,10 @@ enum Command {
     Run {
         #[command(flatten)]
         which: Which,
+        /// `full`: the real store on a disk, and every oracle. `scale`: the same plan without what breaks
+        /// disks or lies, over a store in memory.
+        #[arg(long, value_enum, default_value_t = Fidelity::Full)]
+        fidelity: Fidelity,
         /// Print one JSON object.
         #[arg(long)]
         json: bool,
@@ -81,6 +86,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Play a large fleet over stores in memory, and tell how its entries spread and what that costs.
+    Scale(scale::command::Scale),
     /// Play a plan file twice and compare the digests.
     Replay {
         /// The plan.
@@ -108,6 +115,12 @@ enum Command {
         #[arg(long)]
         only: Option<String>,
     },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Fidelity {
+    Full,
+    Scale,
 }
 
 #[derive(Args)]
@@ -157,6 +170,17 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run {
             which,
+            fidelity: Fidelity::Scale,
+            json,
+            ..
+        } => which
+            .plan()
+            .and_then(|plan| scale::command::play_small(&plan, json))
+            .map(|()| 0),
+        Command::Scale(scale) => scale.play().map(|()| 0),
+        Command::Run {
+            which,
+            fidelity: Fidelity::Full,
             json,
             trace,
             save,

@@ -12,6 +12,8 @@ mod model;
 mod shown;
 mod status;
 
+pub(crate) use shown::shown;
+
 use fieldmesh::engine::batch::{Held, Run};
 use fieldmesh::engine::effect::CloseReason;
 
@@ -180,7 +182,7 @@ pub(crate) fn judge(world: &mut World<'_>) -> Judged {
 
 /// Whether a device's records can be read at all.
 pub(crate) fn is_shown(world: &World<'_>, number: usize) -> bool {
-    shown::reader(world, number).is_some_and(|reader| shown::shown(world, &reader).is_ok())
+    shown::reader(world, number).is_some_and(|reader| shown(world, &reader).is_ok())
 }
 
 /// Judges what a sender puts into a frame by what the receiver held when the session opened.

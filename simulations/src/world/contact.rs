@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crdt_schema::ident::LogId;
 use fieldmesh::engine::batch::SessionId;
 use fieldmesh::engine::effect::CloseReason;
 use fieldmesh::engine::input::Input;
@@ -20,12 +21,12 @@ use crate::sometimes::Sometimes;
 use crate::trace::Trace;
 
 /// Longest time until one side notices that the other is out of reach.
-const NOTICE_MS_MAX: u64 = 20_000;
+pub(crate) const NOTICE_MS_MAX: u64 = 20_000;
 /// First and longest wait before dialling again.
-const REDIAL_MS: u64 = 1_000;
-const REDIAL_MS_MAX: u64 = 60_000;
+pub(crate) const REDIAL_MS: u64 = 1_000;
+pub(crate) const REDIAL_MS_MAX: u64 = 60_000;
 /// How often one contact is dialled at most: bounds what those who turn each other away cost.
-const DIALS_MAX: u32 = 60;
+pub(crate) const DIALS_MAX: u32 = 60;
 
 /// A contact of the plan, or one of the time after the faults.
 #[derive(Debug)]
@@ -198,7 +199,10 @@ impl World<'_> {
         let Some(wire) = self.wires.get_mut(&id) else {
             return;
         };
-        let message = match wire.open_frame(end, frame) {
+        let sender = self.seats.get(&wire.ends[end]);
+        let reader = sender.and_then(|seat| Some(seat.device.as_ref()?.reader()));
+        let held = |log: &LogId| reader.as_ref()?.header(*log).ok().flatten();
+        let message = match wire.open_frame(end, frame, &held) {
             Ok(message) => message,
             Err(why) => {
                 let detail = format!("an honest device sent a frame that does not open: {why}");

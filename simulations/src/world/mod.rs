@@ -5,14 +5,15 @@
 //! (*safety*). Then everything heals and the fleet must settle (*liveness*); see [`settle`]. The oracles
 //! are asked on the way and at the end; the first that does not hold ends the run.
 
-mod act;
-mod contact;
+pub(crate) mod act;
+pub(crate) mod contact;
 mod event;
-mod power;
+mod holding;
+pub(crate) mod power;
 mod seat;
-mod settle;
-mod store;
-mod wire;
+pub(crate) mod settle;
+pub(crate) mod store;
+pub(crate) mod wire;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -120,8 +121,13 @@ impl<'o> World<'o> {
 
     fn play(mut self) -> Outcome {
         self.begin();
-        let horizon_ms = self.plan.header.horizon_ms;
-        self.run_until(horizon_ms);
+        self.run_until(self.plan.header.horizon_ms);
+        let (settled_ms, unsettled) = self.come_to_rest();
+        self.finish(settled_ms, unsettled)
+    }
+
+    /// The liveness phase and the last checks. Returns how long settling took, and what blocked it.
+    fn come_to_rest(&mut self) -> (u64, Option<String>) {
         let mut settled_ms = 0;
         let mut unsettled = None;
         if self.failure.is_none() {
@@ -131,13 +137,13 @@ impl<'o> World<'o> {
             }
         }
         if self.failure.is_none() && unsettled.is_none() {
-            let judged = oracle::judge(&mut self);
+            let judged = oracle::judge(self);
             self.note_failure(judged);
         }
         if self.failure.is_none() && unsettled.is_none() {
             self.last_quiet();
         }
-        self.finish(settled_ms, unsettled)
+        (settled_ms, unsettled)
     }
 
     fn finish(mut self, settled_ms: u64, unsettled: Option<String>) -> Outcome {

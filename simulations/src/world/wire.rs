@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use fieldmesh::engine::batch::{Held, SessionId};
+use crdt_schema::ident::LogId;
+use fieldmesh::engine::batch::{Held, LogHeader, SessionId};
 use fieldmesh::wire::message::{FrameDecoder, Message, is_data};
 
 use crate::link::Lane;
@@ -54,7 +55,8 @@ impl Wire {
         }
     }
 
-    /// Opens a frame that an honest end sends, as the other end will.
+    /// Opens a frame that an honest end sends, as the other end will. `held` gives the headers of the logs
+    /// that both hold: those do not travel.
     ///
     /// # Errors
     /// That it cannot be opened.
@@ -62,10 +64,11 @@ impl Wire {
         &mut self,
         end: usize,
         frame: &[u8],
+        held: &dyn Fn(&LogId) -> Option<LogHeader>,
     ) -> Result<Option<Message>, String> {
         // Only these have to be opened in order; of all others the tag is enough for most purposes.
         if is_data(frame) || frame.len() < 64 {
-            let message = self.decoders[end].decode(frame);
+            let message = self.decoders[end].decode_with(frame, held);
             return message.map(Some).map_err(|error| error.to_string());
         }
         Ok(None)

@@ -1,0 +1,62 @@
+//! Both fidelities play the same plans, and must agree to the byte.
+
+use super::{plain, run_and_settle};
+use crate::generate::{Profile, generate, profile};
+use crate::holding::digest;
+use crate::plan::Plan;
+use crate::world::World;
+
+/// Four devices over a very busy hour, with every fault of links, clocks and processes.
+fn plan(seed: u64) -> Plan {
+    let quick = profile("quick").expect("it is in the list");
+    let four = Profile {
+        devices: (4, 4),
+        hours: 1,
+        edits_in_10_h: 300,
+        contacts_in_10_h: 300,
+        ..quick
+    };
+    plain(&generate(seed, &four))
+}
+
+fn assert_same(seed: u64) {
+    let plan = plan(seed);
+    let (full, looks) = World::run_and_look(&plan).unwrap();
+    assert!(full.verdict.is_held(), "seed {seed}: {:?}", full.verdict);
+
+    let scale = run_and_settle(&plan).unwrap();
+
+    let places = ["at the horizon", "in the end"];
+    for ((place, one), other) in places.iter().zip(&looks).zip(&scale.holdings) {
+        for (number, holding) in one {
+            assert_eq!(
+                Some(holding),
+                other.get(number),
+                "seed {seed}: device {number} {place}"
+            );
+        }
+        assert_eq!(digest(one), digest(other), "seed {seed} {place}");
+    }
+    let counts = &scale.counts;
+    assert_eq!(
+        (full.counts.frames, full.counts.bytes, full.counts.saved),
+        (counts.frames, counts.bytes, counts.saved),
+        "seed {seed}: frames, bytes, writes"
+    );
+    assert_eq!(
+        (
+            full.counts.connections,
+            full.counts.cuts,
+            Some(full.settled_ms)
+        ),
+        (counts.connections, counts.cuts, scale.settled_ms),
+        "seed {seed}: connections, cuts, settling"
+    );
+}
+
+#[test]
+fn both_fidelities_send_the_same_bytes_and_end_with_the_same_values() {
+    for seed in 1..=20 {
+        assert_same(seed);
+    }
+}
