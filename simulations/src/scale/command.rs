@@ -79,10 +79,7 @@ impl Scale {
         let start = Instant::now();
         let outcome = run(&plan, &mut |now_ms| bar.set_position(now_ms / 3_600_000))?;
         bar.finish_and_clear();
-        let cost = Cost {
-            seconds: start.elapsed().as_secs_f64(),
-            peak_bytes: Cost::peak_bytes(),
-        };
+        let cost = Cost::since(start);
         match self.json {
             true => println!("{}", report::json(&plan, &outcome, cost)),
             false => print!("{}", report::text(&plan, &outcome, cost)),
@@ -100,10 +97,7 @@ pub fn play_small(plan: &Plan, as_json: bool) -> Result<(), String> {
     let plan = plain(plan);
     let start = Instant::now();
     let outcome = run_and_settle(&plan)?;
-    let cost = Cost {
-        seconds: start.elapsed().as_secs_f64(),
-        peak_bytes: Cost::peak_bytes(),
-    };
+    let cost = Cost::since(start);
     match as_json {
         true => println!("{}", report::json(&plan, &outcome, cost)),
         false => print!("{}", report::text(&plan, &outcome, cost)),

@@ -1,6 +1,7 @@
 //! What a run at scale is told as: in words for people and as one JSON object for tools.
 
 use std::fmt::Write;
+use std::time::Instant;
 
 use serde_json::json;
 
@@ -13,13 +14,37 @@ use crate::plan::Plan;
 pub struct Cost {
     /// Wall-clock seconds.
     pub seconds: f64,
+    /// Seconds of a core, which a busy machine does not change; `None` where the system does not tell.
+    pub cpu_seconds: Option<f64>,
     /// The most memory that the process ever had, in bytes; `None` where the system does not tell.
     pub peak_bytes: Option<u64>,
 }
 
 impl Cost {
+    /// What a run that began at `start` has taken, in a process that does nothing else.
+    pub fn since(start: Instant) -> Self {
+        Self {
+            seconds: start.elapsed().as_secs_f64(),
+            cpu_seconds: Self::cpu_seconds(),
+            peak_bytes: Self::peak_bytes(),
+        }
+    }
+
+    /// Seconds of a core that this process has used.
+    fn cpu_seconds() -> Option<f64> {
+        /// How many ticks Linux counts in a second, on every machine.
+        const TICKS: f64 = 100.0;
+        let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+        // The program's name stands in brackets and may hold spaces; user and system time are the 12th and
+        // 13th field after it.
+        let (_, fields) = stat.rsplit_once(')')?;
+        let mut times = fields.split_whitespace().skip(11);
+        let mut ticks = || times.next()?.parse::<f64>().ok();
+        Some((ticks()? + ticks()?) / TICKS)
+    }
+
     /// The most memory that this process ever had.
-    pub fn peak_bytes() -> Option<u64> {
+    fn peak_bytes() -> Option<u64> {
         let status = std::fs::read_to_string("/proc/self/status").ok()?;
         let line = status
             .lines()
@@ -76,10 +101,11 @@ pub fn text(plan: &Plan, outcome: &ScaleOutcome, cost: Cost) -> String {
         Some(bytes) => format!("{:.0} MB at most", bytes as f64 / 1e6),
         None => "unknown memory".to_owned(),
     };
+    let core_s = cost.cpu_seconds.unwrap_or(cost.seconds);
     line(format!(
-        "cost    {hours:.0} device-hours in {:.1} s, {:.0} device-h/s, {} events, {peak}",
+        "cost    {hours:.0} device-hours in {:.1} s, {core_s:.1} s of a core, {:.0} device-h/s a core, {} events, {peak}",
         cost.seconds,
-        hours / cost.seconds.max(1e-6),
+        hours / core_s.max(1e-6),
         counts.events
     ));
     text
@@ -127,6 +153,7 @@ pub fn json(plan: &Plan, outcome: &ScaleOutcome, cost: Cost) -> String {
         "counts": outcome.counts,
         "settled_ms": outcome.settled_ms,
         "seconds": cost.seconds,
+        "cpu_seconds": cost.cpu_seconds,
         "peak_bytes": cost.peak_bytes,
     })
     .to_string()
