@@ -21,6 +21,7 @@ use fieldmesh::store::{Reader, Store, StoreError, StoreIdentity, StoreOptions, U
 use fieldmesh::wire::chain::JoinSecret;
 
 use crate::disk::SimDisk;
+use crate::keep::Keep;
 
 /// The organisation of every simulated fleet.
 pub const ORGANISATION: OrganisationId = OrganisationId([7; 16]);
@@ -76,14 +77,16 @@ pub struct Make {
 
 /// A device that is switched on.
 #[derive(Debug)]
-pub struct Device {
+pub struct Device<S = Store> {
     engine: Engine,
-    store: Store,
+    store: S,
     queue: VecDeque<Batch>,
     writing: Vec<Batch>,
     fleet: Arc<Fleet>,
-    /// The schema that the engine was told of.
-    told_schema: SchemaTag,
+    /// The schema that the engine was told of, if its store has one.
+    told_schema: Option<SchemaTag>,
+    /// Whether anybody reads `fleet`. The engine copies what it knows whenever it changes after it was read.
+    is_watched: bool,
 }
 
 /// A store that has been opened and not been trusted yet.
@@ -145,19 +148,37 @@ impl Opened {
         };
         let mut engine = Engine::new(config, opening.clone(), make.seed);
         let fleet = engine.fleet().unwrap_or_default();
-        let device = Device {
-            engine,
-            store: self.store,
-            queue: VecDeque::new(),
-            writing: Vec::new(),
-            fleet,
-            told_schema,
-        };
+        let mut device = Device::unwatched(engine, self.store);
+        (device.fleet, device.is_watched) = (fleet, true);
+        device.told_schema = Some(told_schema);
         Ok((device, opening))
     }
 }
 
-impl Device {
+impl<S: Keep> Device<S> {
+    /// A device whose knowledge of the others nobody reads.
+    pub fn unwatched(engine: Engine, store: S) -> Self {
+        Self {
+            engine,
+            store,
+            queue: VecDeque::new(),
+            writing: Vec::new(),
+            fleet: Arc::default(),
+            is_watched: false,
+            told_schema: None,
+        }
+    }
+
+    /// Its store. The process is gone.
+    pub fn into_store(self) -> S {
+        self.store
+    }
+
+    /// Its store.
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
     /// Gives the engine an input and returns what it asks of the world.
     pub fn feed(&mut self, now: Now, input: Input) -> Vec<Ask> {
         self.engine.handle(now, input);
@@ -175,8 +196,7 @@ impl Device {
                     for_peer,
                     look,
                 } => {
-                    let result = self.store.reader().look(&look);
-                    let result = result.map_err(|error| error.to_string());
+                    let result = self.store.look(&look);
                     let looked = Input::Looked {
                         session,
                         for_peer,
@@ -207,7 +227,9 @@ impl Device {
                 Effect::Close { session, reason } => asks.push(Ask::Close(session, reason)),
             }
         }
-        if let Some(fleet) = self.engine.fleet() {
+        if self.is_watched
+            && let Some(fleet) = self.engine.fleet()
+        {
             self.fleet = fleet;
         }
         asks
@@ -236,13 +258,16 @@ impl Device {
 
     /// Reads for a peer.
     pub fn read(&self, fetch: &Fetch, bytes_max: usize) -> Result<Fetched, String> {
-        let result = self
-            .store
-            .reader()
-            .fetch(fetch.after, &fetch.known, bytes_max);
-        result.map_err(|error| error.to_string())
+        self.store.fetch(fetch.after, &fetch.known, bytes_max)
     }
 
+    /// When the engine wants to be woken.
+    pub fn deadline(&self) -> Option<u64> {
+        self.engine.poll_timeout()
+    }
+}
+
+impl Device {
     /// Uses another known version of the schema.
     ///
     /// # Errors
@@ -254,9 +279,9 @@ impl Device {
     /// What the engine must be told if the schema in use has changed since it was last told.
     pub fn schema_news(&mut self) -> Option<Input> {
         let tag = self.store.reader().schemas().tag();
-        let is_news = tag != self.told_schema;
+        let is_news = self.told_schema.as_ref() != Some(&tag);
         is_news.then(|| {
-            self.told_schema = tag.clone();
+            self.told_schema = Some(tag.clone());
             Input::Schema(tag)
         })
     }
@@ -272,11 +297,6 @@ impl Device {
     /// The store's; the same step can be tried again.
     pub fn refresh(&mut self, limit: usize) -> Result<bool, StoreError> {
         self.store.refresh(limit)
-    }
-
-    /// When the engine wants to be woken.
-    pub fn deadline(&self) -> Option<u64> {
-        self.engine.poll_timeout()
     }
 
     /// What is stored.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use simulations::campaign::{Campaign, Played, Summary};
 use simulations::family::Family;
@@ -18,6 +18,7 @@ use simulations::generate::{PROFILES, Profile, generate, profile};
 use simulations::outcome::Outcome;
 use simulations::plan::Plan;
 use simulations::report;
+use simulations::scale;
 use simulations::shrink::shrink;
 use simulations::trace::{Notes, Renumbered, Writer};
 use simulations::world::World;
@@ -45,6 +46,10 @@ enum Command {
     Run {
         #[command(flatten)]
         which: Which,
+        /// `full`: the real store on a disk, and every oracle. `scale`: the same plan without what breaks
+        /// disks or lies, over a store in memory.
+        #[arg(long, value_enum, default_value_t = Fidelity::Full)]
+        fidelity: Fidelity,
         /// Print one JSON object.
         #[arg(long)]
         json: bool,
@@ -119,6 +124,8 @@ enum Command {
     Simulate(simulate::Simulate),
     /// Play one plan under two configurations and show what differs.
     Compare(simulate::Compare),
+    /// Play a large fleet over stores in memory, and tell how its entries spread and what that costs.
+    Scale(scale::command::Scale),
     /// Play a plan file twice and compare the digests.
     Replay {
         /// The plan.
@@ -146,6 +153,12 @@ enum Command {
         #[arg(long)]
         only: Option<String>,
     },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Fidelity {
+    Full,
+    Scale,
 }
 
 #[derive(Args)]
@@ -200,6 +213,17 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run {
             which,
+            fidelity: Fidelity::Scale,
+            json,
+            ..
+        } => which
+            .plan()
+            .and_then(|plan| scale::command::play_small(&plan, json))
+            .map(|()| 0),
+        Command::Scale(scale) => scale.play().map(|()| 0),
+        Command::Run {
+            which,
+            fidelity: Fidelity::Full,
             json,
             trace,
             save,

@@ -12,7 +12,6 @@ use std::collections::BTreeMap;
 use crdt_schema::ident::{Dot, LogId};
 use crdt_schema::op::ChangeSet;
 
-use super::Engine;
 use super::batch::{Batch, BatchId, LogHeader, Run, SessionId, VerifiedRun};
 use super::effect::{CloseReason, Effect};
 use super::frontier::{End, Frontier};
@@ -22,6 +21,7 @@ use super::limits::{
 };
 use super::pump::run_bytes;
 use super::session::protocol;
+use super::{Engine, PointCheck};
 use crate::mutation::{Mutation, is_planted};
 use crate::wire::limits::{ENTRY_BYTES_MAX, POINT_BYTES_TARGET};
 use crate::wire::{WireError, chain, changeset};
@@ -243,7 +243,7 @@ impl Engine {
         if (is_own || is_written) && run.last() > self.frontier.durable_seq(&header.log) {
             return Err(Refusal::OwnLog);
         }
-        verify(&self.frontier, run)
+        verify(&self.frontier, self.check_point, run)
     }
 
     fn stage(&mut self, now: Now, verified: &VerifiedRun) {
@@ -308,7 +308,11 @@ fn is_in_bounds(run: &Run) -> bool {
 }
 
 /// Judges a run by what is held and staged.
-fn verify(frontier: &Frontier, mut run: Run) -> Result<Option<VerifiedRun>, Refusal> {
+fn verify(
+    frontier: &Frontier,
+    check_point: PointCheck,
+    mut run: Run,
+) -> Result<Option<VerifiedRun>, Refusal> {
     match frontier.get(&run.header.log) {
         Some(known) if known.header != run.header => return Err(Refusal::OtherHeader),
         None if frontier.len() >= LOGS_MAX => return Err(Refusal::TooManyLogs),
@@ -340,7 +344,7 @@ fn verify(frontier: &Frontier, mut run: Run) -> Result<Option<VerifiedRun>, Refu
         .iter()
         .fold(end.chain, |value, entry| chain::chain_next(&value, entry));
     let organisation = frontier.organisation();
-    let is_signed = chain::verify_point(
+    let is_signed = check_point(
         organisation,
         &run.header,
         run.last(),

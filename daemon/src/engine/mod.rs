@@ -103,7 +103,12 @@ pub struct Engine {
     damage: Damage,
     arrival: Arrival,
     effects: VecDeque<Effect>,
+    check_point: PointCheck,
 }
+
+/// Whether a signature is that of a log's device over the log's chain value at a position, as
+/// [`chain::verify_point`] judges it.
+pub type PointCheck = fn(&OrganisationId, &LogHeader, u64, &[u8; 32], &[u8; 64]) -> bool;
 
 impl Engine {
     /// An engine over a store that holds what `opening` says. The seed is the only source of randomness.
@@ -128,7 +133,15 @@ impl Engine {
             damage: Damage::default(),
             arrival: opening.arrival,
             effects: VecDeque::new(),
+            check_point: chain::verify_point,
         }
+    }
+
+    /// The same engine with another way to the answer of [`chain::verify_point`]: a program that runs a
+    /// thousand engines can remember what one of them has verified.
+    pub fn with_point_check(mut self, check: PointCheck) -> Self {
+        self.check_point = check;
+        self
     }
 
     /// Takes note of something that happened. What is to be done about it waits in the effect queue.

@@ -14,6 +14,8 @@ mod shown;
 mod status;
 mod versions;
 
+pub(crate) use shown::shown;
+
 use std::collections::BTreeSet;
 
 use crdt_schema::ident::LogId;
@@ -204,7 +206,7 @@ pub(crate) fn judge_versions(world: &mut World<'_>) -> Judged {
 
 /// Whether a device's records can be read at all.
 pub(crate) fn is_shown(world: &World<'_>, number: usize) -> bool {
-    shown::reader(world, number).is_some_and(|reader| shown::shown(&reader).is_ok())
+    shown::reader(world, number).is_some_and(|reader| shown(&reader).is_ok())
 }
 
 /// Judges what a sender puts into a frame by what the receiver held when the session opened.

@@ -253,7 +253,7 @@ impl World<'_> {
 }
 
 /// The op that gives an answer.
-fn answer(review: &Review, choice: u64) -> Option<Op> {
+pub(crate) fn answer(review: &Review, choice: u64) -> Option<Op> {
     let chosen = review
         .candidates
         .get((choice % review.candidates.len().max(1) as u64) as usize)?;

@@ -20,12 +20,12 @@ use crate::sometimes::Sometimes;
 use crate::trace::{Measured, Trace};
 
 /// Longest time until one side notices that the other is out of reach.
-const NOTICE_MS_MAX: u64 = 20_000;
+pub(crate) const NOTICE_MS_MAX: u64 = 20_000;
 /// First and longest wait before dialling again.
-const REDIAL_MS: u64 = 1_000;
-const REDIAL_MS_MAX: u64 = 60_000;
+pub(crate) const REDIAL_MS: u64 = 1_000;
+pub(crate) const REDIAL_MS_MAX: u64 = 60_000;
 /// How often one contact is dialled at most: bounds what those who turn each other away cost.
-const DIALS_MAX: u32 = 60;
+pub(crate) const DIALS_MAX: u32 = 60;
 
 /// A contact of the plan, or one of the time after the faults.
 #[derive(Debug)]

@@ -5,17 +5,18 @@
 //! (*safety*). Then everything heals and the fleet must settle (*liveness*); see [`settle`]. The oracles
 //! are asked on the way and at the end; the first that does not hold ends the run.
 
-mod act;
+pub(crate) mod act;
 mod causes;
-mod contact;
+pub(crate) mod contact;
 mod event;
-mod power;
+mod holding;
+pub(crate) mod power;
 mod seat;
-mod settle;
+pub(crate) mod settle;
 mod settled;
-mod store;
+pub(crate) mod store;
 mod versions;
-mod wire;
+pub(crate) mod wire;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -139,6 +140,12 @@ impl<'o> World<'o> {
     fn play(mut self) -> Outcome {
         self.begin();
         self.run_days(self.plan.header.horizon_ms);
+        let (settled_ms, unsettled) = self.come_to_rest();
+        self.finish(settled_ms, unsettled)
+    }
+
+    /// The liveness phase and the last checks. Returns how long settling took, and what blocked it.
+    fn come_to_rest(&mut self) -> (u64, Option<String>) {
         let mut settled_ms = 0;
         let mut unsettled = None;
         if self.failure.is_none() {
@@ -148,7 +155,7 @@ impl<'o> World<'o> {
             }
         }
         if self.failure.is_none() && unsettled.is_none() {
-            let judged = oracle::judge(&mut self);
+            let judged = oracle::judge(self);
             self.note_failure(judged);
         }
         if self.failure.is_none() && unsettled.is_none() {
@@ -156,10 +163,10 @@ impl<'o> World<'o> {
             self.last_quiet();
         }
         if self.failure.is_none() && unsettled.is_none() && self.plan.mixes_versions() {
-            let judged = oracle::judge_versions(&mut self);
+            let judged = oracle::judge_versions(self);
             self.note_failure(judged);
         }
-        self.finish(settled_ms, unsettled)
+        (settled_ms, unsettled)
     }
 
     fn finish(mut self, settled_ms: u64, unsettled: Option<String>) -> Outcome {

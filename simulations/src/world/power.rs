@@ -20,8 +20,8 @@ use crate::trace::Trace;
 /// How long until a device whose disk is full is started again.
 const FULL_RETRY_MS: u64 = 60_000;
 /// How long until others notice that a process or a device is gone.
-pub(super) const KILL_NOTICE_MS: u64 = 50;
-const POWER_NOTICE_MS: u64 = 60_000;
+pub(crate) const KILL_NOTICE_MS: u64 = 50;
+pub(crate) const POWER_NOTICE_MS: u64 = 60_000;
 /// How long somebody takes to start a device on another store.
 pub(super) const REPLACE_MS: u64 = 5_000;
 

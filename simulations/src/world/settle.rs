@@ -20,13 +20,13 @@ use crate::plan::Contact;
 use crate::trace::Trace;
 
 /// How often it is looked whether the fleet has settled.
-const LOOK_MS: u64 = 1_000;
+pub(crate) const LOOK_MS: u64 = 1_000;
 /// How long acknowledgements and saved peers may take after the last entry.
-const REST_MS: u64 = 45_000;
+pub(crate) const REST_MS: u64 = 45_000;
 /// How long everybody takes to notice that all links are gone.
-const APART_MS: u64 = 30_000;
+pub(crate) const APART_MS: u64 = 30_000;
 /// How long a settled fleet is listened to.
-const QUIET_MS: u64 = 600_000;
+pub(crate) const QUIET_MS: u64 = 600_000;
 
 impl World<'_> {
     /// Ends the faults and waits until all hold the same. Returns how long that took.

@@ -12,9 +12,9 @@ use crate::sometimes::Sometimes;
 use crate::trace::{Measured, Trace};
 
 /// Most batches in one transaction, as in the daemon.
-const GROUP_MAX: usize = 512;
+pub(crate) const GROUP_MAX: usize = 512;
 /// Longest time between a commit and the report of it.
-const REPORT_MS_MAX: u64 = 3;
+pub(crate) const REPORT_MS_MAX: u64 = 3;
 
 impl World<'_> {
     pub(super) fn write(&mut self, number: usize) {

@@ -1,0 +1,37 @@
+//! Runs that also tell what the devices held, to be compared with another fidelity.
+
+use super::{EVENTS_MAX, World};
+use crate::family::Family;
+use crate::holding::{Holding, Holdings};
+use crate::oracle;
+use crate::outcome::Outcome;
+use crate::plan::Plan;
+
+impl World<'_> {
+    /// Carries out a plan. Also tells what the devices that were on held at the horizon and in the end.
+    ///
+    /// # Errors
+    /// Why a device could not be read, in words.
+    pub fn run_and_look(plan: &Plan) -> Result<(Outcome, [Holdings; 2]), String> {
+        let mut nobody = ();
+        let mut world = World::new(plan.clone(), Family::bundled()?, EVENTS_MAX, &mut nobody);
+        world.begin();
+        world.run_days(plan.header.horizon_ms);
+        let at_horizon = world.holdings()?;
+        let (settled_ms, unsettled) = world.come_to_rest();
+        let at_end = world.holdings()?;
+        Ok((world.finish(settled_ms, unsettled), [at_horizon, at_end]))
+    }
+
+    fn holdings(&self) -> Result<Holdings, String> {
+        let mut holdings = Holdings::new();
+        for (number, seat) in &self.seats {
+            if let Some(device) = &seat.device {
+                let held = seat.durable.clone();
+                let shown = oracle::shown(&device.reader())?;
+                holdings.insert(*number, Holding { held, shown });
+            }
+        }
+        Ok(holdings)
+    }
+}
