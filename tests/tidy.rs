@@ -62,6 +62,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "crdt_schema",
             "fieldmesh::engine",
+            "fieldmesh::mutation",
             "fieldmesh::store",
             "fieldmesh::wire",
             "campaign",
@@ -74,6 +75,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "ledger",
             "link",
             "mobility",
+            "mutants",
             "oracle",
             "outcome",
             "plan",
