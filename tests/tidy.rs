@@ -62,6 +62,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "crdt_schema",
             "fieldmesh::engine",
+            "fieldmesh::mutation",
             "fieldmesh::store",
             "fieldmesh::wire",
             "campaign",
@@ -78,6 +79,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "link",
             "measure",
             "mobility",
+            "mutants",
             "oracle",
             "outcome",
             "plan",

@@ -1,5 +1,7 @@
-//! `cargo sim plot` and `cargo sim mutants`: pictures, and the test of the oracles themselves.
+//! `cargo sim plot` and `cargo sim mutants`: pictures, and the test of the oracles themselves; and what all
+//! subcommands share: writing plans.
 
+use std::fs;
 use std::path::Path;
 
 use simulations::plan::Plan;
@@ -8,10 +10,6 @@ use simulations::report;
 use simulations::shrink::shrink_by;
 use simulations::trace::{Renumbered, Writer};
 use simulations::world::World;
-
-use crate::write;
-#[cfg(feature = "mutations")]
-use crate::{size, write_plan};
 
 /// A picture of a run. It is drawn of a failing run too, if it gets as far as a first line.
 pub(crate) fn plot(plan: &Plan, out: &Path) -> Result<u8, String> {
@@ -68,4 +66,26 @@ pub(crate) fn mutants(
     let survivors = all.iter().filter(|tried| tried.survived()).count();
     println!("{} bugs, {survivors} survived", all.len());
     Ok(u8::from(survivors > 0))
+}
+
+/// Writes a plan's file, and the folders above it.
+pub(crate) fn write_plan(path: &Path, plan: &Plan) -> Result<(), String> {
+    write(path, &plan.to_text())
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    let made = path.parent().map_or(Ok(()), fs::create_dir_all);
+    made.and_then(|()| fs::write(path, text))
+        .map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// How large a plan is, in words.
+pub(crate) fn size(plan: &Plan) -> String {
+    format!(
+        "{} devices, {} contacts, {} operations, {} faults",
+        plan.devices.len(),
+        plan.contacts.len(),
+        plan.operations.len(),
+        plan.faults.len()
+    )
 }
