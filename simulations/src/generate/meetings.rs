@@ -84,7 +84,7 @@ fn mobility(swarm: &Swarm, plan: &Plan, profile: &Profile, way: Way) -> Option<M
     // A day of a short run is as long as the run.
     let day_h = profile.hours.min(DAY_H);
     let is_season = profile.hours > 7 * DAY_H;
-    let from_h = draw.number("opens", 0, 0..day_h - 2);
+    let from_h = draw.number("opens", 0, 0..day_h.saturating_sub(2).max(1));
     let to_h = (from_h + draw.number("open for", 0, 1..4)).min(day_h);
     Some(match way {
         Way::Pairs => return None,
