@@ -1,7 +1,7 @@
 //! Workloads: who uses a schema, where they are, and what they do all day, as somebody who writes schemas
 //! says it in a TOML file.
 //!
-//! A [`Workload`] and a schema give a [`Plan`]: a function of both and nothing else. Everything has a
+//! A [`Workload`] and a schema give a [`Plan`](crate::plan::Plan): a function of both and nothing else. Everything has a
 //! default, so a schema alone gives a village: a hub, two clinics and six phones for 14 days. Devices are
 //! numbered in the order of the groups in the file.
 //!
