@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{DeviceId, Dot, LogId, SpaceName};
+use crdt_schema::intent::{default_ops, register_keys_to_clear};
 use crdt_schema::op::{ChangeSet, Op};
-use crdt_schema::schema::{FieldError, Schema};
+use crdt_schema::resolution::RecordView;
+use crdt_schema::schema::{Collection, FieldError, Schema};
+use crdt_schema::value::Value;
 use serde::{Deserialize, Serialize};
 
 use repair::{Repair, Repaired};
@@ -130,6 +133,28 @@ pub struct LocalEdit {
     pub if_match: Option<String>,
     /// The intents, already checked against the schema's types.
     pub ops: Vec<Op>,
+}
+
+impl LocalEdit {
+    /// The intents, with what the edit's mode and the record's novelty add to them.
+    pub fn complete(&self, collection: &Collection, view: &RecordView, is_new: bool) -> Vec<Op> {
+        let mut ops = self.ops.clone();
+        if is_new {
+            ops.extend(default_ops(collection, &self.ops));
+        } else if self.mode == WriteMode::Replace {
+            let keys = register_keys_to_clear(collection, &self.ops).into_iter();
+            let has_value = |key: &String| {
+                let field = collection.field_by_key(key);
+                field
+                    .is_some_and(|field| view.fields.get(&field.name).is_some_and(|v| !v.is_null()))
+            };
+            ops.extend(keys.filter(has_value).map(|key| Op::Set {
+                key,
+                value: Value::Null,
+            }));
+        }
+        ops
+    }
 }
 
 /// A client's promise that requests with one key are one request.

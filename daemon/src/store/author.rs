@@ -9,11 +9,10 @@
 use crdt_schema::document::Document;
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{Dot, LogId, RecordKey};
-use crdt_schema::intent::{check_change, check_record, default_ops, register_keys_to_clear};
+use crdt_schema::intent::{check_change, check_record};
 use crdt_schema::op::{ChangeSet, Edit, Op};
 use crdt_schema::resolution::{Life, RecordView, Target};
 use crdt_schema::schema::{Collection, FieldError, PUBLISHED, Schema, published_collection};
-use crdt_schema::value::Value;
 
 use crate::engine::batch::{
     CommitOutcome, LocalCommit, LocalEdit, RecordOutcome, Rejection, StoreFault, WriteMode,
@@ -141,7 +140,7 @@ impl<'txn> Author<'_, 'txn> {
         if !refusals.is_empty() {
             return Err(invalid(edit, refusals));
         }
-        let mut ops = complete(edit, collection, &view, is_new);
+        let mut ops = edit.complete(collection, &view, is_new);
         // What people did not ask for leaves out what they may not ask for.
         ops.retain(|op| {
             let field = op.key().and_then(|key| collection.field_by_key(key));
@@ -357,25 +356,6 @@ fn check_own_life(edit: &LocalEdit, own: Life, view: &RecordView) -> Result<(), 
         with: with.collect(),
     }
     .into())
-}
-
-/// The edit's ops, with what its mode and the record's novelty add.
-fn complete(edit: &LocalEdit, collection: &Collection, view: &RecordView, is_new: bool) -> Vec<Op> {
-    let mut ops = edit.ops.clone();
-    if is_new {
-        ops.extend(default_ops(collection, &edit.ops));
-    } else if edit.mode == WriteMode::Replace {
-        let keys = register_keys_to_clear(collection, &edit.ops).into_iter();
-        let has_value = |key: &String| {
-            let field = collection.field_by_key(key);
-            field.is_some_and(|field| view.fields.get(&field.name).is_some_and(|v| !v.is_null()))
-        };
-        ops.extend(keys.filter(has_value).map(|key| Op::Set {
-            key,
-            value: Value::Null,
-        }));
-    }
-    ops
 }
 
 /// The outcome of a write that changes nothing: the change set that the first record owes its state

@@ -158,6 +158,20 @@ pub struct Contact {
     pub faults: LinkFaults,
 }
 
+impl Contact {
+    /// A contact over one wireless network without faults, from then on for ever.
+    pub fn for_ever(at_ms: u64, a: usize, b: usize) -> Self {
+        Self {
+            at_ms,
+            end_ms: u64::MAX,
+            a,
+            b,
+            class: LinkClass::Wifi,
+            faults: LinkFaults::default(),
+        }
+    }
+}
+
 /// Something that a person does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

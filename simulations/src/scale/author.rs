@@ -9,12 +9,11 @@ use std::convert::Infallible;
 use crdt_schema::document::{Document, DocumentError};
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{Dot, LogId};
-use crdt_schema::intent::{check_change, check_record, default_ops, register_keys_to_clear};
+use crdt_schema::intent::{check_change, check_record};
 use crdt_schema::op::{ChangeSet, Edit, Op};
 use crdt_schema::reference;
 use crdt_schema::resolution::{Life, RecordView};
 use crdt_schema::schema::{Collection, FieldError};
-use crdt_schema::value::Value;
 use fieldmesh::engine::batch::{
     CommitOutcome, LocalCommit, LocalEdit, RecordOutcome, Rejection, StoreFault, WriteMode,
 };
@@ -86,7 +85,7 @@ fn plan_edit<'s>(
     let view = shown(&doc, collection, &edit.id);
     let is_new = doc.is_empty();
     check_expectation(edit, &view, is_new)?;
-    let ops = complete(edit, collection, &view, is_new);
+    let ops = edit.complete(collection, &view, is_new);
     if is_new && ops.is_empty() {
         let errors = check_record(collection, &view.fields);
         let errors = errors_or(errors, "a new record needs at least one field");
@@ -247,24 +246,6 @@ fn check_expectation(edit: &LocalEdit, view: &RecordView, is_new: bool) -> Resul
         return Err(invalid(edit, errors_or(Vec::new(), "it is not deleted")));
     }
     Ok(())
-}
-
-fn complete(edit: &LocalEdit, collection: &Collection, view: &RecordView, is_new: bool) -> Vec<Op> {
-    let mut ops = edit.ops.clone();
-    if is_new {
-        ops.extend(default_ops(collection, &edit.ops));
-    } else if edit.mode == WriteMode::Replace {
-        let keys = register_keys_to_clear(collection, &edit.ops).into_iter();
-        let has_value = |key: &String| {
-            let field = collection.field_by_key(key);
-            field.is_some_and(|field| view.fields.get(&field.name).is_some_and(|v| !v.is_null()))
-        };
-        ops.extend(keys.filter(has_value).map(|key| Op::Set {
-            key,
-            value: Value::Null,
-        }));
-    }
-    ops
 }
 
 /// The outcome of a write that changes nothing: the change set that the first record owes its state to.

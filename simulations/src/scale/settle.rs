@@ -5,7 +5,6 @@ use fieldmesh::engine::input::Input;
 
 use super::contact::ContactState;
 use super::world::{Event, World};
-use crate::link::{LinkClass, LinkFaults};
 use crate::plan::Contact;
 use crate::world::settle::{APART_MS, LOOK_MS, QUIET_MS, REST_MS};
 
@@ -71,14 +70,7 @@ impl World<'_> {
     }
 
     fn join(&mut self, a: usize, b: usize) {
-        let mut state = ContactState::new(Contact {
-            at_ms: self.queue.now_ms(),
-            end_ms: u64::MAX,
-            a,
-            b,
-            class: LinkClass::Wifi,
-            faults: LinkFaults::default(),
-        });
+        let mut state = ContactState::new(Contact::for_ever(self.queue.now_ms(), a, b));
         state.is_lasting = true;
         self.contacts.push(state);
         self.contact_start(self.contacts.len() - 1);

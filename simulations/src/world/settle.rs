@@ -14,7 +14,6 @@ use super::World;
 use super::contact::ContactState;
 use super::event::Event;
 use crate::disk::DiskFaults;
-use crate::link::{LinkClass, LinkFaults};
 use crate::oracle::{IDLE_MEETING_BYTES_MAX, Oracle};
 use crate::plan::Contact;
 use crate::trace::Trace;
@@ -149,14 +148,7 @@ impl World<'_> {
     }
 
     fn join(&mut self, a: usize, b: usize) {
-        let mut state = ContactState::new(Contact {
-            at_ms: self.queue.now_ms(),
-            end_ms: u64::MAX,
-            a,
-            b,
-            class: LinkClass::Wifi,
-            faults: LinkFaults::default(),
-        });
+        let mut state = ContactState::new(Contact::for_ever(self.queue.now_ms(), a, b));
         state.is_lasting = true;
         self.contacts.push(state);
         self.contact_start(self.contacts.len() - 1);
