@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crdt_schema::hlc::Timestamp;
-use crdt_schema::ident::{DeviceId, Dot, LogId, SpaceName};
+use crdt_schema::ident::{DeviceId, Dot, LogId, RecordKey, SpaceName};
 use crdt_schema::intent::{default_ops, register_keys_to_clear};
 use crdt_schema::op::{ChangeSet, Op};
 use crdt_schema::resolution::RecordView;
@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use repair::{Repair, Repaired};
 
+mod calendar;
+pub mod planned;
 pub mod repair;
 
 /// Names a request of a local client until it is answered.
@@ -185,6 +187,17 @@ pub struct LocalCommit {
     pub edits: Vec<LocalEdit>,
     /// Set if the client may retry.
     pub idempotency: Option<Idempotency>,
+}
+
+impl LocalCommit {
+    /// The record that one of its edits is of.
+    pub fn record(&self, edit: &LocalEdit) -> RecordKey {
+        RecordKey {
+            space: self.log.space.clone(),
+            collection: edit.collection.clone(),
+            id: edit.id.clone(),
+        }
+    }
 }
 
 /// What the store thread is asked to write, in order.
