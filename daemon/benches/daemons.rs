@@ -80,6 +80,17 @@ async fn quiet(daemon: &Daemon) -> (u64, u64) {
     last
 }
 
+/// Waits until so many records are durable, as long as there are more of them from minute to minute.
+async fn arrived(daemon: &Daemon, records: u64) {
+    while daemon.count("item").await < records {
+        let before = daemon.count("item").await;
+        until_true("more records are durable", || async {
+            daemon.count("item").await > before
+        })
+        .await;
+    }
+}
+
 async fn first_sync(records: u64) -> (Daemon, Daemon) {
     let a = Daemon::with_schema("a", None, SCHEMA).start().await;
     let started = Instant::now();
@@ -91,10 +102,7 @@ async fn first_sync(records: u64) -> (Daemon, Daemon) {
         .start()
         .await;
     let started = Instant::now();
-    until_true("all records are durable on b", || async {
-        b.count("item").await == records
-    })
-    .await;
+    arrived(&b, records).await;
     let seconds = started.elapsed().as_secs_f64();
     let (received, _) = quiet(&b).await;
     println!(
