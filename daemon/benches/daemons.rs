@@ -82,12 +82,13 @@ async fn quiet(daemon: &Daemon) -> (u64, u64) {
 
 /// Waits until so many records are durable, as long as there are more of them from minute to minute.
 async fn arrived(daemon: &Daemon, records: u64) {
-    while daemon.count("item").await < records {
-        let before = daemon.count("item").await;
+    let mut held = 0;
+    while held < records {
         until_true("more records are durable", || async {
-            daemon.count("item").await > before
+            daemon.count("item").await > held
         })
         .await;
+        held = daemon.count("item").await;
     }
 }
 
