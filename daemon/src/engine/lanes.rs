@@ -242,3 +242,116 @@ impl Lanes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOG: LogId = LogId([1; 16]);
+
+    fn space(name: &str) -> SpaceName {
+        SpaceName::new(name).expect("a space name")
+    }
+
+    /// Lanes of spaces with so many entries each, all of which the peer lacks.
+    fn lanes(spaces: &[(&str, u64)]) -> (Lanes, BTreeMap<SpaceName, u64>) {
+        let mut lanes = Lanes::from(0);
+        for (number, (name, entries)) in (1..).zip(spaces) {
+            let log = LogId([number; 16]);
+            lanes.aim_at(&space(name), std::iter::once((log, *entries)), 1_000_000);
+        }
+        lanes.choose_short();
+        let left = spaces.iter().map(|(name, entries)| (space(name), *entries));
+        (lanes, left.collect())
+    }
+
+    /// Takes turns of 100 entries until all is sent. Returns the spaces in the order of their turns.
+    fn play((mut lanes, mut left): (Lanes, BTreeMap<SpaceName, u64>)) -> Vec<String> {
+        let mut turns = Vec::new();
+        while let Some(turn) = lanes.next_turn(|space| left[space]) {
+            let Turn::Space { space, after } = turn else {
+                continue;
+            };
+            let rest = left.entry(space.clone()).or_default();
+            *rest = rest.saturating_sub(100);
+            lanes.reach(&space, after + 100, *rest == 0);
+            turns.push(space.as_str().to_owned());
+        }
+        turns
+    }
+
+    #[test]
+    fn a_space_with_little_to_send_is_done_early_and_no_space_waits_for_ever() {
+        let turns = play(lanes(&[("a", 5_000), ("b", 300), ("c", 1_000)]));
+
+        let last = |name: &str| turns.iter().rposition(|turn| turn == name).expect("a turn");
+        assert!(last("b") <= 4, "{turns:?}");
+        assert!(last("c") <= 20, "{turns:?}");
+        let mut waits = turns.split(|turn| turn == "a").map(<[_]>::len);
+        assert!(waits.all(|wait| wait < 12), "{turns:?}");
+        assert_eq!(turns.len(), 63);
+    }
+
+    #[test]
+    fn a_commit_during_a_fetch_is_still_sent_after_it() {
+        let main = space("main");
+        let mut lanes = Lanes::from(0);
+        lanes.aim(&main, 1);
+        assert!(lanes.next_turn(|_| 1).is_some());
+        // More is aimed at while the store is still reading what it held before.
+        lanes.aim(&main, 2);
+
+        lanes.reach(&main, 1, true);
+
+        let turn = lanes.next_turn(|_| 1);
+        assert!(
+            matches!(turn, Some(Turn::Space { after: 1, .. })),
+            "{turn:?}"
+        );
+        lanes.reach(&main, 2, true);
+        assert_eq!(lanes.next_turn(|_| 0), None);
+    }
+
+    #[test]
+    fn what_is_written_now_goes_first_and_leaves_every_second_turn_to_the_rest() {
+        let (mut lanes, left) = lanes(&[("main", 5_000)]);
+        let mut kinds = Vec::new();
+        for _ in 0..6 {
+            lanes.overtake(LOG, &space("main"), 1, 1_000_000);
+            let turn = lanes.fresh_turn(true);
+            let turn = turn.or_else(|| lanes.next_turn(|space| left[space]));
+            kinds.push(matches!(turn, Some(Turn::Fresh(_))));
+        }
+
+        assert_eq!(kinds, [true, false, true, false, true, false]);
+        assert!(lanes.fresh_turn(false).is_some());
+        lanes.overtake(LOG, &space("main"), 1, 1_000_000);
+        assert!(lanes.fresh_turn(false).is_some(), "nothing else may go");
+    }
+
+    #[test]
+    fn what_cannot_overtake_goes_in_the_turn_of_its_space() {
+        let mut lanes = Lanes::from(7);
+        lanes.overtake(LOG, &space("main"), 1, 9);
+        let Some(Turn::Fresh(logs)) = lanes.fresh_turn(true) else {
+            panic!("no turn");
+        };
+        assert_eq!(lanes.next_turn(|_| 1), None);
+
+        lanes.end_fresh(logs, |_| true, true, 9);
+
+        let turn = lanes.next_turn(|_| 1);
+        assert!(
+            matches!(turn, Some(Turn::Space { after: 7, .. })),
+            "{turn:?}"
+        );
+    }
+
+    #[test]
+    fn short_logs_overtake_only_where_there_is_bulk() {
+        let few = |spaces: &[(&str, u64)]| lanes(spaces).0.short.len();
+
+        assert_eq!(few(&[("a", 3), ("b", 900)]), 0);
+        assert_eq!(few(&[("a", 3), ("b", 9_000), ("c", 32), ("d", 33)]), 2);
+    }
+}
