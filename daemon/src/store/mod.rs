@@ -24,6 +24,7 @@ mod commit;
 mod copy;
 mod database;
 mod feed;
+mod fetch;
 mod heal;
 mod inspect;
 mod judge;
