@@ -16,7 +16,7 @@ use crate::wire::limits::POINT_GAP_BYTES;
 
 use super::log::Stretch;
 use super::open::last_arrival;
-use super::pack::{Place, Unpacker};
+use super::pack::Unpacker;
 use super::rows::LogRow;
 use super::trouble::Trouble;
 use super::{FeedItem, Reader, StoreError, tables};
@@ -302,7 +302,7 @@ impl LogReader {
             .entries
             .get((number, seq))?
             .ok_or_else(|| damaged("it is missing"))?;
-        let entry = self.unpacker.unpack(Place::Entry(number, seq), row.value());
+        let entry = self.unpacker.unpack_entry((number, seq), row.value());
         Ok(entry.map_err(damaged)?.into_owned())
     }
 
