@@ -123,13 +123,16 @@ impl<'txn> Author<'_, 'txn> {
         let hlc = commit.hlc.max(Timestamp(end.hlc.0.saturating_add(1)));
 
         let changed = plan.iter().filter(|planned| !planned.ops.is_empty());
+        let edits: Vec<Edit> = changed
+            .map(|planned| planned.edit(commit.log.log))
+            .collect();
+        let tags = self.logs.tags_of(&edits)?;
         let set = ChangeSet {
             hlc,
             schema_version: self.schema.version,
             person: commit.person.clone(),
-            edits: changed
-                .map(|planned| planned.edit(commit.log.log))
-                .collect(),
+            edits,
+            tags,
         };
         check_change_set(&set).map_err(|error| failed(error.to_string()))?;
         let entry = encode_change_set(&set);

@@ -86,11 +86,17 @@ fn append(
     let dot = Dot::new(own, held + 1);
     let hlc = commit.hlc.max(Timestamp(last.0.saturating_add(1)));
     let changed = plan.iter().filter(|planned| !planned.ops.is_empty());
+    let edits: Vec<Edit> = changed.map(|planned| edit(planned, own)).collect();
+    let deps = edits.iter().flat_map(|edit| &edit.deps);
+    let tags = deps
+        .filter_map(|dep| Some((*dep, pool.tag(dep)?)))
+        .collect();
     let set = ChangeSet {
         hlc,
         schema_version: store.schema.version,
         person: commit.person.clone(),
-        edits: changed.map(|planned| edit(planned, own)).collect(),
+        edits,
+        tags,
     };
     check_change_set(&set).map_err(|error| failed(error.to_string()))?;
     let entry = encode_change_set(&set);

@@ -1,7 +1,7 @@
 //! Disks rot: bits flip where nobody has written for long, or in one entry that others may hold as well.
 
 use crdt_schema::ident::Dot;
-use fieldmesh::engine::batch::Held;
+use fieldmesh::engine::batch::{Held, Walk};
 use fieldmesh::store::Reader;
 
 use super::World;
@@ -73,7 +73,9 @@ impl World<'_> {
 /// The canonical bytes of an entry, if it reads back.
 fn entry_bytes(reader: &Reader, dot: Dot) -> Option<Vec<u8>> {
     let before = Held::from([(dot.log, dot.seq - 1)]);
-    let fetched = reader.fetch(0, &before, usize::MAX).ok()?;
+    let space = reader.header(dot.log).ok()??.space;
+    let walk = Walk::Space { space, after: 0 };
+    let fetched = reader.fetch(&walk, &before, usize::MAX).ok()?;
     let mut runs = fetched.runs.into_iter();
     let run =
         runs.find(|run| run.header.log == dot.log && (run.from..=run.last()).contains(&dot.seq))?;
