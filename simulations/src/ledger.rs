@@ -52,6 +52,10 @@ pub struct Ledger {
     pub keys: BTreeMap<(usize, String), Dot>,
     /// The reviews that have been answered, and the change set that did it.
     pub answered: BTreeMap<String, Dot>,
+    /// The answers that people were refused for their role: device and review.
+    pub refused_answers: BTreeSet<(usize, String)>,
+    /// The reviews that rules of the schema opened and somebody set out to accept.
+    pub flags: BTreeSet<String>,
     /// The chains of the logs up to the entries that their authors made durable last, of plans that mix
     /// versions of the schema.
     pub chains: BTreeMap<Dot, [u8; 32]>,

@@ -22,6 +22,8 @@ pub enum Sometimes {
     WriteToDeletedRefused,
     ReviewOpened,
     ReviewAnswered,
+    AnswerNotAllowed,
+    FlagAccepted,
     DeletionContested,
     RecordRestored,
     ReviewClosed,
@@ -49,7 +51,7 @@ pub enum Sometimes {
 
 impl Sometimes {
     /// All of them.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 41] = [
         Self::KilledBeforeReport,
         Self::KilledDuringSession,
         Self::PowerCut,
@@ -66,6 +68,8 @@ impl Sometimes {
         Self::WriteToDeletedRefused,
         Self::ReviewOpened,
         Self::ReviewAnswered,
+        Self::AnswerNotAllowed,
+        Self::FlagAccepted,
         Self::DeletionContested,
         Self::RecordRestored,
         Self::ReviewClosed,
@@ -110,6 +114,8 @@ impl Sometimes {
             Self::WriteToDeletedRefused => "a write to a deleted record was refused",
             Self::ReviewOpened => "a review was open",
             Self::ReviewAnswered => "a person answered a review",
+            Self::AnswerNotAllowed => "a person was refused an answer for their role",
+            Self::FlagAccepted => "a person accepted what a rule of the schema had flagged",
             Self::DeletionContested => "a deletion met an edit it had not seen",
             Self::RecordRestored => "a deleted record was restored",
             Self::ReviewClosed => "a review was closed on another device than it was answered on",

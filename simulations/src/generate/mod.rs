@@ -18,6 +18,9 @@ pub const HOUR_MS: u64 = 3_600_000;
 /// How long a fleet may take to settle: two hours.
 const SETTLE_MS: u64 = 2 * HOUR_MS;
 
+/// The roles of people, as the schema has them.
+const DUTIES: [&str; 3] = ["lead", "nurse", "clerk"];
+
 /// What kind of fleets to generate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Profile {
@@ -157,6 +160,7 @@ pub fn generate(seed: u64, profile: &Profile) -> Plan {
 fn devices(swarm: &Swarm, honest: usize, horizon_ms: u64) -> Vec<DeviceSpec> {
     let draw = &swarm.draw;
     let has_hub = draw.happens("hub", 0, 700);
+    let has_duties = draw.happens("duties", 0, 500);
     let spec = |device: usize| {
         let case = device as u64;
         let is_hub = device == 0 && has_hub;
@@ -172,6 +176,7 @@ fn devices(swarm: &Swarm, honest: usize, horizon_ms: u64) -> Vec<DeviceSpec> {
             twin_of: None,
             born_ms: 0,
             schema: 0,
+            duty: has_duties.then(|| (*draw.pick("duty", case, &DUTIES)).to_owned()),
         }
     };
     let mut devices: Vec<DeviceSpec> = (0..honest).map(spec).collect();

@@ -4,12 +4,13 @@
 //! contact and once the fleet has settled. They read what devices show through the store's public
 //! interface and compare it with the ledger, or with [`model`], which shares no code with the merge.
 //!
-//! Numbers 16 to 18 (rights, revocation, expiry) are kept free for subjects that
-//! the simulated devices do not have.
+//! Numbers 17 and 18 (revocation, expiry) are kept free for subjects that the simulated devices do not
+//! have.
 
 mod cost;
 mod entries;
 mod model;
+mod rights;
 mod shown;
 mod status;
 mod versions;
@@ -47,6 +48,7 @@ pub enum Oracle {
     Session,
     Versions,
     Status,
+    Rights,
     Clock,
     Bounded,
     Resume,
@@ -57,7 +59,7 @@ pub enum Oracle {
 
 impl Oracle {
     /// All of them. Number 2, delivery, is the liveness phase itself.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Convergence,
         Self::NoLostWrite,
         Self::NoInvention,
@@ -72,6 +74,7 @@ impl Oracle {
         Self::Session,
         Self::Versions,
         Self::Status,
+        Self::Rights,
         Self::Clock,
         Self::Bounded,
         Self::Resume,
@@ -97,6 +100,7 @@ impl Oracle {
             Self::Session => 13,
             Self::Versions => 14,
             Self::Status => 15,
+            Self::Rights => 16,
             Self::Clock => 19,
             Self::Bounded => 20,
             Self::Resume => 21,
@@ -123,6 +127,7 @@ impl Oracle {
             Self::Session => "session guarantees",
             Self::Versions => "schema versions",
             Self::Status => "truthful status",
+            Self::Rights => "rights",
             Self::Clock => "clock",
             Self::Bounded => "bounded",
             Self::Resume => "resume",
@@ -163,6 +168,9 @@ impl Oracle {
                 "whichever versions were used on the way, records under one version are the same, and entries never change"
             }
             Self::Status => "nobody is said to hold what it does not hold",
+            Self::Rights => {
+                "an answer that a person's role does not allow changes nothing and is in no log"
+            }
             Self::Clock => {
                 "no peer moves an author's clock past the bound, and an edit is later than what it follows"
             }
@@ -193,6 +201,7 @@ pub(crate) fn after_contact(world: &mut World<'_>, a: usize, b: usize) -> Judged
 /// What must hold of a fleet that has settled.
 pub(crate) fn judge(world: &mut World<'_>) -> Judged {
     entries::judge(world)?;
+    rights::judge(world)?;
     shown::all_agree(world)?;
     model::judge(world)?;
     status::judge(world)?;

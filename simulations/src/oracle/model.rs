@@ -216,10 +216,35 @@ fn judge_record(
             review(record, field, view)?;
         }
     }
+    flags(record, collection, view)?;
     match has_references {
         true => Ok(()),
         false => life(record, collection, view),
     }
+}
+
+/// A rule's review is open while its condition holds, unless somebody has accepted it.
+fn flags(record: &Record, collection: &Collection, view: &RecordView) -> Judged {
+    if view.life != Life::Live {
+        return Ok(());
+    }
+    let mut ops = record.edits.iter().flat_map(|node| &node.ops);
+    let is_accepted = ops.any(|op| matches!(op, Op::Accept { .. }));
+    for rule in &collection.rules {
+        let is_holding = rule.condition.holds(&view.fields);
+        let mut subjects = view.reviews.iter().map(|open| &open.subject);
+        let is_open = subjects
+            .any(|subject| matches!(subject, ReviewSubject::Rule { name } if *name == rule.name));
+        if is_open != is_holding && (is_open || !is_accepted) {
+            let (found, expected) = (word(is_open), word(is_holding));
+            let why = format!(
+                "the review of rule {:?} is {found} and should be {expected}",
+                rule.name
+            );
+            return Err((Oracle::Review, why));
+        }
+    }
+    Ok(())
 }
 
 fn counter(record: &Record, field: &Field) -> Json {

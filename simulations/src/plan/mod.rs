@@ -11,6 +11,7 @@
 pub mod text;
 
 use crdt_schema::hlc::DRIFT_MAX_MS;
+use crdt_schema::resolution::ReviewSubject;
 use crdt_schema::schema::Schema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -121,6 +122,17 @@ pub struct DeviceSpec {
     /// F27: the version of its own schema file; 0 for the oldest there is.
     #[serde(default, skip_serializing_if = "is_oldest")]
     pub schema: u32,
+    /// The role of its people in the schema; if absent, nobody asks what they may answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duty: Option<String>,
+}
+
+impl DeviceSpec {
+    /// Whether its people may answer such a review.
+    pub fn may_answer(&self, schema: &Schema, collection: &str, subject: &ReviewSubject) -> bool {
+        let may = |duty| schema.may_resolve(Some(duty), collection, subject);
+        self.duty.as_deref().is_none_or(may)
+    }
 }
 
 fn commit_ms() -> u64 {

@@ -99,6 +99,7 @@ impl Plan {
         match line {
             Line::Device(spec) => {
                 check_device(self, &spec)?;
+                check_duty(&spec, family)?;
                 self.devices.push(spec);
             }
             Line::Contact(contact) => {
@@ -177,6 +178,23 @@ fn check_device(plan: &Plan, spec: &DeviceSpec) -> Result<(), String> {
         Some((_, Some(other))) if other.role.is_honest() && spec.role == other.role => Ok(()),
         Some((other, _)) => Err(format!(
             "a twin needs an honest device {other} of its own role above this line"
+        )),
+    }
+}
+
+/// Every version must have the role: a device may come to use any.
+fn check_duty(spec: &DeviceSpec, family: &Family) -> Result<(), String> {
+    let Some(duty) = &spec.duty else {
+        return Ok(());
+    };
+    match family
+        .iter()
+        .find(|schema| !schema.roles.contains_key(duty))
+    {
+        None => Ok(()),
+        Some(schema) => Err(format!(
+            "version {} of the schema has no role {duty:?}",
+            schema.version
         )),
     }
 }

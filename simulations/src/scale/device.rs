@@ -159,9 +159,10 @@ impl MemoryStore {
         Ok(holding)
     }
 
-    /// A person's answer to one of the open reviews.
+    /// The answer of a device's people to one of the open reviews, if their role may give it.
     pub(super) fn answer_review(
         &self,
+        spec: &DeviceSpec,
         request: u64,
         place: u64,
         choice: u64,
@@ -174,6 +175,9 @@ impl MemoryStore {
         open.sort_by_key(|(_, review)| &review.id.0);
         let count = open.len() as u64;
         let (name, review) = *open.get(place.checked_rem(count)? as usize)?;
+        if !spec.may_answer(&self.schema, &name.0, &review.subject) {
+            return None;
+        }
         let edit = LocalEdit {
             collection: name.0.clone(),
             id: name.1.clone(),

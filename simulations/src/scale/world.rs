@@ -363,10 +363,10 @@ impl<'p> World<'p> {
             | Act::Publish { .. }
             | Act::UseSchema { .. }
             | Act::Install { .. } => None,
-            Act::Review { place, choice } => seat
-                .device
-                .as_ref()
-                .and_then(|device| device.store().answer_review(request, *place, *choice)),
+            Act::Review { place, choice } => seat.device.as_ref().and_then(|device| {
+                let store = device.store();
+                store.answer_review(&seat.spec, request, *place, *choice)
+            }),
         };
         if let Some(write) = write {
             self.next_request += 1;

@@ -91,6 +91,19 @@ impl World<'_> {
             return None;
         }
         let (key, review) = &reviews[(place % reviews.len() as u64) as usize];
+        let (schema, id) = (self.schema_of(number), review.id.0.clone());
+        let is_allowed = seat
+            .spec
+            .may_answer(&schema, &key.collection, &review.subject);
+        if !is_allowed {
+            self.ledger.refused_answers.insert((number, id));
+            *self.ledger.refused.entry("not allowed").or_default() += 1;
+            self.reach(Sometimes::AnswerNotAllowed);
+            return None;
+        }
+        if let ReviewSubject::Rule { .. } = review.subject {
+            self.ledger.flags.insert(id);
+        }
         let stored = reader.get(key).ok()??;
         let edit = LocalEdit {
             collection: key.collection.clone(),
@@ -201,6 +214,9 @@ impl World<'_> {
         }
         if let Some(review) = asked.review {
             self.reach(Sometimes::ReviewAnswered);
+            if self.ledger.flags.contains(&review) {
+                self.reach(Sometimes::FlagAccepted);
+            }
             self.measure_answer(number, &review);
             self.note_open_elsewhere(number, &review);
             self.ledger.answered.insert(review, outcome.dot);
@@ -254,12 +270,11 @@ impl World<'_> {
 
 /// The op that gives an answer.
 pub(crate) fn answer(review: &Review, choice: u64) -> Option<Op> {
-    let chosen = review
-        .candidates
-        .get((choice % review.candidates.len().max(1) as u64) as usize)?;
     let note = format!("answer {choice}");
     Some(match &review.subject {
         ReviewSubject::Field { key } | ReviewSubject::Invalid { key } => {
+            let place = choice.checked_rem(review.candidates.len() as u64)?;
+            let chosen = review.candidates.get(place as usize)?;
             if chosen.value == Value::Null {
                 return None;
             }
