@@ -151,6 +151,7 @@ impl Engine {
             Input::Local(write) => self.on_local(now, write),
             Input::SessionOpened { session, device } => self.on_opened(now, session, device),
             Input::Frame { session, bytes } => self.on_frame(now, session, &bytes),
+            Input::BadFrame { session, bytes } => self.on_bad_frame(now, session, bytes),
             Input::SessionClosed { session } => self.on_closed(now, session),
             Input::Committed(report) => self.on_committed(now, report),
             Input::Fetched { session, result } => self.on_fetched(now, session, result),

@@ -14,7 +14,7 @@ use crdt_schema::ident::{Dot, LogId};
 use super::Engine;
 use super::batch::repair::{Found, Look, Outcome, Repair, Repaired};
 use super::batch::{Batch, Run, SessionId};
-use super::effect::{CloseReason, Effect};
+use super::effect::{Breach, CloseReason, Effect};
 use super::inquiry::Inquiry;
 use super::limits::{ANSWERS_MAX, DAMAGED_LOGS_MAX, MENDED_PLACES_MAX, SEQ_MAX};
 use super::session::protocol;
@@ -138,7 +138,7 @@ impl Engine {
         };
         let talk = &mut session.repair;
         if talk.answering || talk.answered >= ANSWERS_MAX {
-            return Err(protocol("more questions than are answered"));
+            return Err(Breach::Flood.of("more questions than are answered"));
         }
         talk.answering = true;
         talk.answered += 1;

@@ -20,6 +20,8 @@ pub(super) struct Puppet {
     pub(super) device: DeviceId,
     encoder: FrameEncoder,
     decoder: FrameDecoder,
+    /// Every frame that it has sent.
+    pub(super) said: Vec<Vec<u8>>,
 }
 
 impl Puppet {
@@ -32,6 +34,7 @@ impl Puppet {
             device,
             encoder: FrameEncoder::new(),
             decoder: FrameDecoder::new(),
+            said: Vec::new(),
         }
     }
 
@@ -81,13 +84,14 @@ impl Puppet {
 
     pub(super) fn say_at(&mut self, node: &mut Node, now: Now, message: &Message) {
         let bytes = self.encoder.encode(message);
-        node.handle(
-            now,
-            Input::Frame {
-                session: self.session,
-                bytes,
-            },
-        );
+        self.say_bytes(node, now, bytes);
+    }
+
+    /// Sends a frame that need not be one.
+    pub(super) fn say_bytes(&mut self, node: &mut Node, now: Now, bytes: Vec<u8>) {
+        self.said.push(bytes.clone());
+        let session = self.session;
+        node.handle(now, Input::Frame { session, bytes });
     }
 
     /// What the device has said to this peer since it was last asked.
@@ -124,7 +128,7 @@ impl Puppet {
     /// Asserts that the device has ended the session as a breach of the protocol.
     pub(super) fn assert_breach(&self, node: &Node, what: &str) {
         match node.end_of(self.session) {
-            Some(CloseReason::Protocol(found)) if found.contains(what) => {}
+            Some(CloseReason::Breach(_, found)) if found.contains(what) => {}
             other => panic!("expected a breach about {what:?}, found {other:?}"),
         }
     }
