@@ -61,8 +61,6 @@ pub(super) struct RepairTalk {
     /// What was asked for, until the answer comes.
     pub(super) asked: Option<Asked>,
     pub(super) inquiry: Option<Inquiry>,
-    /// The logs that have been inquired about: once in a session.
-    pub(super) inquired: BTreeSet<LogId>,
 }
 
 impl Engine {
@@ -209,6 +207,7 @@ impl Engine {
             return;
         }
         tracing::warn!(%log, "a damaged log is whole again");
+        self.inquiries.forget(&log);
         self.peers.show_damage(log, None);
         self.close_all(&CloseReason::Repaired);
     }

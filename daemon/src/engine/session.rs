@@ -420,6 +420,7 @@ impl Engine {
     }
 
     fn part(&mut self, session: &Session) {
+        self.end_inquiry(session);
         if session.is_introduced() {
             self.peers.disconnect(&session.device);
             self.save_peer(&session.device);

@@ -27,8 +27,12 @@ pub(super) struct Puppet {
 impl Puppet {
     /// Opens a session as device `number`, and says nothing.
     pub(super) fn arrive(node: &mut Node, number: u8, session: SessionId) -> Self {
+        Self::arrive_at(node, START, number, session)
+    }
+
+    fn arrive_at(node: &mut Node, now: Now, number: u8, session: SessionId) -> Self {
         let device = device(number);
-        node.handle(START, Input::SessionOpened { session, device });
+        node.handle(now, Input::SessionOpened { session, device });
         Self {
             session,
             device,
@@ -50,18 +54,24 @@ impl Puppet {
         session: SessionId,
         rows: Vec<FrontRow>,
     ) -> Self {
-        let mut puppet = Self::arrive(node, number, session);
-        puppet.say(node, &Message::Hello(puppet.hello()));
+        Self::meet_at(node, START, number, session, rows)
+    }
+
+    /// The same, at another time.
+    pub(super) fn meet_at(
+        node: &mut Node,
+        now: Now,
+        number: u8,
+        session: SessionId,
+        rows: Vec<FrontRow>,
+    ) -> Self {
+        let mut puppet = Self::arrive_at(node, now, number, session);
+        puppet.say_at(node, now, &Message::Hello(puppet.hello()));
         if !rows.is_empty() {
-            puppet.say(
-                node,
-                &Message::Front {
-                    space: SpaceName::default(),
-                    rows,
-                },
-            );
+            let space = SpaceName::default();
+            puppet.say_at(node, now, &Message::Front { space, rows });
         }
-        puppet.say(node, &Message::FrontEnd);
+        puppet.say_at(node, now, &Message::FrontEnd);
         puppet
     }
 
