@@ -9,11 +9,11 @@ use crdt_schema::ident::LogId;
 
 use super::Engine;
 use super::batch::SessionId;
-use super::effect::CloseReason;
+use super::effect::{Breach, CloseReason};
 use super::ingest::Refusal;
 use super::input::Now;
 use super::limits::{PEER_SAVE_MS, SEQ_MAX};
-use super::session::{Session, protocol};
+use super::session::Session;
 use crate::mutation::{Mutation, is_planted};
 use crate::wire::limits::ACK_ROWS_MAX;
 use crate::wire::message::Message;
@@ -79,7 +79,7 @@ impl Engine {
         seq: u64,
     ) -> Result<bool, CloseReason> {
         if seq > SEQ_MAX {
-            return Err(protocol("ACK with a sequence number out of bounds"));
+            return Err(Breach::LyingFrontier.of("ACK with a sequence number out of bounds"));
         }
         if self.is_own(&log) && seq > self.frontier.durable_seq(&log) {
             self.retire(id, &log)?;
@@ -100,7 +100,7 @@ impl Engine {
             return Ok(false);
         }
         if !self.peers.their_log_moved(&session.device, log, seq) {
-            return Err(protocol("ACK names more logs than may be"));
+            return Err(Breach::TooLarge.of("ACK names more logs than may be"));
         }
         session.encoder.note_held(log);
         session

@@ -72,8 +72,8 @@ pub enum CloseReason {
     OtherOrganisation,
     /// The peer did not prove the join secret.
     WrongSecret,
-    /// The peer broke the protocol.
-    Protocol(String),
+    /// The peer broke the protocol: in which way, and the words for it.
+    Breach(Breach, String),
     /// The peer did not answer in time.
     Timeout,
     /// A newer session with the same peer took over.
@@ -94,7 +94,7 @@ impl fmt::Display for CloseReason {
             Self::Version { theirs } => write!(f, "peer speaks protocol version {theirs}"),
             Self::OtherOrganisation => f.write_str("peer belongs to another organisation"),
             Self::WrongSecret => f.write_str("peer did not prove the join secret"),
-            Self::Protocol(what) => write!(f, "peer broke the protocol: {what}"),
+            Self::Breach(_, what) => write!(f, "peer broke the protocol: {what}"),
             Self::Timeout => f.write_str("peer did not answer in time"),
             Self::Replaced => f.write_str("a newer session with the same peer took over"),
             Self::Offline => f.write_str("this device was taken off the network"),
@@ -112,7 +112,7 @@ impl CloseReason {
             Self::Version { .. } => "version",
             Self::OtherOrganisation => "other_organisation",
             Self::WrongSecret => "wrong_secret",
-            Self::Protocol(_) => "protocol",
+            Self::Breach(breach, _) => breach.code(),
             Self::Timeout => "timeout",
             Self::Replaced => "replaced",
             Self::Offline => "offline",
@@ -124,8 +124,10 @@ impl CloseReason {
 
     /// The code of a refusal that a peer names, if it is one that we know.
     pub fn refusal_code(code: &str) -> Option<&'static str> {
-        ["version", "other_organisation", "wrong_secret", "protocol"]
+        let breaches = Breach::ALL.iter().map(|breach| breach.code());
+        ["version", "other_organisation", "wrong_secret"]
             .into_iter()
+            .chain(breaches)
             .find(|known| *known == code)
     }
 
@@ -133,7 +135,53 @@ impl CloseReason {
     pub fn is_refusal(&self) -> bool {
         matches!(
             self,
-            Self::Version { .. } | Self::OtherOrganisation | Self::WrongSecret | Self::Protocol(_)
+            Self::Version { .. } | Self::OtherOrganisation | Self::WrongSecret | Self::Breach(..)
         )
+    }
+}
+
+/// A way to break the protocol, told apart where somebody in charge would act differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Breach {
+    /// A frame that cannot be read: damaged on the way, or of another program.
+    MalformedFrame,
+    /// Something beyond its limit: a frame, what it decompresses to, a list.
+    TooLarge,
+    /// More at once than any device sends.
+    Flood,
+    /// What it says that it holds contradicts itself, or what it has said before.
+    LyingFrontier,
+    /// More damaged or forged logs than a fault somewhere in the fleet explains.
+    ForgedLogs,
+    /// A message where it does not belong, or one that means nothing there.
+    Protocol,
+}
+
+impl Breach {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::MalformedFrame,
+        Self::TooLarge,
+        Self::Flood,
+        Self::LyingFrontier,
+        Self::ForgedLogs,
+        Self::Protocol,
+    ];
+
+    /// A stable name for metrics, JSON and BYE.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::MalformedFrame => "malformed_frame",
+            Self::TooLarge => "too_large",
+            Self::Flood => "flood",
+            Self::LyingFrontier => "lying_frontier",
+            Self::ForgedLogs => "forged_logs",
+            Self::Protocol => "protocol",
+        }
+    }
+
+    /// With the words for it.
+    pub(super) fn of(self, what: impl Into<String>) -> CloseReason {
+        CloseReason::Breach(self, what.into())
     }
 }

@@ -42,7 +42,8 @@ pub struct Fleet {
     pub peers: BTreeMap<DeviceId, PeerStatus>,
     /// What this device holds durably.
     pub held: Arc<Held>,
-    /// Sessions refused or broken since the start, by [`super::effect::CloseReason::code`].
+    /// Sessions refused or broken since the start, by [`super::effect::CloseReason::code`], and logs refused in
+    /// them, by codes of their own.
     pub refusals: BTreeMap<&'static str, u64>,
     /// The newest refusal, for people: the peer and why.
     pub last_refusal: Option<(DeviceId, String)>,

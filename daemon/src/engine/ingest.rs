@@ -13,7 +13,7 @@ use crdt_schema::ident::{Dot, LogId};
 use crdt_schema::op::ChangeSet;
 
 use super::batch::{Batch, BatchId, LogHeader, Run, SessionId, VerifiedRun};
-use super::effect::{CloseReason, Effect};
+use super::effect::{Breach, CloseReason, Effect};
 use super::frontier::{End, Frontier};
 use super::input::Now;
 use super::limits::{
@@ -71,6 +71,23 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
+    /// A stable name for metrics and JSON; none where the other side counts it.
+    pub(super) fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::Forked => Some("fork"),
+            Self::BadSignature => Some("bad_signature"),
+            Self::NotItsOwn | Self::OtherHeader => Some("forged_log"),
+            Self::TooLong(_) => Some("unsigned_length"),
+            Self::Gap { .. } => Some("gap"),
+            Self::OwnLog => Some("own_log"),
+            Self::Malformed(_) => Some("malformed_entry"),
+            Self::TimeWentBack => Some("time_went_back"),
+            Self::MissingDependency(_) => Some("missing_cause"),
+            Self::TooManyLogs => Some("too_many_logs"),
+            Self::ByPeer => None,
+        }
+    }
+
     /// Whether the log itself is at fault, as far as this side can tell.
     pub(super) fn is_fault(&self) -> bool {
         match self {
@@ -167,7 +184,7 @@ impl Engine {
             return Ok(());
         };
         if session.staged_bytes + bytes > STAGED_BYTES_MAX {
-            return Err(protocol("DATA beyond the window"));
+            return Err(Breach::Flood.of("DATA beyond the window"));
         }
         if self.staging.bytes() > STAGED_TOTAL_BYTES_MAX {
             return Err(CloseReason::Store(

@@ -52,6 +52,14 @@ pub enum Input {
         /// The frame.
         bytes: Vec<u8>,
     },
+    /// A session's stream cannot be read as frames: the peer announced a frame of so many bytes, more than may
+    /// be, or no proper length at all.
+    BadFrame {
+        /// The session.
+        session: SessionId,
+        /// The length that it announced, if it was one.
+        bytes: Option<usize>,
+    },
     /// A session's stream is gone.
     SessionClosed {
         /// The session.

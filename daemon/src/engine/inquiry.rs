@@ -6,17 +6,22 @@
 //! there is the proof that a settlement needs (see [`super::batch::repair`]).
 //!
 //! Logs of other devices are not settled here: their authors do that.
+//!
+//! A peer may differ for ever, because its disk is broken or because it lies. So a log is inquired about with one
+//! peer once in [`INQUIRY_MS`], however often the two meet, unless a repair of it has been made meanwhile. One that
+//! a dropped link cut short, or that found no difference, may be repeated after [`INQUIRY_RETRY_MS`].
 
 use std::collections::BTreeMap;
 
-use crdt_schema::ident::{Dot, LogId};
+use crdt_schema::ident::{DeviceId, Dot, LogId};
 
 use super::Engine;
 use super::batch::repair::{ChainTag, Repair};
 use super::batch::{Batch, FrontierRow, Held, Run, SessionId};
 use super::effect::{CloseReason, Effect};
+use super::limits::{INQUIRIES_MAX, INQUIRY_MS, INQUIRY_RETRY_MS};
 use super::repair::Asked;
-use super::session::protocol;
+use super::session::{Session, protocol};
 use crate::wire::limits::PROBE_SEQS_MAX;
 use crate::wire::message::Message;
 
@@ -36,6 +41,39 @@ pub(super) struct Inquiry {
     theirs: Option<Rows>,
 }
 
+/// When each log was last inquired about with each peer, while that is less than [`INQUIRY_MS`] ago.
+#[derive(Debug, Default)]
+pub(super) struct Inquiries {
+    begun_ms: BTreeMap<(DeviceId, LogId), u64>,
+}
+
+impl Inquiries {
+    /// Whether an inquiry may begin; if so, the next one has to wait.
+    fn begin(&mut self, peer: DeviceId, log: LogId, now_ms: u64) -> bool {
+        self.begun_ms
+            .retain(|_, begun_ms| now_ms.saturating_sub(*begun_ms) < INQUIRY_MS);
+        let may_begin =
+            self.begun_ms.len() < INQUIRIES_MAX && !self.begun_ms.contains_key(&(peer, log));
+        if may_begin {
+            self.begun_ms.insert((peer, log), now_ms);
+        }
+        may_begin
+    }
+
+    /// Lets an inquiry that has come to nothing be repeated before long.
+    fn cut_short(&mut self, peer: DeviceId, log: LogId, now_ms: u64) {
+        if let Some(begun_ms) = self.begun_ms.get_mut(&(peer, log)) {
+            let earlier_ms = INQUIRY_MS - INQUIRY_RETRY_MS;
+            *begun_ms = (*begun_ms).min(now_ms.saturating_sub(earlier_ms));
+        }
+    }
+
+    /// Lets a log be inquired about again: it has changed.
+    pub(super) fn forget(&mut self, log: &LogId) {
+        self.begun_ms.retain(|(_, of), _| of != log);
+    }
+}
+
 /// What a round of the search has found.
 #[derive(Debug, PartialEq, Eq)]
 enum Finding {
@@ -53,7 +91,11 @@ impl Engine {
             return;
         };
         let talk = &mut session.repair;
-        if end == 0 || talk.inquiry.is_some() || !talk.inquired.insert(log) {
+        if end == 0 || talk.inquiry.is_some() {
+            return;
+        }
+        let (peer, now_ms) = (session.device, self.mono_ms);
+        if !self.inquiries.begin(peer, log, now_ms) {
             return;
         }
         talk.inquiry = Some(Inquiry {
@@ -65,6 +107,16 @@ impl Engine {
             theirs: None,
         });
         self.ask_round(id);
+    }
+
+    /// Takes note that a session has ended in the middle of an inquiry.
+    pub(super) fn end_inquiry(&mut self, session: &Session) {
+        let talk = &session.repair;
+        let branch = talk.asked.filter(|asked| asked.is_branch);
+        let searched = talk.inquiry.as_ref().map(|inquiry| inquiry.log);
+        for log in searched.into_iter().chain(branch.map(|asked| asked.log)) {
+            self.inquiries.cut_short(session.device, log, self.mono_ms);
+        }
     }
 
     fn ask_round(&mut self, id: SessionId) {
@@ -143,7 +195,11 @@ impl Engine {
             return;
         };
         match compare(inquiry.same, &inquiry.seqs, ours, theirs) {
-            Finding::None => talk.inquiry = None,
+            Finding::None => {
+                let (peer, log) = (session.device, inquiry.log);
+                talk.inquiry = None;
+                self.inquiries.cut_short(peer, log, self.mono_ms);
+            }
             Finding::Between { same, other } if other == same + 1 => {
                 let (log, from) = (inquiry.log, other);
                 talk.inquiry = None;
@@ -195,6 +251,7 @@ impl Engine {
 
     pub(super) fn on_settled(&mut self, log: LogId, ends: Vec<FrontierRow>, moved: &[(Dot, Dot)]) {
         let count = moved.len() as u64;
+        self.inquiries.forget(&log);
         tracing::warn!(
             %log, entries = count,
             "another history of this device's log is held elsewhere; what only this device had was written again in a new log"
@@ -278,5 +335,33 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_log_is_inquired_about_once_an_hour_with_each_peer() {
+        let (mut inquiries, log) = (Inquiries::default(), LogId([1; 16]));
+        let [one, two] = [1, 2].map(|number| DeviceId([number; 32]));
+        let minutes: Vec<u64> = (0..180)
+            .filter(|minute| inquiries.begin(one, log, minute * 60_000))
+            .collect();
+
+        assert_eq!(minutes, [0, 60, 120]);
+        assert!(inquiries.begin(two, log, 180 * 60_000 - 1));
+        assert!(!inquiries.begin(two, log, 180 * 60_000));
+        inquiries.forget(&log);
+        assert!(inquiries.begin(two, log, 180 * 60_000));
+        inquiries.cut_short(two, log, 180 * 60_000);
+        assert!(!inquiries.begin(two, log, 180 * 60_000 + INQUIRY_RETRY_MS - 1));
+        assert!(inquiries.begin(two, log, 180 * 60_000 + INQUIRY_RETRY_MS));
+    }
+
+    #[test]
+    fn what_is_remembered_of_inquiries_is_bounded() {
+        let (mut inquiries, peer) = (Inquiries::default(), DeviceId([1; 32]));
+        let log = |number: usize| LogId((number as u128).to_be_bytes());
+        let begun = (0..2 * INQUIRIES_MAX).filter(|n| inquiries.begin(peer, log(*n), 5));
+
+        assert_eq!(begun.count(), INQUIRIES_MAX);
+        assert!(inquiries.begin(peer, log(0), 5 + INQUIRY_MS));
     }
 }

@@ -70,6 +70,15 @@ pub(super) const MENDED_PLACES_MAX: usize = 65_536;
 /// a log. A session begins anew after every repair.
 pub(super) const ANSWERS_MAX: usize = 4096;
 
+/// How long after an inquiry into a log the same peer is not asked about it again.
+pub(super) const INQUIRY_MS: u64 = 3_600_000;
+
+/// The same after one that a dropped link cut short, or that found nothing.
+pub(super) const INQUIRY_RETRY_MS: u64 = 60_000;
+
+/// Most inquiries that are remembered; beyond, none begins until one is forgotten.
+pub(super) const INQUIRIES_MAX: usize = 4_096;
+
 /// Most peers that are remembered.
 pub(super) const PEERS_MAX: usize = 4096;
 

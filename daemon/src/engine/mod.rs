@@ -39,6 +39,7 @@ use self::fleet::Fleet;
 use self::frontier::Frontier;
 use self::ingest::Staging;
 use self::input::{Input, LocalWrite, Now};
+use self::inquiry::Inquiries;
 use self::peers::Peers;
 use self::repair::Damage;
 use self::session::Session;
@@ -102,7 +103,10 @@ pub struct Engine {
     peers: Peers,
     roots: Roots,
     damage: Damage,
+    inquiries: Inquiries,
     arrival: Arrival,
+    /// The time of the input that is handled.
+    mono_ms: u64,
     effects: VecDeque<Effect>,
     check_point: PointCheck,
 }
@@ -132,7 +136,9 @@ impl Engine {
             peers: Peers::new(held, opening.peers),
             roots: Roots::default(),
             damage: Damage::default(),
+            inquiries: Inquiries::default(),
             arrival: opening.arrival,
+            mono_ms: 0,
             effects: VecDeque::new(),
             check_point: chain::verify_point,
         }
@@ -147,10 +153,12 @@ impl Engine {
 
     /// Takes note of something that happened. What is to be done about it waits in the effect queue.
     pub fn handle(&mut self, now: Now, input: Input) {
+        self.mono_ms = now.mono_ms;
         match input {
             Input::Local(write) => self.on_local(now, write),
             Input::SessionOpened { session, device } => self.on_opened(now, session, device),
             Input::Frame { session, bytes } => self.on_frame(now, session, &bytes),
+            Input::BadFrame { session, bytes } => self.on_bad_frame(now, session, bytes),
             Input::SessionClosed { session } => self.on_closed(now, session),
             Input::Committed(report) => self.on_committed(now, report),
             Input::Fetched { session, result } => self.on_fetched(now, session, result),

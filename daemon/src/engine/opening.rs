@@ -14,11 +14,11 @@ use crdt_schema::ident::{DeviceId, LogId, SpaceName};
 use super::Engine;
 use super::batch::{Checkpoint, Held, SessionId};
 use super::checkpoint::common;
-use super::effect::CloseReason;
+use super::effect::{Breach, CloseReason};
 use super::ingest::Refusal;
 use super::input::Now;
 use super::limits::{CHECKPOINT_LOGS_MAX, HANDSHAKE_MS, LOGS_MAX, PEER_SAVE_MS, SEQ_MAX};
-use super::session::{Greeting, Phase, protocol};
+use super::session::{Greeting, Phase};
 use crate::mutation::{Mutation, is_planted};
 use crate::wire::chain;
 use crate::wire::limits::{FRONT_ROWS_MAX, SPACES_MAX};
@@ -68,7 +68,7 @@ impl Engine {
             return Err(CloseReason::WrongSecret);
         }
         if !self.peers.has_room_for(device) {
-            return Err(protocol("more peers than can be remembered"));
+            return Err(Breach::TooLarge.of("more peers than can be remembered"));
         }
         Ok(())
     }
@@ -208,7 +208,7 @@ impl Engine {
         rows: &[FrontRow],
     ) -> Result<(), CloseReason> {
         if rows.is_empty() {
-            return Err(protocol("FRONT without rows"));
+            return Err(Breach::LyingFrontier.of("FRONT without rows"));
         }
         if let Some(session) = self.sessions.get_mut(&id) {
             session.deadline_ms = now.mono_ms + HANDSHAKE_MS;
@@ -232,25 +232,27 @@ impl Engine {
             return Ok(());
         };
         if row.seq > SEQ_MAX {
-            return Err(protocol("FRONT with a sequence number out of bounds"));
+            return Err(Breach::LyingFrontier.of("FRONT with a sequence number out of bounds"));
         }
         if !named.insert(row.log) {
-            return Err(protocol("FRONT names a log twice"));
+            return Err(Breach::LyingFrontier.of("FRONT names a log twice"));
         }
         let before = held.insert(row.log, row.seq);
         if before.is_some_and(|before| row.seq < before) {
             let device = session.device;
             self.peers.forget_checkpoints(&device);
-            return Err(protocol("FRONT is behind the checkpoint it builds on"));
+            return Err(Breach::LyingFrontier.of("FRONT is behind the checkpoint it builds on"));
         }
         if held.len() > LOGS_MAX {
-            return Err(protocol("FRONT names more logs than may be"));
+            return Err(Breach::TooLarge.of("FRONT names more logs than may be"));
         }
         let Some(known) = self.frontier.get(&row.log) else {
             return Ok(());
         };
         if known.header.space != *space {
-            return Err(protocol("FRONT names a log in another space than it is in"));
+            return Err(
+                Breach::LyingFrontier.of("FRONT names a log in another space than it is in")
+            );
         }
         let end = known.durable;
         let forked = row.seq == end.seq
@@ -279,9 +281,8 @@ impl Engine {
         };
         let space = known.header.space.clone();
         if !session.retired.insert(space.clone()) {
-            return Err(protocol(
-                "claims again to hold more of our own log than was written",
-            ));
+            return Err(Breach::LyingFrontier
+                .of("claims again to hold more of our own log than was written"));
         }
         tracing::warn!(
             peer = %session.device.short(), %log, %space,
@@ -308,7 +309,7 @@ impl Engine {
         if count.is_some_and(|count| entries < count) {
             let device = session.device;
             self.peers.forget_checkpoints(&device);
-            return Err(protocol("its frontier does not add up to its HELLO"));
+            return Err(Breach::LyingFrontier.of("its frontier does not add up to its HELLO"));
         }
         held.retain(|log, _| !session.refused.contains_key(log));
         session.note_held(held.keys());

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use crdt_schema::ident::{DeviceId, LogId};
 
 use super::batch::{Checkpoint, CheckpointId, Checkpoints, Held, PeerRow, SchemaTag};
-use super::effect::CloseReason;
 use super::fleet::{Fleet, PeerStatus};
 use super::limits::{CHECKPOINT_ROWS_MAX, LOGS_MAX, PEERS_MAX, REFUSED_SHOWN_MAX, SEEN_MS};
 
@@ -265,11 +264,12 @@ impl Peers {
         }
     }
 
-    /// Counts why a session was refused or broken, by one side or the other.
-    pub(super) fn count(&mut self, device: DeviceId, code: &'static str, why: String) {
+    /// Counts why a session or a log was refused or broken, by one side or the other. `why` is for people, if
+    /// they should see it.
+    pub(super) fn count(&mut self, device: DeviceId, code: &'static str, why: Option<String>) {
         let fleet = self.edit();
         *fleet.refusals.entry(code).or_default() += 1;
-        if CloseReason::refusal_code(code).is_some() {
+        if let Some(why) = why {
             fleet.last_refusal = Some((device, why));
         }
     }

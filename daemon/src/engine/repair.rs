@@ -14,7 +14,7 @@ use crdt_schema::ident::{Dot, LogId};
 use super::Engine;
 use super::batch::repair::{Found, Look, Outcome, Repair, Repaired};
 use super::batch::{Batch, Run, SessionId};
-use super::effect::{CloseReason, Effect};
+use super::effect::{Breach, CloseReason, Effect};
 use super::inquiry::Inquiry;
 use super::limits::{ANSWERS_MAX, DAMAGED_LOGS_MAX, MENDED_PLACES_MAX, SEQ_MAX};
 use super::session::protocol;
@@ -61,8 +61,6 @@ pub(super) struct RepairTalk {
     /// What was asked for, until the answer comes.
     pub(super) asked: Option<Asked>,
     pub(super) inquiry: Option<Inquiry>,
-    /// The logs that have been inquired about: once in a session.
-    pub(super) inquired: BTreeSet<LogId>,
 }
 
 impl Engine {
@@ -138,7 +136,7 @@ impl Engine {
         };
         let talk = &mut session.repair;
         if talk.answering || talk.answered >= ANSWERS_MAX {
-            return Err(protocol("more questions than are answered"));
+            return Err(Breach::Flood.of("more questions than are answered"));
         }
         talk.answering = true;
         talk.answered += 1;
@@ -209,6 +207,7 @@ impl Engine {
             return;
         }
         tracing::warn!(%log, "a damaged log is whole again");
+        self.inquiries.forget(&log);
         self.peers.show_damage(log, None);
         self.close_all(&CloseReason::Repaired);
     }

@@ -16,13 +16,15 @@ use crdt_schema::ident::{DeviceId, LogId, SpaceName};
 use super::Engine;
 use super::batch::repair::Look;
 use super::batch::{Arrival, Batch, Checkpoint, CheckpointId, Held, SessionId};
-use super::effect::{CloseReason, Effect};
+use super::effect::{Breach, CloseReason, Effect};
 use super::ingest::Refusal;
 use super::input::Now;
 use super::limits::{FAULTS_MAX, HANDSHAKE_MS, LOGS_MAX, STRANGER_FRAME_BYTES_MAX};
 use super::pump::Pump;
 use super::repair::RepairTalk;
 use super::timers::Want;
+use crate::wire::WireError;
+use crate::wire::limits::FRAME_BYTES_MAX;
 use crate::wire::message::{FrameDecoder, FrameEncoder, Message, is_data};
 
 /// How far the conversation has come.
@@ -167,15 +169,26 @@ impl Session {
     /// Whether the peer offered more damaged or refused logs than any honest one would.
     pub(super) fn check_faults(&self) -> Result<(), CloseReason> {
         if self.faults > FAULTS_MAX || self.refused.len() > LOGS_MAX {
-            return Err(protocol("too many damaged or forked logs"));
+            return Err(Breach::ForgedLogs.of("too many damaged or forked logs"));
         }
         Ok(())
     }
 }
 
-/// The peer broke the protocol, and how.
+/// The peer said something where it does not belong.
 pub(super) fn protocol(what: impl Into<String>) -> CloseReason {
-    CloseReason::Protocol(what.into())
+    Breach::Protocol.of(what)
+}
+
+/// What cannot be read: beyond a limit, or damaged.
+fn unreadable(error: &WireError) -> CloseReason {
+    let breach = match error {
+        WireError::TooLarge { .. } => Breach::TooLarge,
+        WireError::Truncated(_) | WireError::Malformed(_) | WireError::Compression(_) => {
+            Breach::MalformedFrame
+        }
+    };
+    breach.of(error.to_string())
 }
 
 /// Text from a peer, made safe for terminals and logs.
@@ -227,20 +240,34 @@ impl Engine {
             return;
         };
         let is_stranger = !session.is_introduced();
-        if is_stranger && (bytes.len() > STRANGER_FRAME_BYTES_MAX || is_data(bytes)) {
-            // Nothing of a stranger's is decompressed or kept.
-            self.close(id, &protocol("a large frame or DATA before HELLO"));
-            return;
+        // Nothing of a stranger's is decompressed or kept.
+        if is_stranger && bytes.len() > STRANGER_FRAME_BYTES_MAX {
+            return self.close(id, &Breach::TooLarge.of("a large frame before HELLO"));
+        }
+        if is_stranger && is_data(bytes) {
+            return self.close(id, &protocol("DATA before HELLO"));
         }
         let held = |log: &LogId| Some(self.frontier.get(log)?.header.clone());
         let outcome = match session.decoder.decode_with(bytes, &held) {
             Ok(message) => self.on_message(now, id, message),
-            Err(error) => Err(protocol(error.to_string())),
+            Err(error) => Err(unreadable(&error)),
         };
         if let Err(reason) = outcome {
             self.close(id, &reason);
             self.review_holds(now);
         }
+    }
+
+    /// The stream of a session cannot be read as frames any more.
+    pub(super) fn on_bad_frame(&mut self, now: Now, id: SessionId, bytes: Option<usize>) {
+        let reason = match bytes {
+            Some(bytes) => Breach::TooLarge.of(format!(
+                "it announced a frame of {bytes} bytes, more than the {FRAME_BYTES_MAX} allowed"
+            )),
+            None => Breach::MalformedFrame.of("a frame without a proper length"),
+        };
+        self.close(id, &reason);
+        self.review_holds(now);
     }
 
     fn on_message(&mut self, now: Now, id: SessionId, message: Message) -> Result<(), CloseReason> {
@@ -253,8 +280,8 @@ impl Engine {
                 let device = session.device;
                 let text = printable(&text);
                 if let Some(code) = CloseReason::refusal_code(&code) {
-                    self.peers
-                        .count(device, code, format!("it refused this device: {text}"));
+                    let why = format!("it refused this device: {text}");
+                    self.peers.count(device, code, Some(why));
                 }
                 Err(CloseReason::Peer(text))
             }
@@ -321,6 +348,11 @@ impl Engine {
             session.send(&Message::Ack(vec![(log, told)]), &mut self.effects);
         }
         self.peers.show_refused(&device, log, refusal.to_string());
+        if let Some(code) = refusal.code() {
+            let why = format!("log {log}: {refusal}");
+            self.peers
+                .count(device, code, refusal.is_fault().then_some(why));
+        }
         let is_other_history = refusal.is_other_history();
         session.refused.insert(log, refusal);
         if is_other_history {
@@ -381,13 +413,14 @@ impl Engine {
             reason: reason.clone(),
         });
         if is_trouble(reason) {
-            self.peers
-                .count(session.device, reason.code(), reason.to_string());
+            let why = reason.is_refusal().then(|| reason.to_string());
+            self.peers.count(session.device, reason.code(), why);
         }
         self.part(&session);
     }
 
     fn part(&mut self, session: &Session) {
+        self.end_inquiry(session);
         if session.is_introduced() {
             self.peers.disconnect(&session.device);
             self.save_peer(&session.device);
@@ -416,7 +449,7 @@ fn farewell(reason: &CloseReason) -> String {
         CloseReason::Version { .. }
         | CloseReason::OtherOrganisation
         | CloseReason::WrongSecret
-        | CloseReason::Protocol(_)
+        | CloseReason::Breach(..)
         | CloseReason::Timeout
         | CloseReason::Replaced
         | CloseReason::Repaired

@@ -6,6 +6,7 @@ mod damage;
 mod lanes;
 mod opening;
 mod puppet;
+mod refusals;
 mod repair;
 mod resume;
 mod schemas;

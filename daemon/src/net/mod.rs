@@ -97,6 +97,13 @@ pub enum NetEvent {
         /// The frame, without its length prefix.
         bytes: Vec<u8>,
     },
+    /// What arrives is not frames any more, and is read no further.
+    BadFrame {
+        /// The session.
+        session: u64,
+        /// The length that was announced, if it was one and is longer than may be.
+        bytes: Option<usize>,
+    },
     /// A session is over. Nothing of it follows.
     Closed {
         /// The session.

@@ -18,7 +18,7 @@ use libp2p::Stream;
 use tokio::sync::{mpsc, watch};
 
 use super::NetEvent;
-use super::frame::{self, Meter};
+use super::frame::{self, FrameError, Meter};
 use crate::wire::limits::FRAME_BYTES_MAX;
 
 /// Most frames that may wait to be sent on one session: far more than a slow link's announcements in the
@@ -201,6 +201,12 @@ async fn receive(
             Ok(None) => return,
             Err(error) => {
                 tracing::debug!(session, %error, "receiving ended");
+                let bytes = match error {
+                    FrameError::TooLong { bytes } => Some(bytes),
+                    FrameError::BadPrefix => None,
+                    FrameError::Io(_) => return,
+                };
+                let _ = events.send(NetEvent::BadFrame { session, bytes }).await;
                 return;
             }
         }

@@ -66,6 +66,9 @@ impl Node {
                 NetEvent::Frame { session, .. } => {
                     assert!(self.open.contains_key(session), "a frame outside a session");
                 }
+                NetEvent::BadFrame { session, .. } => {
+                    assert!(self.open.contains_key(session), "outside a session");
+                }
                 NetEvent::Closed { session } => {
                     assert!(
                         self.open.remove(session).is_some(),

@@ -184,6 +184,9 @@ impl Runtime {
                 self.feed(Input::SessionOpened { session, device }).await;
             }
             NetEvent::Frame { session, bytes } => self.feed(Input::Frame { session, bytes }).await,
+            NetEvent::BadFrame { session, bytes } => {
+                self.feed(Input::BadFrame { session, bytes }).await;
+            }
             NetEvent::Closed { session } => self.feed(Input::SessionClosed { session }).await,
             NetEvent::Listening(address) => tracing::info!(%address, "listening"),
             NetEvent::Status(report) => {

@@ -20,18 +20,25 @@ pub(super) struct Puppet {
     pub(super) device: DeviceId,
     encoder: FrameEncoder,
     decoder: FrameDecoder,
+    /// Every frame that it has sent.
+    pub(super) said: Vec<Vec<u8>>,
 }
 
 impl Puppet {
     /// Opens a session as device `number`, and says nothing.
     pub(super) fn arrive(node: &mut Node, number: u8, session: SessionId) -> Self {
+        Self::arrive_at(node, START, number, session)
+    }
+
+    fn arrive_at(node: &mut Node, now: Now, number: u8, session: SessionId) -> Self {
         let device = device(number);
-        node.handle(START, Input::SessionOpened { session, device });
+        node.handle(now, Input::SessionOpened { session, device });
         Self {
             session,
             device,
             encoder: FrameEncoder::new(),
             decoder: FrameDecoder::new(),
+            said: Vec::new(),
         }
     }
 
@@ -47,18 +54,24 @@ impl Puppet {
         session: SessionId,
         rows: Vec<FrontRow>,
     ) -> Self {
-        let mut puppet = Self::arrive(node, number, session);
-        puppet.say(node, &Message::Hello(puppet.hello()));
+        Self::meet_at(node, START, number, session, rows)
+    }
+
+    /// The same, at another time.
+    pub(super) fn meet_at(
+        node: &mut Node,
+        now: Now,
+        number: u8,
+        session: SessionId,
+        rows: Vec<FrontRow>,
+    ) -> Self {
+        let mut puppet = Self::arrive_at(node, now, number, session);
+        puppet.say_at(node, now, &Message::Hello(puppet.hello()));
         if !rows.is_empty() {
-            puppet.say(
-                node,
-                &Message::Front {
-                    space: SpaceName::default(),
-                    rows,
-                },
-            );
+            let space = SpaceName::default();
+            puppet.say_at(node, now, &Message::Front { space, rows });
         }
-        puppet.say(node, &Message::FrontEnd);
+        puppet.say_at(node, now, &Message::FrontEnd);
         puppet
     }
 
@@ -81,13 +94,14 @@ impl Puppet {
 
     pub(super) fn say_at(&mut self, node: &mut Node, now: Now, message: &Message) {
         let bytes = self.encoder.encode(message);
-        node.handle(
-            now,
-            Input::Frame {
-                session: self.session,
-                bytes,
-            },
-        );
+        self.say_bytes(node, now, bytes);
+    }
+
+    /// Sends a frame that need not be one.
+    pub(super) fn say_bytes(&mut self, node: &mut Node, now: Now, bytes: Vec<u8>) {
+        self.said.push(bytes.clone());
+        let session = self.session;
+        node.handle(now, Input::Frame { session, bytes });
     }
 
     /// What the device has said to this peer since it was last asked.
@@ -124,7 +138,7 @@ impl Puppet {
     /// Asserts that the device has ended the session as a breach of the protocol.
     pub(super) fn assert_breach(&self, node: &Node, what: &str) {
         match node.end_of(self.session) {
-            Some(CloseReason::Protocol(found)) if found.contains(what) => {}
+            Some(CloseReason::Breach(_, found)) if found.contains(what) => {}
             other => panic!("expected a breach about {what:?}, found {other:?}"),
         }
     }

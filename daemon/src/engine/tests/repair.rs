@@ -7,6 +7,7 @@ use redb::ReadableTable;
 
 use super::puppet::{Author, Puppet};
 use super::world::{Node, START, World, device, options, set_name};
+use crate::engine::input::{Input, Now};
 use crate::engine::limits::ANSWERS_MAX;
 use crate::store::Store;
 use crate::wire::message::Message;
@@ -432,4 +433,47 @@ fn a_peer_that_only_claims_a_fork_takes_nothing_out() {
             .expect("a read")
             .is_some()
     );
+}
+
+#[test]
+fn a_peer_that_always_differs_is_asked_about_it_once_an_hour() {
+    let mut node = Node::new(1);
+    for n in 0..5 {
+        node.write(START, &format!("p{n}"), vec![set_name("Achieng")]);
+    }
+    let own = *node.held().keys().next().expect("a log");
+    let other = crate::wire::message::FrontRow {
+        log: own,
+        seq: 5,
+        chain_tag: [9; 8],
+    };
+
+    let mut probes = Vec::new();
+    for minute in 0..130 {
+        let now = Now {
+            mono_ms: START.mono_ms + minute * 60_000,
+            ..START
+        };
+        node.handle(now, Input::Timeout);
+        let mut peer = Puppet::meet_at(&mut node, now, 2, 10 + minute, vec![other.clone()]);
+        let heard = peer.hear(&mut node);
+        if heard.iter().any(|m| matches!(m, Message::Probe { .. })) {
+            probes.push(minute);
+            // It holds nothing of what it is asked for: the search ends, and the next one is due in an hour.
+            let rows = (1..=5).map(|seq| (seq, [9; 8])).collect();
+            peer.say_at(&mut node, now, &Message::Tags { log: own, rows });
+            peer.say_at(
+                &mut node,
+                now,
+                &Message::Given {
+                    log: own,
+                    run: None,
+                },
+            );
+        }
+        let session = peer.session;
+        node.handle(now, Input::SessionClosed { session });
+    }
+
+    assert_eq!(probes, [0, 60, 120]);
 }
