@@ -40,7 +40,7 @@ pub struct Fetch {
     /// What to read.
     pub walk: Walk,
     /// What the peer holds or has been sent.
-    pub known: Arc<Held>,
+    pub known: Held,
     /// About how many entry bytes to read.
     pub bytes_max: usize,
 }

@@ -364,7 +364,7 @@ fn remember(a: &mut Device) {
     let checkpoint = Checkpoint {
         id: [7; 8],
         arrival: 12,
-        rows: held.iter().map(|(log, seq)| (*log, *seq)).collect(),
+        rows: held.clone(),
     };
     let checkpoints = Checkpoints {
         agreed: Some(checkpoint.clone()),
@@ -378,7 +378,7 @@ fn remember(a: &mut Device) {
         name: "tablet 2".to_owned(),
         hub: true,
         last_seen_ms: RETRIED_MS,
-        held: Arc::new(held),
+        held,
         checkpoints,
     };
     a.store.commit(vec![Batch::Peer(peer)]);

@@ -399,7 +399,6 @@ fn ending(newest: &Schema) -> Retired {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::sync::Arc;
 
     use super::*;
 
@@ -418,7 +417,7 @@ mod tests {
             hub: false,
             connected: true,
             last_seen_ms: 0,
-            held: Arc::default(),
+            held: Default::default(),
             behind: 0,
             ahead: 0,
             refused_logs: BTreeMap::new(),

@@ -247,20 +247,16 @@ pub(super) async fn ready(State(api): State<Api>) -> Answer<Health> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use crdt_schema::ident::{DeviceId, LogId};
     use serde_json::json;
 
     use super::*;
     use crate::engine::batch::Held;
 
-    fn held(rows: &[(u8, u64)]) -> Arc<Held> {
-        Arc::new(
-            rows.iter()
-                .map(|&(log, seq)| (LogId([log; 16]), seq))
-                .collect(),
-        )
+    fn held(rows: &[(u8, u64)]) -> Held {
+        rows.iter()
+            .map(|&(log, seq)| (LogId([log; 16]), seq))
+            .collect()
     }
 
     fn peer(device: u8, hub: bool, rows: &[(u8, u64)]) -> PeerStatus {

@@ -113,12 +113,13 @@ impl Engine {
 
     /// Whether the peer holds anything that is neither here nor on its way into the store.
     pub(super) fn misses_any(&self, session: &Session) -> bool {
-        let held = self.peers.held(&session.device);
-        held.into_iter()
-            .flat_map(|held| held.iter())
-            .any(|(log, seq)| {
-                *seq > self.frontier.staged_seq(log) && !session.refused.contains_key(log)
-            })
+        let held = self.peers.held(&session.device).into_iter();
+        let mut more = held.flat_map(|held| self.peers.our_held().differences(held));
+        more.any(|(log, ours, seq)| {
+            ours < seq
+                && self.frontier.staged_seq(&log) < seq
+                && !session.refused.contains_key(&log)
+        })
     }
 
     /// Asks a peer for what it announced, if that has not come.

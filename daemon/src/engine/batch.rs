@@ -1,8 +1,5 @@
 //! What crosses the border between the engine and the store: batches to commit, and what came of them.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{DeviceId, Dot, LogId, RecordKey, SpaceName};
 use crdt_schema::intent::{default_ops, register_keys_to_clear};
@@ -14,7 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use repair::{Repair, Repaired};
 
+pub use held::Held;
+
 mod calendar;
+mod held;
 pub mod planned;
 pub mod repair;
 
@@ -26,8 +26,6 @@ pub type BatchId = u64;
 pub type SessionId = u64;
 /// The position of an entry in this store's arrival order, from 1.
 pub type Arrival = u64;
-/// Log → highest sequence number held.
-pub type Held = BTreeMap<LogId, u64>;
 
 /// Names a version of a schema and its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -271,8 +269,8 @@ pub struct Checkpoint {
     pub id: CheckpointId,
     /// Everything up to here in this store's arrival order is part of it.
     pub arrival: Arrival,
-    /// How far each log was held, ascending by log.
-    pub rows: Arc<[(LogId, u64)]>,
+    /// How far each log was held.
+    pub rows: Held,
 }
 
 /// The checkpoints with one peer.
@@ -303,7 +301,7 @@ pub struct PeerRow {
     /// When it was last heard, in milliseconds since 1970.
     pub last_seen_ms: u64,
     /// What it said it holds durably.
-    pub held: Arc<Held>,
+    pub held: Held,
     /// What both have held.
     pub checkpoints: Checkpoints,
 }

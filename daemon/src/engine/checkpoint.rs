@@ -34,17 +34,9 @@ pub(super) struct Roots {
 }
 
 impl Checkpoint {
-    /// A checkpoint at `held`, which was this device's frontier when its arrival order ended at `arrival`.
-    pub(super) fn new(id: CheckpointId, arrival: u64, held: &Held) -> Self {
-        Self {
-            id,
-            arrival,
-            rows: held.iter().map(|(log, seq)| (*log, *seq)).collect(),
-        }
-    }
-
-    fn entries(&self) -> u64 {
-        self.rows.iter().map(|(_, seq)| seq).sum()
+    /// A checkpoint at `rows`, which was this device's frontier when its arrival order ended at `arrival`.
+    pub(super) fn new(id: CheckpointId, arrival: u64, rows: Held) -> Self {
+        Self { id, arrival, rows }
     }
 }
 
@@ -54,7 +46,7 @@ pub(super) fn common<'a>(
     theirs: &[CheckpointId],
 ) -> Option<&'a Checkpoint> {
     let both = ours.iter().filter(|ours| theirs.contains(&ours.id));
-    both.max_by_key(|checkpoint| (checkpoint.entries(), checkpoint.id))
+    both.max_by_key(|checkpoint| (checkpoint.rows.entries(), checkpoint.id))
 }
 
 impl Engine {
@@ -93,9 +85,8 @@ impl Engine {
     /// The checkpoints with a peer that this device still stands on.
     pub(super) fn usable_checkpoints(&self, peer: &DeviceId) -> Vec<Checkpoint> {
         let is_held = |checkpoint: &&Checkpoint| {
-            let mut rows = checkpoint.rows.iter();
-            checkpoint.arrival <= self.arrival
-                && rows.all(|(log, seq)| self.frontier.durable_seq(log) >= *seq)
+            let mut moved = checkpoint.rows.differences(self.peers.our_held());
+            checkpoint.arrival <= self.arrival && moved.all(|(_, then, now)| then <= now)
         };
         let kept = self.peers.checkpoints(peer);
         kept.into_iter()
@@ -126,7 +117,7 @@ impl Engine {
         if session.marked != Some(mark) {
             session.marked = Some(mark);
             session.send(&Message::Mark(mark), &mut self.effects);
-            let checkpoint = Checkpoint::new(mark, self.arrival, self.peers.our_held());
+            let checkpoint = Checkpoint::new(mark, self.arrival, self.peers.our_held().clone());
             self.peers.propose(&session.device, checkpoint);
         }
     }
@@ -176,7 +167,7 @@ mod tests {
             .iter()
             .map(|(n, seq)| (LogId([*n; 16]), *seq))
             .collect();
-        Checkpoint::new([id; 8], 9, &held)
+        Checkpoint::new([id; 8], 9, held)
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! The closed list of things the engine may ask for, in one ordered queue.
 
 use std::fmt;
-use std::sync::Arc;
 
 use super::batch::repair::Look;
 use super::batch::{Arrival, Batch, Held, RequestId, SessionId, Walk};
@@ -38,7 +37,7 @@ pub enum Effect {
         /// What to read.
         walk: Walk,
         /// What the peer holds or has been sent.
-        known: Arc<Held>,
+        known: Held,
         /// Stop once this many bytes of entries have been gathered.
         bytes_max: usize,
     },

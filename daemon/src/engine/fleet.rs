@@ -1,7 +1,6 @@
 //! What this device knows of the others, as a snapshot for readers outside the engine.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use crdt_schema::ident::{DeviceId, Dot, LogId};
 
@@ -22,7 +21,7 @@ pub struct PeerStatus {
     /// When it was last heard, in milliseconds since 1970; 0 if never.
     pub last_seen_ms: u64,
     /// What it said it holds durably.
-    pub held: Arc<Held>,
+    pub held: Held,
     /// How many entries it holds that we lack, as far as it has told.
     pub behind: u64,
     /// How many entries we hold that it lacks, as far as it has told.
@@ -41,7 +40,7 @@ pub struct Fleet {
     /// The peers, by device.
     pub peers: BTreeMap<DeviceId, PeerStatus>,
     /// What this device holds durably.
-    pub held: Arc<Held>,
+    pub held: Held,
     /// Sessions refused or broken since the start, by [`super::effect::CloseReason::code`], and logs refused in
     /// them, by codes of their own.
     pub refusals: BTreeMap<&'static str, u64>,

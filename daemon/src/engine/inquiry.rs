@@ -243,8 +243,7 @@ impl Engine {
         let told = self.peers.all_held().map(|(log, seq)| (*log, *seq));
         let sent = self.sessions.values().flat_map(|s| s.pump.unacked_ends());
         for (log, seq) in told.chain(sent) {
-            let most = shared.entry(log).or_default();
-            *most = seq.max(*most);
+            shared.raise(log, seq);
         }
         shared
     }
@@ -257,10 +256,9 @@ impl Engine {
             "another history of this device's log is held elsewhere; what only this device had was written again in a new log"
         );
         for row in ends {
-            let (log, before) = (row.header.log, self.frontier.durable_seq(&row.header.log));
-            let after = row.seq;
+            let (log, after) = (row.header.log, row.seq);
             self.frontier.rewind(row);
-            self.peers.our_log_moved(log, before, after);
+            self.peers.our_log_moved(log, after);
         }
         self.peers.count_rewritten(count);
         self.close_all(&CloseReason::Repaired);

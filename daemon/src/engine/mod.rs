@@ -247,7 +247,7 @@ impl Engine {
             let after = self.frontier.durable_seq(&log);
             if after > before {
                 self.note_taken_back(&log, after - before);
-                self.peers.our_log_moved(log, before, after);
+                self.peers.our_log_moved(log, after);
                 moved.push(log);
             }
         }

@@ -7,7 +7,6 @@
 //! time is believed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use crdt_schema::ident::{DeviceId, LogId, SpaceName};
 
@@ -45,7 +44,7 @@ impl Engine {
         let greeting = Greeting {
             roots: hello.spaces.iter().map(|s| (s.tag, s.root)).collect(),
             is_whole,
-            held: Arc::clone(self.peers.our_held()),
+            held: self.peers.our_held().clone(),
             arrival: self.arrival,
             id: self.checkpoint_id(&roots),
             checkpoints,
@@ -95,8 +94,8 @@ impl Engine {
         let stands_at = greeting.checkpoints.iter().find(|kept| kept.id == their_id);
         let known = stands_at.or(base.as_ref());
         let mut story = Story {
-            held: known.map(rows_of).unwrap_or_default(),
-            told: base.as_ref().map(rows_of).unwrap_or_default(),
+            held: rows_of(known),
+            told: rows_of(base.as_ref()),
             fronts: Vec::new(),
         };
         let cursor = match known {
@@ -105,12 +104,12 @@ impl Engine {
             None => 0,
         };
         let is_known = agrees || stands_at.is_some();
-        self.compare(greeting, &roots, &mut story);
+        self.compare(greeting, agrees, &roots, &mut story);
 
         tracing::info!(peer = %device.short(), equal = agrees, "session with a peer opens");
         self.peers.connect(device, hello.hub, now.unix_ms);
         if agrees && greeting.held.len() <= CHECKPOINT_LOGS_MAX {
-            let both = Checkpoint::new(greeting.id, greeting.arrival, &greeting.held);
+            let both = Checkpoint::new(greeting.id, greeting.arrival, greeting.held.clone());
             self.peers.propose(&device, both);
         }
         self.peers.confirm(&device, &hello.checkpoints);
@@ -131,27 +130,41 @@ impl Engine {
     }
 
     /// Adds to a story what both HELLOs say of each space: that both hold the same, or that rows are to be told.
-    fn compare(&self, greeting: &Greeting, roots: &BTreeMap<[u8; 8], [u8; 16]>, story: &mut Story) {
+    fn compare(
+        &self,
+        greeting: &Greeting,
+        agrees: bool,
+        roots: &BTreeMap<[u8; 8], [u8; 16]>,
+        story: &mut Story,
+    ) {
+        if agrees {
+            (story.held, story.told) = (greeting.held.clone(), greeting.held.clone());
+        }
+        let mut fronts = BTreeMap::new();
         for space in self.frontier.spaces() {
-            let tag = self
-                .config
-                .join_secret
-                .space_tag(&self.config.organisation, space);
-            let rows = self.frontier.durable_in(space);
+            let (secret, organisation) = (&self.config.join_secret, &self.config.organisation);
+            let tag = secret.space_tag(organisation, space);
             let ours = greeting.roots.get(&tag);
-            if ours.is_some() && ours == roots.get(&tag) {
-                for (log, _) in rows {
+            if ours.is_none() || ours != roots.get(&tag) {
+                fronts.insert(space, Vec::new());
+            } else if !agrees {
+                for (log, _) in self.frontier.durable_in(space) {
                     if let Some(seq) = greeting.held.get(log) {
                         story.held.insert(*log, *seq);
                         story.told.insert(*log, *seq);
                     }
                 }
-            } else {
-                let moved = rows.filter(|(id, log)| story.told.get(id) != Some(&log.durable.seq));
-                let rows = moved.map(|(id, log)| front_row(id, log)).collect();
-                story.fronts.push((space.clone(), rows));
             }
         }
+        for (log, _, _) in story.told.differences(self.peers.our_held()) {
+            if let Some(known) = self.frontier.get(&log)
+                && let Some(rows) = fronts.get_mut(&known.header.space)
+            {
+                rows.push(front_row(&log, known));
+            }
+        }
+        let fronts = fronts.into_iter();
+        story.fronts = fronts.map(|(space, rows)| (space.clone(), rows)).collect();
     }
 
     fn tell_frontier(&mut self, now: Now, id: SessionId, story: Story, entries: u64) {
@@ -193,9 +206,7 @@ impl Engine {
             return;
         };
         session.pump.begin(*cursor, held, &[]);
-        for log in held.keys() {
-            session.encoder.note_held(*log);
-        }
+        session.encoder.note_all_held(held.clone());
         self.push(id);
         self.pump(id);
     }
@@ -305,18 +316,17 @@ impl Engine {
         else {
             return Ok(());
         };
-        let entries: u64 = held.values().sum();
-        if count.is_some_and(|count| entries < count) {
+        if count.is_some_and(|count| held.entries() < count) {
             let device = session.device;
             self.peers.forget_checkpoints(&device);
             return Err(Breach::LyingFrontier.of("its frontier does not add up to its HELLO"));
         }
-        held.retain(|log, _| !session.refused.contains_key(log));
-        session.note_held(held.keys());
+        for log in session.refused.keys() {
+            held.remove(log);
+        }
+        session.encoder.note_all_held(held.clone());
         if session.pump.has_begun {
-            for (log, seq) in &held {
-                session.pump.acknowledge(*log, *seq);
-            }
+            session.pump.acknowledge_all(&held);
         } else {
             let refused: Vec<LogId> = session.refused.keys().copied().collect();
             session.pump.begin(cursor, &held, &refused);
@@ -329,8 +339,7 @@ impl Engine {
                 .cloned()
                 .unwrap_or_default();
             for (log, seq) in before.iter() {
-                let told = held.entry(*log).or_default();
-                *told = (*told).max(*seq);
+                held.raise(*log, *seq);
             }
         }
         self.peers.replace_held(&session.device, held);
@@ -352,8 +361,8 @@ struct Story {
     fronts: Vec<(SpaceName, Vec<FrontRow>)>,
 }
 
-fn rows_of(checkpoint: &Checkpoint) -> Held {
-    checkpoint.rows.iter().copied().collect()
+fn rows_of(checkpoint: Option<&Checkpoint>) -> Held {
+    checkpoint.map_or_else(Held::new, |checkpoint| checkpoint.rows.clone())
 }
 
 /// How many entries the sender of a HELLO holds.

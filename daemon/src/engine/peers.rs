@@ -1,11 +1,12 @@
 //! What is known of the peers, kept in the form that readers outside the engine see.
 //!
 //! Each peer's `behind` and `ahead` are the sums over all logs of what it holds more, or less, than this
-//! device; every change of either side's holdings goes through this module and keeps them so.
+//! device. They are right in every snapshot, and between two snapshots they are by what this device held at the
+//! first: an entry that arrives costs nothing for each peer that is not even there.
 //!
 //! A snapshot shares its memory with this state until the next change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crdt_schema::ident::{DeviceId, LogId};
@@ -20,12 +21,16 @@ pub(super) struct Peers {
     fleet: Arc<Fleet>,
     changed: bool,
     checkpoints: BTreeMap<DeviceId, Checkpoints>,
+    /// What this device held when the peers' `behind` and `ahead` were last made right.
+    counted: Held,
+    /// The peers whose `behind` and `ahead` have to be counted anew.
+    uncounted: BTreeSet<DeviceId>,
 }
 
 impl Peers {
     pub(super) fn new(held: Held, rows: Vec<PeerRow>) -> Self {
         let mut fleet = Fleet {
-            held: Arc::new(held),
+            held: held.clone(),
             online: true,
             ..Fleet::default()
         };
@@ -39,43 +44,70 @@ impl Peers {
             status.name = row.name;
             status.hub = row.hub;
             status.last_seen_ms = row.last_seen_ms;
-            (status.behind, status.ahead) = compare(&status.held, &fleet.held);
             fleet.peers.insert(row.device, status);
         }
         Self {
+            uncounted: fleet.peers.keys().copied().collect(),
             fleet: Arc::new(fleet),
             changed: true,
             checkpoints,
+            counted: held,
         }
     }
 
     /// A snapshot, if anything changed since the last one.
     pub(super) fn snapshot(&mut self) -> Option<Arc<Fleet>> {
-        std::mem::take(&mut self.changed).then(|| Arc::clone(&self.fleet))
+        if !std::mem::take(&mut self.changed) {
+            return None;
+        }
+        self.count_up();
+        Some(Arc::clone(&self.fleet))
+    }
+
+    /// Makes every peer's `behind` and `ahead` right.
+    fn count_up(&mut self) {
+        let (counted, uncounted) = (&mut self.counted, &mut self.uncounted);
+        if uncounted.is_empty() && *counted == self.fleet.held {
+            return;
+        }
+        let fleet = Arc::make_mut(&mut self.fleet);
+        let moved: Vec<_> = counted.differences(&fleet.held).collect();
+        for (device, peer) in &mut fleet.peers {
+            if uncounted.contains(device) {
+                (peer.behind, peer.ahead) = compare(&peer.held, &fleet.held);
+                continue;
+            }
+            for (log, from, to) in &moved {
+                let theirs = peer.held.seq(log);
+                peer.behind =
+                    peer.behind + theirs.saturating_sub(*to) - theirs.saturating_sub(*from);
+                peer.ahead = peer.ahead + to.saturating_sub(theirs) - from.saturating_sub(theirs);
+            }
+        }
+        uncounted.clear();
+        *counted = fleet.held.clone();
     }
 
     /// What this device holds durably.
-    pub(super) fn our_held(&self) -> &Arc<Held> {
+    pub(super) fn our_held(&self) -> &Held {
         &self.fleet.held
     }
 
     /// How far a peer said that it holds a log.
     pub(super) fn held_seq(&self, device: &DeviceId, log: &LogId) -> u64 {
         let peer = self.fleet.peers.get(device);
-        peer.and_then(|peer| peer.held.get(log))
-            .copied()
-            .unwrap_or(0)
+        peer.map_or(0, |peer| peer.held.seq(log))
     }
 
     /// What a peer said that it holds.
-    pub(super) fn held(&self, device: &DeviceId) -> Option<&Arc<Held>> {
+    pub(super) fn held(&self, device: &DeviceId) -> Option<&Held> {
         self.fleet.peers.get(device).map(|peer| &peer.held)
     }
 
     /// Whether a peer holds exactly what we hold, as far as it has told.
     pub(super) fn is_level(&self, device: &DeviceId) -> bool {
         let peer = self.fleet.peers.get(device);
-        peer.is_some_and(|peer| (peer.behind, peer.ahead) == (0, 0))
+        peer.is_some_and(|peer| peer.held == self.fleet.held)
     }
 
     /// What both we and a peer have held.
@@ -136,18 +168,12 @@ impl Peers {
     }
 
     /// Notes that a log has grown in the store, or become shorter by a settlement.
-    pub(super) fn our_log_moved(&mut self, log: LogId, from: u64, to: u64) {
-        let fleet = self.edit();
-        let held = Arc::make_mut(&mut fleet.held);
+    pub(super) fn our_log_moved(&mut self, log: LogId, to: u64) {
+        let held = &mut self.edit().held;
         match to {
             0 => held.remove(&log),
             to => held.insert(log, to),
         };
-        for peer in fleet.peers.values_mut() {
-            let theirs = peer.held.get(&log).copied().unwrap_or(0);
-            peer.behind = peer.behind + theirs.saturating_sub(to) - theirs.saturating_sub(from);
-            peer.ahead = peer.ahead + to.saturating_sub(theirs) - from.saturating_sub(theirs);
-        }
     }
 
     /// Notes what a peer says, or shows, that it holds of a log. Returns `false` if it claims more logs
@@ -156,28 +182,29 @@ impl Peers {
         let Some(known) = self.held(device) else {
             return true;
         };
-        let from = known.get(&log).copied().unwrap_or(0);
+        let from = known.seq(&log);
         if from == 0 && known.len() >= LOGS_MAX {
             return false;
         }
         if to <= from {
             return true;
         }
-        let ours = self.fleet.held.get(&log).copied().unwrap_or(0);
+        let (ours, is_counted) = (self.counted.seq(&log), !self.uncounted.contains(device));
         if let Some(peer) = self.edit().peers.get_mut(device) {
-            Arc::make_mut(&mut peer.held).insert(log, to);
-            peer.behind = peer.behind + to.saturating_sub(ours) - from.saturating_sub(ours);
-            peer.ahead = peer.ahead + ours.saturating_sub(to) - ours.saturating_sub(from);
+            peer.held.insert(log, to);
+            if is_counted {
+                peer.behind = peer.behind + to.saturating_sub(ours) - from.saturating_sub(ours);
+                peer.ahead = peer.ahead + ours.saturating_sub(to) - ours.saturating_sub(from);
+            }
         }
         true
     }
 
     /// Replaces all that is known of a peer's holdings by what it said at an opening.
     pub(super) fn replace_held(&mut self, device: &DeviceId, held: Held) {
-        let fleet = self.edit();
-        if let Some(peer) = fleet.peers.get_mut(device) {
-            (peer.behind, peer.ahead) = compare(&held, &fleet.held);
-            peer.held = Arc::new(held);
+        if let Some(peer) = self.edit().peers.get_mut(device) {
+            peer.held = held;
+            self.uncounted.insert(*device);
         }
     }
 
@@ -186,10 +213,9 @@ impl Peers {
         if self.held_seq(device, log) == 0 {
             return;
         }
-        let fleet = self.edit();
-        if let Some(peer) = fleet.peers.get_mut(device) {
-            Arc::make_mut(&mut peer.held).remove(log);
-            (peer.behind, peer.ahead) = compare(&peer.held, &fleet.held);
+        if let Some(peer) = self.edit().peers.get_mut(device) {
+            peer.held.remove(log);
+            self.uncounted.insert(*device);
         }
     }
 
@@ -200,13 +226,11 @@ impl Peers {
 
     /// Notes a peer that has proved to be a member.
     pub(super) fn connect(&mut self, device: DeviceId, hub: bool, unix_ms: u64) {
-        let fleet = self.edit();
-        let ahead = excess(&fleet.held, &Held::new());
-        let new = || PeerStatus {
-            ahead,
-            ..unknown(device)
-        };
-        let peer = fleet.peers.entry(device).or_insert_with(new);
+        if !self.fleet.peers.contains_key(&device) {
+            self.uncounted.insert(device);
+        }
+        let new = || unknown(device);
+        let peer = self.edit().peers.entry(device).or_insert_with(new);
         peer.hub = hub;
         peer.connected = true;
         peer.last_seen_ms = unix_ms;
@@ -307,7 +331,7 @@ impl Peers {
             name: peer.name.clone(),
             hub: peer.hub,
             last_seen_ms: peer.last_seen_ms,
-            held: Arc::clone(&peer.held),
+            held: peer.held.clone(),
             checkpoints: self.checkpoints.get(device).cloned().unwrap_or_default(),
         })
     }
@@ -325,7 +349,7 @@ fn unknown(device: DeviceId) -> PeerStatus {
         hub: false,
         connected: false,
         last_seen_ms: 0,
-        held: Arc::default(),
+        held: Held::new(),
         behind: 0,
         ahead: 0,
         refused_logs: BTreeMap::new(),
@@ -336,13 +360,13 @@ fn unknown(device: DeviceId) -> PeerStatus {
 
 /// How many entries `theirs` has more than `ours`, and `ours` more than `theirs`.
 fn compare(theirs: &Held, ours: &Held) -> (u64, u64) {
-    (excess(theirs, ours), excess(ours, theirs))
-}
-
-fn excess(of: &Held, over: &Held) -> u64 {
-    of.iter()
-        .map(|(log, seq)| seq.saturating_sub(over.get(log).copied().unwrap_or(0)))
-        .sum()
+    let rows = theirs.differences(ours);
+    rows.fold((0, 0), |(more, less), (_, theirs, ours)| {
+        (
+            more + theirs.saturating_sub(ours),
+            less + ours.saturating_sub(theirs),
+        )
+    })
 }
 
 #[cfg(test)]
@@ -367,10 +391,10 @@ mod tests {
         assert!(peers.their_log_moved(&PEER, LOG, 5));
         assert_eq!(status(&mut peers), (4, 0));
 
-        peers.our_log_moved(LOG, 3, 7);
+        peers.our_log_moved(LOG, 7);
         assert_eq!(status(&mut peers), (2, 2));
 
-        peers.our_log_moved(LogId([9; 16]), 0, 2);
+        peers.our_log_moved(LogId([9; 16]), 2);
         assert_eq!(status(&mut peers), (0, 2));
     }
 
@@ -380,7 +404,7 @@ mod tests {
         peers.connect(PEER, false, 0);
         assert_eq!(status(&mut peers), (0, 3));
 
-        peers.our_log_moved(LOG, 3, 4);
+        peers.our_log_moved(LOG, 4);
         assert_eq!(status(&mut peers), (0, 4));
     }
 
@@ -399,11 +423,12 @@ mod tests {
     #[test]
     fn checkpoints_of_peers_seen_long_ago_make_room_for_new_ones() {
         let mut peers = Peers::new(Held::new(), Vec::new());
-        let rows: Arc<[(LogId, u64)]> = vec![(LOG, 1); CHECKPOINT_ROWS_MAX / 4].into();
+        let log = |n: usize| LogId((n as u128).to_be_bytes());
+        let rows: Held = (0..CHECKPOINT_ROWS_MAX / 4).map(|n| (log(n), 1)).collect();
         let checkpoint = |id: u8| Checkpoint {
             id: [id; 8],
             arrival: 1,
-            rows: Arc::clone(&rows),
+            rows: rows.clone(),
         };
         for number in 1..=6 {
             let device = DeviceId([number; 32]);

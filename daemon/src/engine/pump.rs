@@ -7,7 +7,6 @@
 //! [`super::announce`]) and not sent.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 use crdt_schema::ident::LogId;
 
@@ -29,7 +28,7 @@ pub(super) struct Pump {
     /// What the fetch in flight is for.
     asked: Option<Turn>,
     /// What the peer holds or has been sent. Refused logs stand at their greatest possible end.
-    known: Arc<Held>,
+    known: Held,
     /// The last entry and the bytes of each run that was sent and is not acknowledged, oldest first.
     unacked: BTreeMap<LogId, VecDeque<Sent>>,
     unacked_bytes: usize,
@@ -56,9 +55,8 @@ struct Sent {
 
 impl Pump {
     pub(super) fn begin(&mut self, cursor: Arrival, held: &Held, refused: &[LogId]) {
-        let mut known = held.clone();
-        known.extend(refused.iter().map(|log| (*log, SEQ_MAX)));
-        self.known = Arc::new(known);
+        self.known = held.clone();
+        self.known.extend(refused.iter().map(|log| (*log, SEQ_MAX)));
         self.lanes = Lanes::from(cursor);
         self.has_begun = true;
     }
@@ -79,6 +77,18 @@ impl Pump {
             self.acked_sent_ms = self.acked_sent_ms.max(Some(sent.sent_ms));
         }
         self.unacked.remove(&log);
+    }
+
+    /// Notes all that the peer holds.
+    pub(super) fn acknowledge_all(&mut self, held: &Held) {
+        let known = self.known.clone();
+        for (log, _, seq) in known.differences(held) {
+            self.known.raise(log, seq);
+        }
+        let awaited: Vec<LogId> = self.unacked.keys().copied().collect();
+        for log in awaited {
+            self.acknowledge(log, held.seq(&log));
+        }
     }
 
     /// Adapts the pace to how long what was just acknowledged took.
@@ -111,9 +121,7 @@ impl Pump {
     }
 
     fn note_known(&mut self, log: LogId, seq: u64) {
-        if self.known.get(&log).is_none_or(|known| *known < seq) {
-            Arc::make_mut(&mut self.known).insert(log, seq);
-        }
+        self.known.raise(log, seq);
     }
 
     fn note_sent(&mut self, now: Now, log: LogId, last: u64, bytes: usize) {
@@ -152,11 +160,7 @@ impl Pump {
     }
 
     fn lacks(&self, run: &Run) -> bool {
-        !run.entries.is_empty()
-            && self
-                .known
-                .get(&run.header.log)
-                .is_none_or(|known| *known < run.last())
+        !run.entries.is_empty() && self.known.seq(&run.header.log) < run.last()
     }
 }
 
@@ -205,7 +209,7 @@ impl Engine {
         self.effects.push_back(Effect::Fetch {
             session: id,
             walk: turn.walk(),
-            known: Arc::clone(&pump.known),
+            known: pump.known.clone(),
             bytes_max: pump.pace.frame_bytes(),
         });
         pump.asked = Some(turn);

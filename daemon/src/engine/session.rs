@@ -9,7 +9,6 @@
 //! row that says nothing new can mean something else: that what was sent above it is refused.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 
 use crdt_schema::ident::{DeviceId, LogId, SpaceName};
 
@@ -56,7 +55,7 @@ pub(super) struct Greeting {
     /// Whether every space was named.
     pub(super) is_whole: bool,
     /// What we held.
-    pub(super) held: Arc<Held>,
+    pub(super) held: Held,
     /// Our last arrival.
     pub(super) arrival: Arrival,
     /// The checkpoints that we named.
@@ -132,13 +131,6 @@ impl Session {
         }
     }
 
-    /// Notes that the peer holds the beginnings of these logs.
-    pub(super) fn note_held<'a>(&mut self, logs: impl Iterator<Item = &'a LogId>) {
-        for log in logs {
-            self.encoder.note_held(*log);
-        }
-    }
-
     pub(super) fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Live)
     }
@@ -158,12 +150,11 @@ impl Session {
 
     /// Notes that the peer has been told that we hold a log as far as `seq`.
     pub(super) fn note_told(&mut self, log: LogId, seq: u64) {
-        let told = self.told.entry(log).or_default();
-        *told = seq.max(*told);
+        self.told.raise(log, seq);
     }
 
     pub(super) fn told_seq(&self, log: &LogId) -> u64 {
-        self.told.get(log).copied().unwrap_or(0)
+        self.told.seq(log)
     }
 
     /// Whether the peer offered more damaged or refused logs than any honest one would.

@@ -11,6 +11,8 @@
 //! - What arrives meanwhile is announced to those that wait, so they send only what is still lacking.
 //! - A peer that ignores HOLD costs bytes and nothing else.
 
+use crdt_schema::ident::LogId;
+
 use super::Engine;
 use super::batch::SessionId;
 use super::input::Now;
@@ -22,7 +24,7 @@ use crate::wire::message::Message;
 impl Engine {
     /// Whether a peer with so many entries had better wait, because another is about to send as many.
     pub(super) fn holds(&self, id: SessionId, entries: u64) -> bool {
-        let ours: u64 = self.peers.our_held().values().sum();
+        let ours = self.peers.our_held().entries();
         let is_much = |entries: u64| entries > ours.saturating_add(HOLD_ENTRIES_MIN);
         let mut others = self.sessions.values().filter(|other| other.id != id);
         is_much(entries) && others.any(|other| is_much(other.entries) && self.may_give(other))
@@ -34,32 +36,25 @@ impl Engine {
             && match session.phase {
                 Phase::Greeting(_) => false,
                 Phase::Opening { .. } => true,
-                Phase::Live => self.lacks(session) > 0,
+                Phase::Live => self.lacks(session).next().is_some(),
             }
     }
 
-    /// How many entries a session's peer holds that are not durable here.
-    fn lacks(&self, session: &Session) -> u64 {
+    /// The logs that a session's peer holds further than is durable here: how far we do, and it does.
+    fn lacks(&self, session: &Session) -> impl Iterator<Item = (LogId, u64, u64)> {
         let held = self.peers.held(&session.device).into_iter();
-        let rows = held.flat_map(|held| held.iter());
-        rows.filter(|(log, _)| !session.refused.contains_key(log))
-            .map(|(log, seq)| seq.saturating_sub(self.frontier.durable_seq(log)))
-            .sum()
+        let rows = held.flat_map(|held| self.peers.our_held().differences(held));
+        rows.filter(|(log, ours, theirs)| ours < theirs && !session.refused.contains_key(log))
     }
 
     /// Whether most of what a peer holds more is held by none of the givers.
     fn holds_more_than(&self, session: &Session, givers: &[&Session]) -> bool {
         let (mut lacking, mut alone) = (0, 0);
-        let held = self.peers.held(&session.device).into_iter();
-        for (log, seq) in held.flat_map(|held| held.iter()) {
-            let ours = self.frontier.durable_seq(log);
-            let missing = seq.saturating_sub(ours);
-            if missing == 0 || session.refused.contains_key(log) {
-                continue;
-            }
-            let told = givers.iter().filter(|it| !it.refused.contains_key(log));
+        for (log, ours, theirs) in self.lacks(session) {
+            let missing = theirs - ours;
+            let told = givers.iter().filter(|it| !it.refused.contains_key(&log));
             let given = told
-                .map(|giver| self.peers.held_seq(&giver.device, log))
+                .map(|giver| self.peers.held_seq(&giver.device, &log))
                 .max();
             let offered = given.unwrap_or(0).saturating_sub(ours).min(missing);
             lacking += missing;

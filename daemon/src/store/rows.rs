@@ -4,8 +4,6 @@
 //! fields come last and as JSON, so that what a commit needs of the old view is read without
 //! parsing them.
 
-use std::sync::Arc;
-
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{DeviceId, Dot, LogId, RecordKey, SpaceName};
 use crdt_schema::resolution::{Answered, Candidate, Life, RecordView, Reference, Review, ReviewId};
@@ -220,7 +218,7 @@ pub(super) fn encode_peer(peer: &PeerRow) -> Vec<u8> {
     out.flag(peer.hub);
     out.varint(peer.last_seen_ms);
     out.count(peer.held.len());
-    for (&log, &seq) in peer.held.iter() {
+    for (&log, &seq) in &peer.held {
         put_dot(&mut out, Dot::new(log, seq));
     }
     put_checkpoint(&mut out, peer.checkpoints.agreed.as_ref());
@@ -234,7 +232,7 @@ fn put_checkpoint(out: &mut Writer, checkpoint: Option<&Checkpoint>) {
         out.raw(&checkpoint.id);
         out.varint(checkpoint.arrival);
         out.count(checkpoint.rows.len());
-        for &(log, seq) in checkpoint.rows.iter() {
+        for (&log, &seq) in &checkpoint.rows {
             put_dot(out, Dot::new(log, seq));
         }
     }
@@ -279,7 +277,7 @@ pub(super) fn decode_peer(device: DeviceId, bytes: &[u8]) -> Result<PeerRow, Wir
         name,
         hub,
         last_seen_ms,
-        held: Arc::new(held),
+        held,
         checkpoints,
     })
 }
@@ -548,7 +546,7 @@ mod tests {
             name: "hub".to_owned(),
             hub: true,
             last_seen_ms: 12,
-            held: Arc::new([(LogId([1; 16]), 5), (LogId([2; 16]), 1 << 40)].into()),
+            held: [(LogId([1; 16]), 5), (LogId([2; 16]), 1 << 40)].into(),
             checkpoints: Checkpoints {
                 agreed: None,
                 tentative: Some(Checkpoint {

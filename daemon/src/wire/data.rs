@@ -13,13 +13,16 @@ use super::WireError;
 use super::branch::{read_header, write_header};
 use super::codec::{Reader, Writer};
 use super::limits::{DATA_BYTES_MAX, ENTRY_BYTES_MAX, HEADERS_MAX};
-use crate::engine::batch::{LogHeader, Run};
+use crate::engine::batch::{Held, LogHeader, Run};
 
 /// Writes DATA bodies of one direction.
 #[derive(Debug, Default)]
 pub(super) struct RunWriter {
     sent: BTreeSet<LogId>,
-    held: BTreeSet<LogId>,
+    /// What the receiver held when it told.
+    held: Held,
+    /// The logs that it has said to hold since.
+    since: BTreeSet<LogId>,
 }
 
 /// Where the receiver finds a run's header.
@@ -43,7 +46,14 @@ impl RunWriter {
 
     /// Notes that the receiver holds the beginning of a log.
     pub(super) fn note_held(&mut self, log: LogId) {
-        self.held.insert(log);
+        if !self.held.contains_key(&log) {
+            self.since.insert(log);
+        }
+    }
+
+    /// Notes all that the receiver holds.
+    pub(super) fn note_all_held(&mut self, held: Held) {
+        self.held = held;
     }
 
     fn write_run(&mut self, writer: &mut Writer, run: &Run) {
@@ -52,7 +62,7 @@ impl RunWriter {
         writer.varint(run.from);
         let tag = if self.sent.contains(&header.log) {
             header_tag::SENT
-        } else if self.held.contains(&header.log) {
+        } else if self.held.contains_key(&header.log) || self.since.contains(&header.log) {
             header_tag::HELD
         } else {
             header_tag::HERE

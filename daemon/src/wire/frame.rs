@@ -14,6 +14,7 @@ pub use super::data::Headers;
 use super::data::{RunReader, RunWriter};
 use super::limits::{DATA_BYTES_MAX, FRAME_BYTES_MAX};
 use super::message::{DATA_TAG, Message, read_plain, write_plain};
+use crate::engine::batch::Held;
 
 /// Encodes one side's messages into frames. Holds the compression stream of this direction.
 #[derive(Debug, Default)]
@@ -39,6 +40,11 @@ impl FrameEncoder {
     /// Notes that the receiver holds the beginning of a log, so that its header need not travel.
     pub fn note_held(&mut self, log: LogId) {
         self.runs.note_held(log);
+    }
+
+    /// Notes all that the receiver holds, in the place of what it told before.
+    pub fn note_all_held(&mut self, held: Held) {
+        self.runs.note_all_held(held);
     }
 
     /// The frame of a message, without its length prefix. Frames must be sent in the order they were

@@ -3,8 +3,6 @@
 //! While two devices are in contact they keep one connection, and dial again when it ends. When a contact
 //! ends, neither side learns of it at once, and not at the same time, so half-open sessions meet new ones.
 
-use std::sync::Arc;
-
 use fieldmesh::engine::batch::SessionId;
 use fieldmesh::engine::effect::CloseReason;
 use fieldmesh::engine::input::Input;
@@ -104,7 +102,7 @@ impl World<'_> {
         self.next_wire += 1;
         let key = |end: usize| number as u64 * 4096 + u64::from(state.dials) * 2 + end as u64;
         let lanes = [0, 1].map(|end| Lane::new(class, faults, ends[end], key(end)));
-        let held = ends.map(|end| Arc::new(self.seats[&end].durable.clone()));
+        let held = ends.map(|end| self.seats[&end].durable.clone());
         if held[0] == held[1] && !held[0].is_empty() {
             self.reach(Sometimes::EqualRootsSaidNothing);
         }

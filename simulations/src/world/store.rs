@@ -1,7 +1,7 @@
 //! What a device's store does, spread over virtual time: transactions and reads for peers.
 
 use crdt_schema::ident::Dot;
-use fieldmesh::engine::batch::{CommitReport, Fetched, SessionId};
+use fieldmesh::engine::batch::{CommitReport, Fetched, Held, SessionId};
 use fieldmesh::engine::input::Input;
 
 use super::World;
@@ -91,7 +91,7 @@ impl World<'_> {
         let durable = &seat.durable;
         let is_again = |(log, seq): (_, &u64)| durable.get(log).is_some_and(|held| held >= seq);
         if !seat.wiped.is_empty() && seat.wiped.iter().all(is_again) {
-            seat.wiped.clear();
+            seat.wiped = Held::new();
             self.reached.note(Sometimes::WipedDeviceFilledAgain);
         }
         if !report.rows.is_empty() && std::mem::take(&mut seat.has_failed) {

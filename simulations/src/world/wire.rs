@@ -1,7 +1,6 @@
 //! Connections: two lanes between two devices, with what is needed to judge what travels on them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use crdt_schema::ident::LogId;
 use fieldmesh::engine::batch::{Held, LogHeader, SessionId};
@@ -22,7 +21,7 @@ pub(crate) struct Wire {
     pub(crate) bytes: u64,
     pub(crate) data_frames: u64,
     /// What each end held when the session opened.
-    pub(crate) held: [Arc<Held>; 2],
+    pub(crate) held: [Held; 2],
     decoders: [FrameDecoder; 2],
 }
 
@@ -37,12 +36,7 @@ pub(crate) fn end_of(session: SessionId) -> (u64, usize) {
 }
 
 impl Wire {
-    pub(crate) fn new(
-        contact: usize,
-        ends: [usize; 2],
-        lanes: [Lane; 2],
-        held: [Arc<Held>; 2],
-    ) -> Self {
+    pub(crate) fn new(contact: usize, ends: [usize; 2], lanes: [Lane; 2], held: [Held; 2]) -> Self {
         Self {
             contact,
             ends,

@@ -237,7 +237,7 @@ impl Node {
 
     /// How many entries the store holds.
     pub(super) fn entries(&self) -> u64 {
-        self.held().values().sum()
+        self.held().entries()
     }
 
     /// What a fault of this session was closed with, if it was closed.

@@ -1,11 +1,8 @@
 //! Remote entries: merging, refusing, and schemas that differ.
 
-use std::sync::Arc;
-
-use crdt_schema::resolution::Life;
-
 use super::*;
 use crate::engine::batch::{PeerRow, StoreFault};
+use crdt_schema::resolution::Life;
 
 fn all_runs(device: &Device, receiver: &Device) -> Vec<VerifiedRun> {
     let fetched = device
@@ -219,7 +216,7 @@ fn peers_are_remembered() {
         name: "hub".to_owned(),
         hub: true,
         last_seen_ms: 99,
-        held: Arc::new([(LogId([1; 16]), 3)].into()),
+        held: [(LogId([1; 16]), 3)].into(),
         checkpoints: Default::default(),
     };
     let older = PeerRow {

@@ -1,7 +1,5 @@
 //! Bytes as the encoders of the wire and the store write them, out of the golden set.
 
-use std::collections::BTreeMap;
-
 use crdt_schema::document::Document;
 use crdt_schema::ident::{DeviceId, Dot, LogId, RecordKey, SpaceName};
 use fieldmesh::engine::batch::{Held, LogHeader, Run};
@@ -156,7 +154,7 @@ fn log_row() -> Vec<u8> {
 }
 
 fn peer_row() -> Vec<u8> {
-    let held: Held = BTreeMap::from([(LogId([1; 16]), 5), (LogId([2; 16]), 1 << 40)]);
+    let held: Held = Held::from([(LogId([1; 16]), 5), (LogId([2; 16]), 1 << 40)]);
     let mut row = Writer::new();
     row.byte(2);
     row.text("hub");
