@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use repair::{Repair, Repaired};
 
+use crate::wire::dictionary::Dictionary;
+
 pub mod repair;
 
 /// Names a request of a local client until it is answered.
@@ -46,6 +48,25 @@ impl SchemaTag {
             name: schema.name.clone(),
             version: schema.version,
             digest: std::array::from_fn(|index| hash.as_bytes()[index]),
+        }
+    }
+}
+
+/// The schema in use, as far as the engine is concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchemaInUse {
+    /// What is told to peers.
+    pub tag: SchemaTag,
+    /// What entries are compressed with for peers that use the same.
+    pub dictionary: Dictionary,
+}
+
+impl SchemaInUse {
+    /// What the engine needs of a schema.
+    pub fn of(schema: &Schema) -> Self {
+        Self {
+            tag: SchemaTag::of(schema),
+            dictionary: Dictionary::of(schema),
         }
     }
 }

@@ -82,6 +82,8 @@ pub enum CloseReason {
     Offline,
     /// A log was repaired, and what was held back or refused because of it may go now.
     Repaired,
+    /// What was kept of an entry that comes in parts is gone, or was not what it was said to be.
+    PartsLost,
     /// The store could not take or give entries.
     Store(String),
     /// The peer said goodbye, with its reason.
@@ -99,6 +101,7 @@ impl fmt::Display for CloseReason {
             Self::Replaced => f.write_str("a newer session with the same peer took over"),
             Self::Offline => f.write_str("this device was taken off the network"),
             Self::Repaired => f.write_str("a log was repaired; the session begins anew"),
+            Self::PartsLost => f.write_str("parts of an entry were lost; the session begins anew"),
             Self::Store(why) => write!(f, "store unavailable: {why}"),
             Self::Peer(why) => write!(f, "peer closed the session: {why}"),
         }
@@ -117,6 +120,7 @@ impl CloseReason {
             Self::Replaced => "replaced",
             Self::Offline => "offline",
             Self::Repaired => "repaired",
+            Self::PartsLost => "parts_lost",
             Self::Store(_) => "store",
             Self::Peer(_) => "peer",
         }

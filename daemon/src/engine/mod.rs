@@ -31,7 +31,7 @@ use crate::wire::message::Message;
 
 use self::batch::{
     Arrival, Batch, CommitOutcome, CommitReport, LocalCommit, LogHeader, Opening, RemoteOutcome,
-    RequestId, SchemaTag, SessionId, StoreFault,
+    RequestId, SchemaInUse, SessionId, StoreFault,
 };
 use self::checkpoint::Roots;
 use self::effect::{CloseReason, Effect};
@@ -39,6 +39,7 @@ use self::fleet::Fleet;
 use self::frontier::Frontier;
 use self::ingest::Staging;
 use self::input::{Input, LocalWrite, Now};
+use self::parts::Parts;
 use self::peers::Peers;
 use self::repair::Damage;
 use self::session::Session;
@@ -55,7 +56,9 @@ mod ingest;
 mod inquiry;
 mod limits;
 mod opening;
+mod outsize;
 mod pace;
+mod parts;
 mod peers;
 mod pump;
 mod repair;
@@ -80,7 +83,7 @@ pub struct EngineConfig {
     /// What tells members from strangers.
     pub join_secret: JoinSecret,
     /// The schema in use; [`Input::Schema`] replaces it.
-    pub schema: SchemaTag,
+    pub schema: SchemaInUse,
     /// Whether bytes are worth more than this device's time: it compresses what it sends thoroughly.
     pub metered: bool,
 }
@@ -101,6 +104,7 @@ pub struct Engine {
     peers: Peers,
     roots: Roots,
     damage: Damage,
+    parts: Parts,
     arrival: Arrival,
     effects: VecDeque<Effect>,
     check_point: PointCheck,
@@ -131,6 +135,7 @@ impl Engine {
             peers: Peers::new(held, opening.peers),
             roots: Roots::default(),
             damage: Damage::default(),
+            parts: Parts::default(),
             arrival: opening.arrival,
             effects: VecDeque::new(),
             check_point: chain::verify_point,
@@ -317,14 +322,14 @@ impl Engine {
     }
 
     /// Tells every peer that another schema is in use. Sessions go on.
-    fn on_schema(&mut self, schema: SchemaTag) {
+    fn on_schema(&mut self, schema: SchemaInUse) {
         if self.config.schema == schema {
             return;
         }
         self.config.schema = schema;
         for session in self.sessions.values_mut() {
             if session.is_introduced() {
-                let told = Message::Schema(self.config.schema.clone());
+                let told = Message::Schema(self.config.schema.tag.clone());
                 session.send(&told, &mut self.effects);
             }
         }

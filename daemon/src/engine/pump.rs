@@ -15,8 +15,10 @@ use super::batch::{Arrival, Fetched, Held, Run, SessionId};
 use super::effect::{CloseReason, Effect};
 use super::input::Now;
 use super::limits::{MESSAGE_BYTES_MAX, RUN_OVERHEAD_BYTES, SEQ_MAX};
+use super::outsize::Outsize;
 use super::pace::Pace;
 use crate::mutation::{Mutation, is_planted};
+use crate::wire::limits::POINT_GAP_BYTES;
 use crate::wire::message::Message;
 
 /// The outgoing side of one session.
@@ -30,11 +32,11 @@ pub(super) struct Pump {
     asked: Arrival,
     is_fetching: bool,
     /// What the peer holds or has been sent. Refused logs stand at their greatest possible end.
-    known: Arc<Held>,
+    pub(super) known: Arc<Held>,
     /// The last entry and the bytes of each run that was sent and is not acknowledged, oldest first.
     unacked: BTreeMap<LogId, VecDeque<Sent>>,
-    unacked_bytes: usize,
-    pace: Pace,
+    pub(super) unacked_bytes: usize,
+    pub(super) pace: Pace,
     /// When the newest of what was acknowledged since the last measure was sent.
     acked_sent_ms: Option<u64>,
     /// How many bytes were acknowledged since.
@@ -43,6 +45,8 @@ pub(super) struct Pump {
     pub(super) is_held: bool,
     /// Whether it is known what the peer holds.
     pub(super) has_begun: bool,
+    /// The run that goes out in parts.
+    pub(super) outsize: Outsize,
     /// What the store has written and not yet reported, read by a fetch that overtook the report.
     early: Option<Fetched>,
 }
@@ -101,9 +105,9 @@ impl Pump {
         self.note_known(log, SEQ_MAX);
     }
 
-    /// Whether entries of the log were sent and are not acknowledged.
+    /// Whether entries of the log, or parts of one, were sent and are not acknowledged.
     pub(super) fn awaits(&self, log: &LogId) -> bool {
-        self.unacked.contains_key(log)
+        self.unacked.contains_key(log) || self.outsize.is_of(log)
     }
 
     /// Sends no more of a log, and awaits no acknowledgement of it.
@@ -117,7 +121,7 @@ impl Pump {
         }
     }
 
-    fn note_sent(&mut self, now: Now, log: LogId, last: u64, bytes: usize) {
+    pub(super) fn note_sent(&mut self, now: Now, log: LogId, last: u64, bytes: usize) {
         self.note_known(log, last);
         let sent_ms = now.mono_ms;
         let sent = Sent {
@@ -136,6 +140,12 @@ impl Pump {
         if end && (self.target == self.asked || is_planted(Mutation::PushSkipped)) {
             self.target = self.target.min(self.cursor);
         }
+    }
+
+    /// Whether a run is to be sent in parts: one of its entries is larger than what goes out at a time.
+    fn is_outsize(&self, run: &Run) -> bool {
+        let bytes_max = self.pace.frame_bytes().max(POINT_GAP_BYTES);
+        self.lacks(run) && run.entries.iter().any(|entry| entry.len() > bytes_max)
     }
 
     fn lacks(&self, run: &Run) -> bool {
@@ -161,6 +171,9 @@ impl Engine {
             return;
         };
         let pump = &mut session.pump;
+        if pump.outsize.is_under_way(&pump.known) {
+            return;
+        }
         let has_room = pump.unacked_bytes < pump.pace.window_bytes();
         let is_waiting = !pump.has_begun || pump.is_held;
         if is_waiting || pump.is_fetching || !has_room || pump.cursor >= pump.target {
@@ -209,12 +222,22 @@ impl Engine {
             let why = "a read made no progress".to_owned();
             return self.close(id, &CloseReason::Store(why));
         }
-        pump.reach(fetched.arrival, fetched.end);
+        let mut runs = fetched.runs;
+        let outsize = runs.iter().position(|run| pump.is_outsize(run));
+        match outsize {
+            // What comes after it is read again once it has been sent.
+            Some(at) => {
+                runs.truncate(at + 1);
+                pump.outsize.begin(runs.pop());
+            }
+            None => pump.reach(fetched.arrival, fetched.end),
+        }
         let damaged = fetched.damaged;
         for place in &damaged {
             pump.hold_back(place.log);
         }
-        self.send_runs(now, id, fetched.runs);
+        self.send_runs(now, id, runs);
+        self.send_parts(now, id);
         self.pump(id);
         damaged
             .into_iter()

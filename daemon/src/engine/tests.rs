@@ -4,6 +4,7 @@
 mod checkpoints;
 mod damage;
 mod opening;
+mod parts;
 mod puppet;
 mod repair;
 mod resume;

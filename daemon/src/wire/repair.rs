@@ -2,13 +2,14 @@
 //!
 //! Their meaning is the engine's affair; here they are only bounded.
 
-use crdt_schema::ident::{DeviceId, LogId, SpaceName};
+use crdt_schema::ident::LogId;
 
 use super::WireError;
 use super::codec::{Reader, Writer};
-use super::limits::{DATA_BYTES_MAX, ENTRY_BYTES_MAX, NAME_BYTES_MAX, PROBE_SEQS_MAX};
+use super::limits::PROBE_SEQS_MAX;
 use super::message::Message;
-use crate::engine::batch::{LogHeader, Run};
+use super::part::{read_run, write_run};
+use crate::engine::batch::Run;
 
 pub(super) const ASK_TAG: u8 = 16;
 pub(super) const GIVEN_TAG: u8 = 17;
@@ -26,13 +27,7 @@ pub(super) fn write_given(writer: &mut Writer, log: LogId, run: Option<&Run>) {
     writer.raw(&log.0);
     writer.flag(run.is_some());
     let Some(run) = run else { return };
-    writer.text(run.header.space.as_str());
-    writer.raw(&run.header.device.0);
-    writer.text(&run.header.name);
-    writer.varint(run.from);
-    writer.count(run.entries.len());
-    run.entries.iter().for_each(|entry| writer.bytes(entry));
-    writer.raw(&run.signature);
+    write_run(writer, run);
 }
 
 pub(super) fn write_probe(writer: &mut Writer, log: LogId, seqs: &[u64]) {
@@ -64,33 +59,7 @@ pub(super) fn read_given(reader: &mut Reader<'_>) -> Result<Message, WireError> 
     if !reader.flag("run flag")? {
         return Ok(Message::Given { log, run: None });
     }
-    let space = reader.text("space name", SpaceName::BYTES_MAX)?;
-    let header = LogHeader {
-        log,
-        space: SpaceName::new(space).map_err(|_| WireError::Malformed("space name"))?,
-        device: DeviceId(reader.array("device")?),
-        name: reader.text("device name", NAME_BYTES_MAX)?.to_owned(),
-    };
-    let from = reader.varint("run's first sequence number")?;
-    let count = reader.count("number of entries", DATA_BYTES_MAX)?;
-    if from == 0 || count == 0 || from.checked_add(count as u64).is_none() {
-        return Err(WireError::Malformed("run: sequence numbers"));
-    }
-    let mut entries = Vec::new();
-    for _ in 0..count {
-        let entry = reader.bytes("entry", ENTRY_BYTES_MAX)?;
-        if entry.is_empty() {
-            return Err(WireError::Malformed("run: an empty entry"));
-        }
-        entries.push(entry.to_vec());
-    }
-    let signature = reader.array("signature")?;
-    let run = Some(Run {
-        header,
-        from,
-        entries,
-        signature,
-    });
+    let run = Some(read_run(reader, log)?);
     Ok(Message::Given { log, run })
 }
 
@@ -123,7 +92,10 @@ pub(super) fn read_tags(reader: &mut Reader<'_>) -> Result<Message, WireError> {
 
 #[cfg(test)]
 mod tests {
+    use crdt_schema::ident::{DeviceId, SpaceName};
+
     use super::*;
+    use crate::engine::batch::LogHeader;
     use crate::wire::message::{FrameDecoder, FrameEncoder};
 
     fn round_trip(message: &Message) -> Message {
