@@ -79,6 +79,7 @@ fn messages() -> Vec<(&'static str, Message)> {
         proof: [2; 32],
         hub: true,
         schema_version: 3,
+        dictionary: [3; 8],
         spaces: vec![SpaceRoot {
             tag: [6; 8],
             root: [7; 16],

@@ -19,6 +19,7 @@ use fieldmesh::engine::input::{Input, LocalResult, Now};
 use fieldmesh::engine::{Engine, EngineConfig};
 use fieldmesh::store::{Reader, Store, StoreError, StoreIdentity, StoreOptions, UseSchemaError};
 use fieldmesh::wire::chain::JoinSecret;
+use fieldmesh::wire::dictionary::Dictionary;
 
 use crate::disk::SimDisk;
 use crate::keep::Keep;
@@ -136,21 +137,21 @@ impl Opened {
     /// The store's.
     pub fn start(self, make: &Make) -> Result<(Device, Opening), StoreError> {
         let opening = self.store.opening()?;
-        let told_schema = self.store.reader().schemas().tag();
+        let schema = self.store.reader().schemas().in_use();
         let config = EngineConfig {
             organisation: ORGANISATION,
             device: device_id(make.number),
             name: format!("device {}", make.number),
             hub: make.hub,
             join_secret: SECRET,
-            schema: told_schema.clone(),
+            schema: schema.clone(),
             metered: false,
         };
         let mut engine = Engine::new(config, opening.clone(), make.seed);
         let fleet = engine.fleet().unwrap_or_default();
         let mut device = Device::unwatched(engine, self.store);
         (device.fleet, device.is_watched) = (fleet, true);
-        device.told_schema = Some(told_schema);
+        device.told_schema = Some(schema.tag);
         Ok((device, opening))
     }
 }
@@ -278,11 +279,12 @@ impl Device {
 
     /// What the engine must be told if the schema in use has changed since it was last told.
     pub fn schema_news(&mut self) -> Option<Input> {
-        let tag = self.store.reader().schemas().tag();
+        let schemas = self.store.reader().schemas();
+        let tag = schemas.tag();
         let is_news = self.told_schema.as_ref() != Some(&tag);
         is_news.then(|| {
-            self.told_schema = Some(tag.clone());
-            Input::Schema(tag)
+            self.told_schema = Some(tag);
+            Input::Schema(schemas.in_use())
         })
     }
 
@@ -297,6 +299,11 @@ impl Device {
     /// The store's; the same step can be tried again.
     pub fn refresh(&mut self, limit: usize) -> Result<bool, StoreError> {
         self.store.refresh(limit)
+    }
+
+    /// What DATA of a session is compressed with.
+    pub fn dictionary(&self, session: SessionId) -> Option<&Dictionary> {
+        self.engine.dictionary(session)
     }
 
     /// What is stored.

@@ -303,6 +303,7 @@ fn hello(number: usize, peer: usize, secret: &JoinSecret) -> Hello {
         proof: secret.proof(&ORGANISATION, &device_id(number), &device_id(peer)),
         hub: true,
         schema_version: 1,
+        dictionary: [0; 8],
         spaces: Vec::new(),
         checkpoints: Vec::new(),
     }

@@ -464,6 +464,7 @@ fn opening_messages(store: &Store) -> Vec<Message> {
         proof: SECRET.proof(&ORGANISATION, &device_id(1), &device_id(2)),
         hub: true,
         schema_version: 2,
+        dictionary: [9; 8],
         spaces: vec![SpaceRoot {
             tag: SECRET.space_tag(&ORGANISATION, &space),
             root: [6; 16],

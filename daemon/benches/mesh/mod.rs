@@ -9,7 +9,7 @@ use crdt_schema::op::Op;
 use crdt_schema::schema::Schema;
 use crdt_schema::value::Value;
 use ed25519_dalek::SigningKey;
-use fieldmesh::engine::batch::{Batch, LocalEdit, SchemaTag, SessionId, WriteMode};
+use fieldmesh::engine::batch::{Batch, LocalEdit, SchemaInUse, SessionId, WriteMode};
 use fieldmesh::engine::effect::Effect;
 use fieldmesh::engine::input::{Input, LocalWrite, Now};
 use fieldmesh::engine::{Engine, EngineConfig};
@@ -52,7 +52,7 @@ impl Tally {
         let bytes = frame.len() as u64;
         match frame.first() {
             Some(1..=4) => self.search += bytes,
-            Some(5) => {
+            Some(5 | 12) => {
                 self.data += bytes;
                 self.deliveries = delivery;
             }
@@ -90,7 +90,7 @@ impl Device {
             name: format!("tablet {number}"),
             hub: number == 0,
             join_secret: JoinSecret([3; 32]),
-            schema: SchemaTag::of(schema),
+            schema: SchemaInUse::of(schema),
             metered,
         };
         let opening = store.opening().expect("the store reads");

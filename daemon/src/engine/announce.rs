@@ -66,6 +66,7 @@ impl Engine {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.pump.measure(now);
         }
+        self.send_parts(now, id);
         self.pump(id);
         Ok(())
     }

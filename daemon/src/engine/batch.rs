@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use repair::{Repair, Repaired};
 
+use crate::wire::dictionary::Dictionary;
+
 pub use held::Held;
 
 mod calendar;
@@ -59,6 +61,25 @@ pub struct ForkPoint {
     pub after: u64,
     /// The chain value there.
     pub chain: [u8; 32],
+}
+
+/// The schema in use, as far as the engine is concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchemaInUse {
+    /// What is told to peers.
+    pub tag: SchemaTag,
+    /// What entries are compressed with for peers that use the same.
+    pub dictionary: Dictionary,
+}
+
+impl SchemaInUse {
+    /// What the engine needs of a schema.
+    pub fn of(schema: &Schema) -> Self {
+        Self {
+            tag: SchemaTag::of(schema),
+            dictionary: Dictionary::of(schema),
+        }
+    }
 }
 
 /// How a log begins: hashed into its chain, so it cannot change later.

@@ -81,6 +81,8 @@ pub enum CloseReason {
     Offline,
     /// A log was repaired, and what was held back or refused because of it may go now.
     Repaired,
+    /// What was kept of an entry that comes in parts is gone, or was not what it was said to be.
+    PartsLost,
     /// The store could not take or give entries.
     Store(String),
     /// The peer said goodbye, with its reason.
@@ -98,6 +100,7 @@ impl fmt::Display for CloseReason {
             Self::Replaced => f.write_str("a newer session with the same peer took over"),
             Self::Offline => f.write_str("this device was taken off the network"),
             Self::Repaired => f.write_str("a log was repaired; the session begins anew"),
+            Self::PartsLost => f.write_str("parts of an entry were lost; the session begins anew"),
             Self::Store(why) => write!(f, "store unavailable: {why}"),
             Self::Peer(why) => write!(f, "peer closed the session: {why}"),
         }
@@ -116,6 +119,7 @@ impl CloseReason {
             Self::Replaced => "replaced",
             Self::Offline => "offline",
             Self::Repaired => "repaired",
+            Self::PartsLost => "parts_lost",
             Self::Store(_) => "store",
             Self::Peer(_) => "peer",
         }
@@ -148,6 +152,8 @@ pub enum Breach {
     TooLarge,
     /// More at once than any device sends.
     Flood,
+    /// Entries compressed with a dictionary that was not agreed on.
+    UnknownDictionary,
     /// What it says that it holds contradicts itself, or what it has said before.
     LyingFrontier,
     /// More damaged or forged logs than a fault somewhere in the fleet explains.
@@ -162,6 +168,7 @@ impl Breach {
         Self::MalformedFrame,
         Self::TooLarge,
         Self::Flood,
+        Self::UnknownDictionary,
         Self::LyingFrontier,
         Self::ForgedLogs,
         Self::Protocol,
@@ -173,6 +180,7 @@ impl Breach {
             Self::MalformedFrame => "malformed_frame",
             Self::TooLarge => "too_large",
             Self::Flood => "flood",
+            Self::UnknownDictionary => "unknown_dictionary",
             Self::LyingFrontier => "lying_frontier",
             Self::ForgedLogs => "forged_logs",
             Self::Protocol => "protocol",

@@ -243,6 +243,7 @@ impl Engine {
         self.commit_runs(id, fresh);
         self.answer(id, &repeated);
         self.put_off_wants(now);
+        self.send_parts(now, id);
         self.pump(id);
         self.sessions
             .get(&id)
@@ -277,7 +278,7 @@ impl Engine {
     }
 
     /// A peer sends only what it holds durably.
-    fn note_shown(&mut self, id: SessionId, log: LogId, last: u64) {
+    pub(super) fn note_shown(&mut self, id: SessionId, log: LogId, last: u64) {
         if let Some(session) = self.sessions.get_mut(&id) {
             self.peers.their_log_moved(&session.device, log, last);
             session.pump.acknowledge(log, last);
@@ -299,7 +300,7 @@ impl Engine {
 
     /// Acknowledges at once what no commit will acknowledge, so that the sender's window opens. What is
     /// staged by way of another session is acknowledged when it is durable.
-    fn answer(&mut self, id: SessionId, repeated: &[LogId]) {
+    pub(super) fn answer(&mut self, id: SessionId, repeated: &[LogId]) {
         let Some(session) = self.sessions.get(&id) else {
             return;
         };

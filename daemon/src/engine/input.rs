@@ -4,7 +4,7 @@ use crdt_schema::ident::{DeviceId, SpaceName};
 
 use super::batch::repair::Found;
 use super::batch::{
-    CommitReport, Fetched, Idempotency, LocalEdit, Rejection, RequestId, SchemaTag, SessionId,
+    CommitReport, Fetched, Idempotency, LocalEdit, Rejection, RequestId, SchemaInUse, SessionId,
 };
 
 /// The time of an input. The engine reads no clock of its own.
@@ -91,7 +91,7 @@ pub enum Input {
         online: bool,
     },
     /// Another schema is in use.
-    Schema(SchemaTag),
+    Schema(SchemaInUse),
 }
 
 /// The outcome of a local write.

@@ -56,6 +56,10 @@ pub(super) const LOGS_MAX: usize = 65_536;
 /// Greatest sequence number. Sums over all logs stay far from overflow.
 pub(super) const SEQ_MAX: u64 = 1 << 40;
 
+/// Most wholes of which parts are kept, each from another peer: about 9 MB. The one that waits longest for its
+/// next part makes room.
+pub(super) const PARTIALS_MAX: usize = 16;
+
 /// How many damaged or forked logs a peer may offer in one session: a few are a fault somewhere in the
 /// fleet, more are an attack.
 pub(super) const FAULTS_MAX: usize = 64;

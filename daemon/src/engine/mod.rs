@@ -31,7 +31,7 @@ use crate::wire::message::Message;
 
 use self::batch::{
     Arrival, Batch, CommitOutcome, CommitReport, LocalCommit, LogHeader, Opening, RemoteOutcome,
-    RequestId, SchemaTag, SessionId, StoreFault,
+    RequestId, SchemaInUse, SessionId, StoreFault,
 };
 use self::checkpoint::Roots;
 use self::effect::{CloseReason, Effect};
@@ -40,6 +40,7 @@ use self::frontier::Frontier;
 use self::ingest::Staging;
 use self::input::{Input, LocalWrite, Now};
 use self::inquiry::Inquiries;
+use self::parts::Parts;
 use self::peers::Peers;
 use self::repair::Damage;
 use self::session::Session;
@@ -57,7 +58,9 @@ mod inquiry;
 mod lanes;
 mod limits;
 mod opening;
+mod outsize;
 mod pace;
+mod parts;
 mod peers;
 mod pump;
 mod repair;
@@ -82,7 +85,7 @@ pub struct EngineConfig {
     /// What tells members from strangers.
     pub join_secret: JoinSecret,
     /// The schema in use; [`Input::Schema`] replaces it.
-    pub schema: SchemaTag,
+    pub schema: SchemaInUse,
     /// Whether bytes are worth more than this device's time: it compresses what it sends thoroughly.
     pub metered: bool,
 }
@@ -104,6 +107,7 @@ pub struct Engine {
     roots: Roots,
     damage: Damage,
     inquiries: Inquiries,
+    parts: Parts,
     arrival: Arrival,
     /// The time of the input that is handled.
     mono_ms: u64,
@@ -137,6 +141,7 @@ impl Engine {
             roots: Roots::default(),
             damage: Damage::default(),
             inquiries: Inquiries::default(),
+            parts: Parts::default(),
             arrival: opening.arrival,
             mono_ms: 0,
             effects: VecDeque::new(),
@@ -329,14 +334,14 @@ impl Engine {
     }
 
     /// Tells every peer that another schema is in use. Sessions go on.
-    fn on_schema(&mut self, schema: SchemaTag) {
+    fn on_schema(&mut self, schema: SchemaInUse) {
         if self.config.schema == schema {
             return;
         }
         self.config.schema = schema;
         for session in self.sessions.values_mut() {
             if session.is_introduced() {
-                let told = Message::Schema(self.config.schema.clone());
+                let told = Message::Schema(self.config.schema.tag.clone());
                 session.send(&told, &mut self.effects);
             }
         }

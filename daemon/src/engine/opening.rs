@@ -37,7 +37,8 @@ impl Engine {
             organisation_tag: chain::organisation_tag(organisation),
             proof: secret.proof(organisation, &self.config.device, peer),
             hub: self.config.hub,
-            schema_version: self.config.schema.version,
+            schema_version: self.config.schema.tag.version,
+            dictionary: self.config.schema.dictionary.id(),
             spaces,
             checkpoints: checkpoints.iter().map(|kept| kept.id).collect(),
         };
@@ -48,6 +49,7 @@ impl Engine {
             arrival: self.arrival,
             id: self.checkpoint_id(&roots),
             checkpoints,
+            dictionary: self.config.schema.dictionary.clone(),
         };
         (hello, greeting)
     }
@@ -104,6 +106,7 @@ impl Engine {
             None => 0,
         };
         let is_known = agrees || stands_at.is_some();
+        let dictionary = greeting.agreed_dictionary(hello, base.as_ref());
         self.compare(greeting, agrees, &roots, &mut story);
 
         tracing::info!(peer = %device.short(), equal = agrees, "session with a peer opens");
@@ -121,6 +124,7 @@ impl Engine {
         };
         if let Some(session) = self.sessions.get_mut(&id) {
             session.phase = opening;
+            session.agree(dictionary);
         }
         self.tell_frontier(now, id, story, count(hello));
         if is_known {
@@ -174,7 +178,7 @@ impl Engine {
         session.deadline_ms = now.mono_ms + HANDSHAKE_MS;
         session.told = story.told;
         session.send(&Message::Name(self.config.name.clone()), &mut self.effects);
-        let schema = Message::Schema(self.config.schema.clone());
+        let schema = Message::Schema(self.config.schema.tag.clone());
         session.send(&schema, &mut self.effects);
         for (space, rows) in story.fronts {
             for rows in rows.chunks(FRONT_ROWS_MAX) {
@@ -192,6 +196,7 @@ impl Engine {
         if self.holds(id, entries) {
             self.hold(id);
         }
+        self.tell_parts(id);
         if let Some(session) = self.sessions.get_mut(&id) {
             session.send(&Message::FrontEnd, &mut self.effects);
         }
@@ -344,6 +349,7 @@ impl Engine {
         }
         self.peers.replace_held(&session.device, held);
         self.push(id);
+        self.send_parts(now, id);
         self.pump(id);
         self.review_holds(now);
         self.seek_anew();

@@ -17,8 +17,10 @@ use super::frontier::Frontier;
 use super::input::Now;
 use super::lanes::{Lanes, Turn};
 use super::limits::{FRESH_BYTES_MAX, MESSAGE_BYTES_MAX, RUN_OVERHEAD_BYTES, SEQ_MAX};
+use super::outsize::Outsize;
 use super::pace::Pace;
 use crate::mutation::{Mutation, is_planted};
+use crate::wire::limits::POINT_GAP_BYTES;
 use crate::wire::message::Message;
 
 /// The outgoing side of one session.
@@ -28,11 +30,11 @@ pub(super) struct Pump {
     /// What the fetch in flight is for.
     asked: Option<Turn>,
     /// What the peer holds or has been sent. Refused logs stand at their greatest possible end.
-    known: Held,
+    pub(super) known: Held,
     /// The last entry and the bytes of each run that was sent and is not acknowledged, oldest first.
     unacked: BTreeMap<LogId, VecDeque<Sent>>,
-    unacked_bytes: usize,
-    pace: Pace,
+    pub(super) unacked_bytes: usize,
+    pub(super) pace: Pace,
     /// When the newest of what was acknowledged since the last measure was sent.
     acked_sent_ms: Option<u64>,
     /// How many bytes were acknowledged since.
@@ -41,6 +43,8 @@ pub(super) struct Pump {
     pub(super) is_held: bool,
     /// Whether it is known what the peer holds.
     pub(super) has_begun: bool,
+    /// The run that goes out in parts.
+    pub(super) outsize: Outsize,
     /// What the store has written and not yet reported, read by a fetch that overtook the report.
     early: Option<Fetched>,
 }
@@ -110,9 +114,9 @@ impl Pump {
         self.note_known(log, SEQ_MAX);
     }
 
-    /// Whether entries of the log were sent and are not acknowledged.
+    /// Whether entries of the log, or parts of one, were sent and are not acknowledged.
     pub(super) fn awaits(&self, log: &LogId) -> bool {
-        self.unacked.contains_key(log)
+        self.unacked.contains_key(log) || self.outsize.is_of(log)
     }
 
     /// Sends no more of a log, and awaits no acknowledgement of it.
@@ -124,7 +128,7 @@ impl Pump {
         self.known.raise(log, seq);
     }
 
-    fn note_sent(&mut self, now: Now, log: LogId, last: u64, bytes: usize) {
+    pub(super) fn note_sent(&mut self, now: Now, log: LogId, last: u64, bytes: usize) {
         self.note_known(log, last);
         let sent_ms = now.mono_ms;
         let sent = Sent {
@@ -142,7 +146,9 @@ impl Pump {
             return None;
         }
         let window_bytes = self.pace.window_bytes();
-        let may_others = !self.is_held && self.unacked_bytes < window_bytes;
+        let may_others = !self.is_held
+            && self.unacked_bytes < window_bytes
+            && !self.outsize.is_under_way(&self.known);
         // What was just written neither waits for what is under way nor for another peer to finish.
         if self.unacked_bytes < window_bytes + FRESH_BYTES_MAX
             && let Some(turn) = self.lanes.fresh_turn(may_others)
@@ -157,6 +163,12 @@ impl Pump {
             let logs = frontier.durable_in(space).map(|(log, _)| log);
             logs.map(|log| lacking(frontier, known, log)).sum()
         })
+    }
+
+    /// Whether a run is to be sent in parts: one of its entries is larger than what goes out at a time.
+    fn is_outsize(&self, run: &Run) -> bool {
+        let bytes_max = self.pace.frame_bytes().max(POINT_GAP_BYTES);
+        self.lacks(run) && run.entries.iter().any(|entry| entry.len() > bytes_max)
     }
 
     fn lacks(&self, run: &Run) -> bool {
@@ -251,11 +263,24 @@ impl Engine {
             let why = "a read made no progress".to_owned();
             return self.close(id, &CloseReason::Store(why));
         }
+        let (mut runs, mut arrival, mut end) = (fetched.runs, fetched.arrival, fetched.end);
+        if let Some(at) = runs.iter().position(|run| pump.is_outsize(run)) {
+            runs.truncate(at + 1);
+            let whole = runs.pop();
+            // What comes after it is read again once it has been sent. What was just written and is large does
+            // not interrupt another whole: it goes in the turn of its space.
+            end = pump.outsize.is_under_way(&pump.known);
+            if !end {
+                pump.outsize.begin(whole);
+                arrival = 0;
+            }
+        }
         let damaged = fetched.damaged;
         for place in &damaged {
             pump.hold_back(place.log);
         }
-        self.send_runs(now, id, fetched.runs);
+        self.send_runs(now, id, runs);
+        self.send_parts(now, id);
         self.end_turn(id, turn, arrival, end);
         self.pump(id);
         damaged

@@ -23,8 +23,9 @@ use super::pump::Pump;
 use super::repair::RepairTalk;
 use super::timers::Want;
 use crate::wire::WireError;
+use crate::wire::dictionary::Dictionary;
 use crate::wire::limits::FRAME_BYTES_MAX;
-use crate::wire::message::{FrameDecoder, FrameEncoder, Message, is_data};
+use crate::wire::message::{FrameDecoder, FrameEncoder, Hello, Message, is_data};
 
 /// How far the conversation has come.
 #[derive(Debug)]
@@ -62,6 +63,22 @@ pub(super) struct Greeting {
     pub(super) checkpoints: Vec<Checkpoint>,
     /// What names our frontier as it was.
     pub(super) id: CheckpointId,
+    /// The dictionary that we named.
+    pub(super) dictionary: Dictionary,
+}
+
+impl Greeting {
+    /// What both sides compress DATA with: the dictionary that both HELLOs name, and the logs of the checkpoint
+    /// that both name.
+    pub(super) fn agreed_dictionary(
+        &self,
+        hello: &Hello,
+        base: Option<&Checkpoint>,
+    ) -> Option<Dictionary> {
+        let logs = base.into_iter().flat_map(|base| base.rows.iter());
+        let agrees = hello.dictionary == self.dictionary.id();
+        agrees.then(|| self.dictionary.with_logs(logs.map(|(log, _)| log)))
+    }
 }
 
 /// One session.
@@ -72,6 +89,8 @@ pub(super) struct Session {
     pub(super) phase: Phase,
     pub(super) encoder: FrameEncoder,
     decoder: FrameDecoder,
+    /// What both directions of DATA are compressed with.
+    dictionary: Option<Dictionary>,
     /// When the opening must have got on.
     pub(super) deadline_ms: u64,
     /// What this side has told.
@@ -114,6 +133,7 @@ impl Session {
             phase: Phase::Greeting(greeting),
             encoder,
             decoder: FrameDecoder::new(),
+            dictionary: None,
             deadline_ms: now.mono_ms + HANDSHAKE_MS,
             told: Held::new(),
             refused: BTreeMap::new(),
@@ -129,6 +149,15 @@ impl Session {
             marked: None,
             repair: RepairTalk::default(),
         }
+    }
+
+    /// Compresses DATA from here on with what both sides have named, if they named one dictionary.
+    pub(super) fn agree(&mut self, dictionary: Option<Dictionary>) {
+        if let Some(dictionary) = &dictionary {
+            self.encoder.use_dictionary(dictionary.clone());
+            self.decoder.use_dictionary(dictionary.clone());
+        }
+        self.dictionary = dictionary;
     }
 
     pub(super) fn is_live(&self) -> bool {
@@ -178,6 +207,7 @@ fn unreadable(error: &WireError) -> CloseReason {
         WireError::Truncated(_) | WireError::Malformed(_) | WireError::Compression(_) => {
             Breach::MalformedFrame
         }
+        WireError::Dictionary => Breach::UnknownDictionary,
     };
     breach.of(error.to_string())
 }
@@ -188,6 +218,11 @@ pub(super) fn printable(text: &str) -> String {
 }
 
 impl Engine {
+    /// What DATA of a session is compressed with, for those who look on.
+    pub fn dictionary(&self, session: SessionId) -> Option<&Dictionary> {
+        self.sessions.get(&session)?.dictionary.as_ref()
+    }
+
     pub(super) fn on_opened(&mut self, now: Now, id: SessionId, device: DeviceId) {
         let (hello, greeting) = self.greet(&device);
         let encoder = match self.config.metered {
@@ -296,6 +331,10 @@ impl Engine {
             }
             (Phase::Opening { .. }, Message::FrontEnd) => self.on_front_end(now, id),
             (Phase::Live, Message::Data(runs)) => self.on_data(now, id, runs),
+            (Phase::Live, Message::Part(part)) => self.on_part(now, id, part),
+            (Phase::Opening { .. } | Phase::Live, Message::Have { whole, bytes }) => {
+                self.on_have(now, id, whole, bytes)
+            }
             (Phase::Live, Message::Ack(rows)) => self.on_ack(now, id, rows),
             (Phase::Live, Message::Mark(mark)) => self.on_mark(now, id, mark),
             (Phase::Live, Message::Want) => {
@@ -303,6 +342,7 @@ impl Engine {
                     session.pump.is_held = false;
                 }
                 self.push(id);
+                self.send_parts(now, id);
                 self.pump(id);
                 Ok(())
             }
@@ -429,7 +469,11 @@ impl Engine {
 fn is_trouble(reason: &CloseReason) -> bool {
     !matches!(
         reason,
-        CloseReason::Replaced | CloseReason::Repaired | CloseReason::Offline | CloseReason::Peer(_)
+        CloseReason::Replaced
+            | CloseReason::Repaired
+            | CloseReason::PartsLost
+            | CloseReason::Offline
+            | CloseReason::Peer(_)
     )
 }
 
@@ -444,6 +488,7 @@ fn farewell(reason: &CloseReason) -> String {
         | CloseReason::Timeout
         | CloseReason::Replaced
         | CloseReason::Repaired
+        | CloseReason::PartsLost
         | CloseReason::Offline
         | CloseReason::Peer(_) => reason.to_string(),
     }
@@ -457,6 +502,8 @@ fn out_of_place(phase: &Phase, message: &Message) -> String {
         Message::Front { .. } => "FRONT",
         Message::FrontEnd => "FRONT END",
         Message::Data(_) => "DATA",
+        Message::Part(_) => "PART",
+        Message::Have { .. } => "HAVE",
         Message::Ack(_) => "ACK",
         Message::Want => "WANT",
         Message::Mark(_) => "MARK",

@@ -5,6 +5,7 @@ mod checkpoints;
 mod damage;
 mod lanes;
 mod opening;
+mod parts;
 mod puppet;
 mod refusals;
 mod repair;

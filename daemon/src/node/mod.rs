@@ -114,7 +114,7 @@ pub async fn start(config: &Config) -> Result<Node, NodeError> {
         name: config.name.clone(),
         hub: config.hub,
         join_secret: JoinSecret(config.join_secret),
-        schema: reader.schemas().tag(),
+        schema: reader.schemas().in_use(),
         metered: config.metered,
     };
     let mut engine = Engine::new(engine_config, opening, random("seeding the engine")?);

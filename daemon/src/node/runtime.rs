@@ -149,10 +149,11 @@ impl Runtime {
 
     /// Tells the engine which schema is in use, if a transaction has switched it.
     async fn tell_schema(&mut self) {
-        let tag = self.parts.reader.schemas().tag();
+        let schemas = self.parts.reader.schemas();
+        let tag = schemas.tag();
         if self.told_schema != tag {
-            self.told_schema = tag.clone();
-            self.feed(Input::Schema(tag)).await;
+            self.told_schema = tag;
+            self.feed(Input::Schema(schemas.in_use())).await;
         }
     }
 

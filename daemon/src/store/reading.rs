@@ -17,7 +17,7 @@ use crdt_schema::schema::{Change, Schema, Severity, compare};
 
 use super::catalogue::{Catalogue, Digest, Known, digest};
 use super::trouble::Trouble;
-use crate::engine::batch::SchemaTag;
+use crate::engine::batch::{SchemaInUse, SchemaTag};
 
 /// Raised when the same documents and schema give other views than before.
 pub(super) const VIEW_FORMAT: u32 = 3;
@@ -65,6 +65,11 @@ impl SchemaState {
     /// What is told to peers.
     pub fn tag(&self) -> SchemaTag {
         SchemaTag::of(&self.active)
+    }
+
+    /// What the engine needs of the schema in use.
+    pub fn in_use(&self) -> SchemaInUse {
+        SchemaInUse::of(&self.active)
     }
 
     /// The versions up to the one in use that others may need and nobody has published.

@@ -1,6 +1,9 @@
 //! One zstd stream for each direction of a session, flushed at the end of every frame.
 //!
-//! Later frames refer back to earlier ones, so a second change set like the first costs next to nothing.
+//! Later frames refer back to earlier ones, so a second change set like the first costs next to nothing. The
+//! first refer to the session's dictionary, if it has one. A stream begins with a byte that says so, which stands
+//! for zstd's magic number: a receiver that has not agreed on a dictionary refuses at once, instead of reading
+//! something else than was written.
 //! The window is one mebibyte on both sides, and the output of one frame is capped: what a peer sends
 //! cannot make us hold more. A session that never sends DATA never pays for a stream.
 
@@ -10,6 +13,7 @@ use std::io;
 use zstd::stream::raw::{CParameter, DParameter, Decoder, Encoder, InBuffer, Operation, OutBuffer};
 
 use super::WireError;
+use super::dictionary::Dictionary;
 
 /// Quick, and within a tenth of what the slow levels reach.
 const LEVEL: i32 = 3;
@@ -20,7 +24,15 @@ const LEVEL_THOROUGH: i32 = 19;
 /// Base-2 logarithm of the furthest that a stream may refer back: 1 MiB.
 const WINDOW_LOG: u32 = 20;
 
-/// How a zstd stream begins. Whatever does not begin so (older formats, frames to be skipped) is refused.
+/// How a stream begins, instead of [`MAGIC`].
+mod beginning {
+    /// Without a dictionary.
+    pub(super) const PLAIN: u8 = 0;
+    /// With the session's dictionary.
+    pub(super) const DICTIONARY: u8 = 1;
+}
+
+/// How a zstd stream begins. Only this format can be read: no older one, and no frames to be skipped.
 const MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
 
 /// How much is taken off the streams at a time.
@@ -30,6 +42,8 @@ const CHUNK_BYTES: usize = 32 << 10;
 #[derive(Default)]
 pub(super) struct Compressor {
     stream: Option<Encoder<'static>>,
+    dictionary: Option<Dictionary>,
+    has_begun: bool,
     is_thorough: bool,
 }
 
@@ -37,8 +51,15 @@ impl Compressor {
     /// A stream that spends time to save bytes.
     pub(super) fn thorough() -> Self {
         Self {
-            stream: None,
             is_thorough: true,
+            ..Self::default()
+        }
+    }
+
+    /// Uses a dictionary that the receiver has too, if the stream has not begun.
+    pub(super) fn use_dictionary(&mut self, dictionary: Dictionary) {
+        if self.stream.is_none() {
+            self.dictionary = Some(dictionary);
         }
     }
 
@@ -51,6 +72,7 @@ impl Compressor {
     }
 
     fn try_compress(&mut self, body: &[u8], frame: &mut Vec<u8>) -> io::Result<()> {
+        let start = frame.len();
         let stream = match &mut self.stream {
             Some(stream) => stream,
             none => {
@@ -59,7 +81,7 @@ impl Compressor {
                 } else {
                     LEVEL
                 };
-                none.insert(new_encoder(level)?)
+                none.insert(new_encoder(level, self.dictionary.as_ref())?)
             }
         };
         let mut input = InBuffer::around(body);
@@ -74,14 +96,24 @@ impl Compressor {
                 stream.flush(&mut output)?
             };
             if left == 0 {
-                return Ok(());
+                break;
             }
         }
+        if !self.has_begun && frame[start..].starts_with(&MAGIC) {
+            self.has_begun = true;
+            let first = match self.dictionary {
+                Some(_) => beginning::DICTIONARY,
+                None => beginning::PLAIN,
+            };
+            frame.splice(start..start + MAGIC.len(), [first]);
+        }
+        Ok(())
     }
 }
 
-fn new_encoder(level: i32) -> io::Result<Encoder<'static>> {
-    let mut stream = Encoder::new(level)?;
+fn new_encoder(level: i32, dictionary: Option<&Dictionary>) -> io::Result<Encoder<'static>> {
+    let bytes = dictionary.map_or(&[][..], Dictionary::bytes);
+    let mut stream = Encoder::with_dictionary(level, bytes)?;
     stream.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
     Ok(stream)
 }
@@ -98,22 +130,29 @@ impl fmt::Debug for Compressor {
 #[derive(Default)]
 pub(super) struct Decompressor {
     stream: Option<Decoder<'static>>,
+    dictionary: Option<Dictionary>,
 }
 
 impl Decompressor {
+    /// Allows the sender to use a dictionary, if the stream has not begun.
+    pub(super) fn use_dictionary(&mut self, dictionary: Dictionary) {
+        self.dictionary = Some(dictionary);
+    }
+
     /// The body that `compressed` continues the stream with; refuses to make more than `limit` bytes.
     pub(super) fn decompress(
         &mut self,
-        compressed: &[u8],
+        mut compressed: &[u8],
         limit: usize,
     ) -> Result<Vec<u8>, WireError> {
         let stream = match &mut self.stream {
             Some(stream) => stream,
             none => {
-                if !compressed.starts_with(&MAGIC) {
-                    return Err(WireError::Malformed("compressed stream's beginning"));
-                }
-                none.insert(new_decoder().map_err(damaged)?)
+                let (first, rest) = compressed
+                    .split_first()
+                    .ok_or(WireError::Truncated("compressed stream's beginning"))?;
+                compressed = rest;
+                none.insert(begin(*first, self.dictionary.as_ref())?)
             }
         };
         let mut input = InBuffer::around(compressed);
@@ -149,9 +188,21 @@ impl Decompressor {
     }
 }
 
-fn new_decoder() -> io::Result<Decoder<'static>> {
-    let mut stream = Decoder::new()?;
+/// The decoder of a stream that begins with `first`.
+fn begin(first: u8, agreed: Option<&Dictionary>) -> Result<Decoder<'static>, WireError> {
+    let dictionary = match first {
+        beginning::PLAIN => &[][..],
+        beginning::DICTIONARY => agreed.ok_or(WireError::Dictionary)?.bytes(),
+        _ => return Err(WireError::Malformed("compressed stream's beginning")),
+    };
+    new_decoder(dictionary).map_err(damaged)
+}
+
+fn new_decoder(dictionary: &[u8]) -> io::Result<Decoder<'static>> {
+    let mut stream = Decoder::with_dictionary(dictionary)?;
     stream.set_parameter(DParameter::WindowLogMax(WINDOW_LOG))?;
+    let (mut magic, mut nothing) = (InBuffer::around(&MAGIC), [0; 1]);
+    stream.run(&mut magic, &mut OutBuffer::around(nothing.as_mut_slice()))?;
     Ok(stream)
 }
 

@@ -1,4 +1,4 @@
-//! Frames: one message each, as a tag byte and a body, with DATA bodies compressed.
+//! Frames: one message each, as a tag byte and a body, with the bodies of DATA and PART compressed.
 //!
 //! An encoder and the decoder at the other end are a pair that lives as long as one session: both
 //! remember the headers and the compression window of their direction. After an error a decoder refuses
@@ -12,8 +12,10 @@ use super::WireError;
 use super::compress::{Compressor, Decompressor};
 pub use super::data::Headers;
 use super::data::{RunReader, RunWriter};
+use super::dictionary::Dictionary;
 use super::limits::{DATA_BYTES_MAX, FRAME_BYTES_MAX};
 use super::message::{DATA_TAG, Message, read_plain, write_plain};
+use super::part::{PART_TAG, read_part, write_part};
 use crate::engine::batch::Held;
 
 /// Encodes one side's messages into frames. Holds the compression stream of this direction.
@@ -37,6 +39,11 @@ impl FrameEncoder {
         }
     }
 
+    /// Compresses DATA with a dictionary that the receiver uses as well. Without effect once DATA was sent.
+    pub fn use_dictionary(&mut self, dictionary: Dictionary) {
+        self.stream.use_dictionary(dictionary);
+    }
+
     /// Notes that the receiver holds the beginning of a log, so that its header need not travel.
     pub fn note_held(&mut self, log: LogId) {
         self.runs.note_held(log);
@@ -50,11 +57,12 @@ impl FrameEncoder {
     /// The frame of a message, without its length prefix. Frames must be sent in the order they were
     /// encoded. What goes into one DATA message is the caller's to bound (see [`super::limits`]).
     pub fn encode(&mut self, message: &Message) -> Vec<u8> {
-        let Message::Data(runs) = message else {
-            return write_plain(message);
+        let body = match message {
+            Message::Data(runs) => self.runs.write(runs),
+            Message::Part(part) => write_part(part),
+            plain => return write_plain(plain),
         };
-        let body = self.runs.write(runs);
-        let mut frame = vec![DATA_TAG];
+        let mut frame = write_plain(message);
         self.stream.compress(&body, &mut frame);
         frame
     }
@@ -72,6 +80,11 @@ impl FrameDecoder {
     /// The decoder of a new session.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Reads DATA that was compressed with this dictionary. Without effect once DATA was read.
+    pub fn use_dictionary(&mut self, dictionary: Dictionary) {
+        self.stream.use_dictionary(dictionary);
     }
 
     /// The message in a frame for a receiver that holds no log.
@@ -104,6 +117,10 @@ impl FrameDecoder {
             Some((&DATA_TAG, compressed)) => {
                 let body = self.stream.decompress(compressed, DATA_BYTES_MAX)?;
                 Ok(Message::Data(self.runs.read(&body, held)?))
+            }
+            Some((&PART_TAG, compressed)) => {
+                let body = self.stream.decompress(compressed, DATA_BYTES_MAX)?;
+                Ok(Message::Part(read_part(&body)?))
             }
             Some((&tag, body)) => read_plain(tag, body),
         }

@@ -21,6 +21,12 @@ pub const POINT_GAP_BYTES: usize = 4 << 10;
 /// How many entry bytes may lie between two signed points of a log, so that a run always fits a frame.
 pub const POINT_BYTES_TARGET: usize = 64 << 10;
 
+/// Most bytes of a whole in one PART.
+pub const PART_BYTES_MAX: usize = DATA_BYTES_TARGET;
+
+/// Largest run that travels in parts, with its header and signature and the lengths of its entries.
+pub const WHOLE_BYTES_MAX: usize = ENTRY_BYTES_MAX + POINT_BYTES_TARGET + (16 << 10);
+
 /// Most rows in one FRONT message: 13 kB or so, a few seconds on the slowest link.
 pub const FRONT_ROWS_MAX: usize = 512;
 
@@ -55,6 +61,12 @@ pub const NAME_BYTES_MAX: usize = 128;
 /// Most logs whose headers one direction of a session remembers: about 5 MB of the longest ones. Both
 /// sides forget all of them when one more comes.
 pub const HEADERS_MAX: usize = 16_384;
+
+/// Longest dictionary of a schema, in bytes. What is beyond that is left out.
+pub const DICTIONARY_BYTES_MAX: usize = 16 << 10;
+
+/// Most logs whose names a session adds to its dictionary: another 8 KiB.
+pub const DICTIONARY_LOGS_MAX: usize = 512;
 
 /// Longest code or text in BYE, in bytes. Longer ones are cut by their sender.
 pub const BYE_BYTES_MAX: usize = 512;

@@ -1,4 +1,4 @@
-//! What peers say to each other, and the bytes of every message but DATA.
+//! What peers say to each other, and the bytes of every message but DATA and PART.
 //!
 //! A frame is a tag byte and a body; [`super::frame`] adds compression and memory. Lists are bounded,
 //! and ascending where a receiver relies on it. What a message means is the engine's affair.
@@ -7,10 +7,12 @@ use crdt_schema::ident::{KEY_BYTES_MAX, LogId, SpaceName, check_key};
 
 use super::WireError;
 use super::codec::{Reader, Writer};
+use super::dictionary::DictionaryId;
 pub use super::frame::{FrameDecoder, FrameEncoder};
 use super::limits::{
     ACK_ROWS_MAX, BYE_BYTES_MAX, CHECKPOINTS_MAX, FRONT_ROWS_MAX, NAME_BYTES_MAX, SPACES_MAX,
 };
+use super::part::{self, PART_TAG, Part, WholeId};
 use super::repair;
 use crate::engine::batch::{CheckpointId, Run, SchemaTag};
 
@@ -30,6 +32,8 @@ pub struct Hello {
     pub hub: bool,
     /// The version of the sender's schema.
     pub schema_version: u32,
+    /// The dictionary that the sender's schema makes. Where both sides name one, DATA is compressed with it.
+    pub dictionary: DictionaryId,
     /// The sender's spaces, ascending by tag.
     pub spaces: Vec<SpaceRoot>,
     /// The frontiers that the sender knows both to have held. If the receiver names one of them as well, both
@@ -80,6 +84,15 @@ pub enum Message {
     FrontEnd,
     /// Entries. Compressed in one stream for the session's direction.
     Data(Vec<Run>),
+    /// A piece of a run that is too large to be sent at once. Compressed in the same stream as DATA.
+    Part(Part),
+    /// How much of a whole the sender has: what a part is acknowledged with, and in the opening where to go on.
+    Have {
+        /// The whole.
+        whole: WholeId,
+        /// How many bytes from its beginning.
+        bytes: usize,
+    },
     /// What the sender now holds durably of these logs: acknowledges DATA, and announces news to peers
     /// that did not send it. A row that says nothing new refuses what was sent above it.
     Ack(Vec<(LogId, u64)>),
@@ -139,12 +152,13 @@ const MARK_TAG: u8 = 9;
 const HOLD_TAG: u8 = 10;
 const SCHEMA_TAG: u8 = 11;
 
-/// Whether a frame is DATA: what it holds would have to be decompressed.
+/// Whether a frame is DATA or PART: what it holds would have to be decompressed.
 pub fn is_data(frame: &[u8]) -> bool {
-    frame.first() == Some(&DATA_TAG)
+    matches!(frame.first(), Some(&(DATA_TAG | PART_TAG)))
 }
 
-/// The frame of any message but DATA, whose body depends on what was sent before: of that, the tag only.
+/// The frame of any message but DATA and PART, whose bodies depend on what was sent before: of those, the tag
+/// only.
 pub(super) fn write_plain(message: &Message) -> Vec<u8> {
     let mut writer = Writer::new();
     match message {
@@ -171,6 +185,8 @@ pub(super) fn write_plain(message: &Message) -> Vec<u8> {
         }
         Message::FrontEnd => writer.byte(FRONT_END_TAG),
         Message::Data(_) => writer.byte(DATA_TAG),
+        Message::Part(_) => writer.byte(PART_TAG),
+        Message::Have { whole, bytes } => part::write_have(&mut writer, whole, *bytes),
         Message::Ack(rows) => {
             writer.byte(ACK_TAG);
             writer.count(rows.len());
@@ -205,6 +221,7 @@ fn write_hello(writer: &mut Writer, hello: &Hello) {
     writer.raw(&hello.proof);
     writer.flag(hello.hub);
     writer.varint(u64::from(hello.schema_version));
+    writer.raw(&hello.dictionary);
     writer.count(hello.spaces.len());
     for space in &hello.spaces {
         writer.raw(&space.tag);
@@ -224,7 +241,7 @@ fn cut(text: &str, limit: usize) -> &str {
     &text[..end]
 }
 
-/// Reads the body of any message but DATA.
+/// Reads the body of any message but DATA and PART.
 pub(super) fn read_plain(tag: u8, body: &[u8]) -> Result<Message, WireError> {
     let mut reader = Reader::new(body);
     let message = match tag {
@@ -237,6 +254,7 @@ pub(super) fn read_plain(tag: u8, body: &[u8]) -> Result<Message, WireError> {
         WANT_TAG => Message::Want,
         HOLD_TAG => Message::Hold,
         MARK_TAG => Message::Mark(reader.array("mark")?),
+        part::HAVE_TAG => part::read_have(&mut reader)?,
         repair::ASK_TAG => repair::read_ask(&mut reader)?,
         repair::GIVEN_TAG => repair::read_given(&mut reader)?,
         repair::PROBE_TAG => repair::read_probe(&mut reader)?,
@@ -260,6 +278,7 @@ fn read_hello(mut reader: Reader<'_>) -> Result<Hello, WireError> {
         proof: [0; 32],
         hub: false,
         schema_version: 0,
+        dictionary: [0; 8],
         spaces: Vec::new(),
         checkpoints: Vec::new(),
     };
@@ -270,6 +289,7 @@ fn read_hello(mut reader: Reader<'_>) -> Result<Hello, WireError> {
     hello.proof = reader.array("proof")?;
     hello.hub = reader.flag("hub flag")?;
     hello.schema_version = reader.varint_u32("schema version")?;
+    hello.dictionary = reader.array("dictionary")?;
     for _ in 0..reader.count("number of spaces", SPACES_MAX)? {
         hello.spaces.push(SpaceRoot {
             tag: reader.array("space tag")?,

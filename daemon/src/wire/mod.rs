@@ -12,9 +12,11 @@
 pub mod chain;
 pub mod changeset;
 pub mod codec;
+pub mod dictionary;
 pub mod frame;
 pub mod limits;
 pub mod message;
+pub mod part;
 
 mod branch;
 mod check;
@@ -42,6 +44,9 @@ pub enum WireError {
     /// Bytes that no honest peer sends.
     #[error("malformed {0}")]
     Malformed(&'static str),
+    /// The stream was compressed with a dictionary that the two sides have not agreed on.
+    #[error("compressed with a dictionary that was not agreed on; both sides must use one schema")]
+    Dictionary,
     /// The compressed stream is damaged.
     #[error("damaged compression: {0}")]
     Compression(String),

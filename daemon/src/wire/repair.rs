@@ -5,10 +5,10 @@
 use crdt_schema::ident::LogId;
 
 use super::WireError;
-use super::branch::{read_header, write_header};
 use super::codec::{Reader, Writer};
-use super::limits::{DATA_BYTES_MAX, ENTRY_BYTES_MAX, PROBE_SEQS_MAX};
+use super::limits::PROBE_SEQS_MAX;
 use super::message::Message;
+use super::part::{read_run, write_run};
 use crate::engine::batch::Run;
 
 pub(super) const ASK_TAG: u8 = 16;
@@ -27,11 +27,7 @@ pub(super) fn write_given(writer: &mut Writer, log: LogId, run: Option<&Run>) {
     writer.raw(&log.0);
     writer.flag(run.is_some());
     let Some(run) = run else { return };
-    write_header(writer, &run.header);
-    writer.varint(run.from);
-    writer.count(run.entries.len());
-    run.entries.iter().for_each(|entry| writer.bytes(entry));
-    writer.raw(&run.signature);
+    write_run(writer, run);
 }
 
 pub(super) fn write_probe(writer: &mut Writer, log: LogId, seqs: &[u64]) {
@@ -63,27 +59,7 @@ pub(super) fn read_given(reader: &mut Reader<'_>) -> Result<Message, WireError> 
     if !reader.flag("run flag")? {
         return Ok(Message::Given { log, run: None });
     }
-    let header = read_header(reader, log)?;
-    let from = reader.varint("run's first sequence number")?;
-    let count = reader.count("number of entries", DATA_BYTES_MAX)?;
-    if from == 0 || count == 0 || from.checked_add(count as u64).is_none() {
-        return Err(WireError::Malformed("run: sequence numbers"));
-    }
-    let mut entries = Vec::new();
-    for _ in 0..count {
-        let entry = reader.bytes("entry", ENTRY_BYTES_MAX)?;
-        if entry.is_empty() {
-            return Err(WireError::Malformed("run: an empty entry"));
-        }
-        entries.push(entry.to_vec());
-    }
-    let signature = reader.array("signature")?;
-    let run = Some(Run {
-        header,
-        from,
-        entries,
-        signature,
-    });
+    let run = Some(read_run(reader, log)?);
     Ok(Message::Given { log, run })
 }
 

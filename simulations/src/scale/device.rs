@@ -8,7 +8,7 @@ use crdt_schema::resolution::Review;
 use crdt_schema::schema::Schema;
 use ed25519_dalek::SigningKey;
 use fieldmesh::engine::batch::planned::etag;
-use fieldmesh::engine::batch::{CommitReport, Idempotency, LocalEdit, SchemaTag, WriteMode};
+use fieldmesh::engine::batch::{CommitReport, Idempotency, LocalEdit, SchemaInUse, WriteMode};
 use fieldmesh::engine::input::LocalWrite;
 use fieldmesh::engine::{Engine, EngineConfig};
 
@@ -85,7 +85,7 @@ impl Seat {
             name: format!("device {number}"),
             hub: self.spec.role == Role::Hub,
             join_secret: SECRET,
-            schema: SchemaTag::of(schema),
+            schema: SchemaInUse::of(schema),
             metered: false,
         };
         let seed = draw.bytes("engine", number as u64 * 100_000 + self.life);

@@ -204,7 +204,9 @@ impl World<'_> {
         let Some(wire) = self.wires.get_mut(&id) else {
             return;
         };
-        let message = match wire.open_frame(end, frame, &self.ledger.headers) {
+        let device = self.seats[&wire.ends[end]].device.as_ref();
+        let dictionary = device.and_then(|device| device.dictionary(session_of(id, end)));
+        let message = match wire.open_frame(end, frame, &self.ledger.headers, dictionary) {
             Ok(message) => message,
             Err(why) => {
                 let detail = format!("an honest device sent a frame that does not open: {why}");

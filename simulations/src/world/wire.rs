@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crdt_schema::ident::LogId;
 use fieldmesh::engine::batch::{Held, LogHeader, SessionId};
+use fieldmesh::wire::dictionary::Dictionary;
 use fieldmesh::wire::message::{FrameDecoder, Message, is_data};
 
 use crate::link::Lane;
@@ -51,7 +52,7 @@ impl Wire {
     }
 
     /// Opens a frame that an honest end sends, as the other end will. `headers` are those of all logs that
-    /// anybody holds.
+    /// anybody holds, `dictionary` is the one that its session uses.
     ///
     /// # Errors
     /// That it cannot be opened.
@@ -60,9 +61,13 @@ impl Wire {
         end: usize,
         frame: &[u8],
         headers: &BTreeMap<LogId, LogHeader>,
+        dictionary: Option<&Dictionary>,
     ) -> Result<Option<Message>, String> {
         // Only these have to be opened in order; of all others the tag is enough for most purposes.
         if is_data(frame) || frame.len() < 64 {
+            if let Some(dictionary) = dictionary {
+                self.decoders[end].use_dictionary(dictionary.clone());
+            }
             let message = self.decoders[end].decode_with(frame, &|log| headers.get(log).cloned());
             return message.map(Some).map_err(|error| error.to_string());
         }

@@ -83,6 +83,7 @@ impl Puppet {
             proof: SECRET.proof(&ORGANISATION, &self.device, &device(1)),
             hub: false,
             schema_version: 1,
+            dictionary: [0; 8],
             spaces: Vec::new(),
             checkpoints: Vec::new(),
         }

@@ -6,10 +6,10 @@ use super::world::{Node, START, World, set_name};
 use crate::engine::batch::{Held, Walk};
 
 /// What a link carries between two drops, in bytes of frames.
-const CUT_BYTES: usize = 4_000;
+pub(super) const CUT_BYTES: usize = 4_000;
 
 /// Text that hardly compresses.
-fn noise(seed: usize, bytes: usize) -> String {
+pub(super) fn noise(seed: usize, bytes: usize) -> String {
     let hashes =
         (0..).map(|n: u64| blake3::hash(&[&seed.to_le_bytes()[..], &n.to_le_bytes()].concat()));
     let text: String = hashes

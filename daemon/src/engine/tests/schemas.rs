@@ -2,8 +2,9 @@
 
 use super::puppet::Puppet;
 use super::world::{Node, START, World, device};
-use crate::engine::batch::SchemaTag;
+use crate::engine::batch::{SchemaInUse, SchemaTag};
 use crate::engine::input::Input;
+use crate::wire::dictionary::Dictionary;
 use crate::wire::message::Message;
 
 fn tag(name: &str, version: u32, digest: u8) -> SchemaTag {
@@ -12,6 +13,11 @@ fn tag(name: &str, version: u32, digest: u8) -> SchemaTag {
         version,
         digest: [digest; 8],
     }
+}
+
+fn switch(tag: SchemaTag) -> Input {
+    let dictionary = Dictionary::default();
+    Input::Schema(SchemaInUse { tag, dictionary })
 }
 
 #[test]
@@ -25,13 +31,13 @@ fn peers_learn_each_others_schema_when_they_meet_and_when_it_is_switched() {
     assert_eq!((seen(&world, 0, 2), seen(&world, 1, 1)), (Some(1), Some(1)));
 
     let now = world.now;
-    world.nodes[0].handle(now, Input::Schema(tag("clinic", 2, 7)));
+    world.nodes[0].handle(now, switch(tag("clinic", 2, 7)));
     world.settle();
 
     assert_eq!((seen(&world, 0, 2), seen(&world, 1, 1)), (Some(1), Some(2)));
     let told = |world: &World| world.count(0, |m| matches!(m, Message::Schema(_)));
     assert_eq!(told(&world), 2);
-    world.nodes[0].handle(now, Input::Schema(tag("clinic", 2, 7)));
+    world.nodes[0].handle(now, switch(tag("clinic", 2, 7)));
     world.settle();
     assert_eq!(told(&world), 2, "what has not changed is not told again");
 }
@@ -40,7 +46,7 @@ fn peers_learn_each_others_schema_when_they_meet_and_when_it_is_switched() {
 fn another_schema_or_text_ends_no_session_and_data_flows() {
     let mut world = World::new(2);
     let now = world.now;
-    world.nodes[1].handle(now, Input::Schema(tag("farm", 9, 1)));
+    world.nodes[1].handle(now, switch(tag("farm", 9, 1)));
     world.write(0, "p1", "Achieng");
     let (at_a, at_b) = world.meet(0, 1);
     world.write(1, "p2", "Barasa");
@@ -62,6 +68,6 @@ fn a_stranger_is_told_nothing_of_the_schema_and_cannot_tell_one() {
     stranger.say(&mut node, &Message::Schema(tag("clinic", 1, 1)));
 
     stranger.assert_breach(&node, "SCHEMA before HELLO");
-    node.handle(START, Input::Schema(tag("clinic", 2, 1)));
+    node.handle(START, switch(tag("clinic", 2, 1)));
     assert!(node.fleet.peers.is_empty());
 }

@@ -201,11 +201,11 @@ fn runs_from(batch: &Batch) -> u64 {
 #[test]
 fn a_peer_that_does_not_acknowledge_gets_a_window_and_no_more() {
     let mut node = Node::new(1);
-    for n in 0..60 {
+    for n in 0..600 {
         node.write(
             START,
             &format!("p{n}"),
-            vec![set_name(&"x".repeat(60 << 10))],
+            vec![set_name(&"x".repeat(3 << 10))],
         );
     }
     let mut puppet = Puppet::meet(&mut node, 2, 1);
@@ -221,7 +221,7 @@ fn a_peer_that_does_not_acknowledge_gets_a_window_and_no_more() {
 
     let log = *node.held().keys().next().expect("one log");
     let mut last = sent.0;
-    while last < 60 {
+    while last < 600 {
         puppet.say(&mut node, &Message::Ack(vec![(log, last)]));
         let more = data_bytes(&puppet.hear(&mut node));
         assert!(more.0 > last, "acknowledging opens the window");

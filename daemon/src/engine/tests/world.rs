@@ -12,7 +12,7 @@ use ed25519_dalek::SigningKey;
 use redb::backends::InMemoryBackend;
 
 use crate::engine::batch::{
-    Batch, CommitReport, Held, LocalEdit, Rejection, RemoteOutcome, RequestId, SchemaTag,
+    Batch, CommitReport, Held, LocalEdit, Rejection, RemoteOutcome, RequestId, SchemaInUse,
     SessionId, StoreFault, WriteMode,
 };
 use crate::engine::effect::{CloseReason, Effect};
@@ -53,7 +53,7 @@ pub(super) fn config(number: u8) -> EngineConfig {
         name: format!("tablet {number}"),
         hub: number == 1,
         join_secret: SECRET,
-        schema: SchemaTag::of(&schema()),
+        schema: SchemaInUse::of(&schema()),
         metered: false,
     }
 }
@@ -223,6 +223,28 @@ impl Node {
         };
         self.handle(now, Input::Local(write));
         self.requests
+    }
+
+    /// Writes one change set of several records, each with such a name.
+    pub(super) fn write_all(&mut self, now: Now, records: &[(String, String)]) {
+        self.requests += 1;
+        let edit = |(id, name): &(String, String)| LocalEdit {
+            collection: "patient".to_owned(),
+            id: id.clone(),
+            mode: WriteMode::Upsert,
+            if_match: None,
+            ops: vec![set_name(name)],
+        };
+        let write = LocalWrite {
+            request: self.requests,
+            space: SpaceName::default(),
+            person: "Amina".to_owned(),
+            schema_version: 1,
+            edits: records.iter().map(edit).collect(),
+            idempotency: None,
+        };
+        self.handle(now, Input::Local(write));
+        assert!(self.replies[&self.requests].is_ok());
     }
 
     /// What the store holds durably.
@@ -414,6 +436,9 @@ impl World {
         let Some(end) = self.ends.get_mut(&session) else {
             return;
         };
+        if let Some(dictionary) = self.nodes[from].engine.dictionary(session) {
+            end.spy.use_dictionary(dictionary.clone());
+        }
         let reader = self.nodes[from].store.reader();
         let held = |log: &LogId| reader.header(*log).expect("a read");
         let message = end.spy.decode_with(&frame, &held);

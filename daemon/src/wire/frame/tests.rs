@@ -1,8 +1,10 @@
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{DeviceId, LogId, SpaceName};
 use crdt_schema::op::{ChangeSet, Edit, Op};
+use crdt_schema::schema::Schema;
 use crdt_schema::value::Value;
 use proptest::prelude::*;
 
@@ -47,6 +49,7 @@ fn hello() -> Hello {
         proof: [2; 32],
         hub: true,
         schema_version: 12,
+        dictionary: [4; 8],
         spaces: vec![space(1), space(2)],
         checkpoints: vec![[6; 8], [7; 8]],
     }
@@ -320,7 +323,7 @@ fn data_without_runs_or_entries_and_impossible_positions_are_refused() {
     for body in bodies {
         assert!(matches!(
             refusal(&data_frame(&body)),
-            WireError::Malformed(_)
+            WireError::Malformed(_) | WireError::Truncated(_)
         ));
     }
 }
@@ -339,7 +342,7 @@ fn a_decompression_bomb_fails_at_the_cap() {
 
 #[test]
 fn streams_that_end_ask_for_a_wide_window_or_are_of_another_format_are_refused() {
-    let data = |stream: &[u8]| refusal(&[&[DATA_TAG], stream].concat());
+    let data = |stream: &[u8]| refusal(&[&[DATA_TAG, 0], &stream[4..]].concat());
 
     let ended = zstd::bulk::compress(b"body", 3).expect("compresses");
     assert_eq!(
@@ -354,11 +357,76 @@ fn streams_that_end_ask_for_a_wide_window_or_are_of_another_format_are_refused()
     assert!(matches!(data(encoder.get_ref()), WireError::Compression(_)));
 
     let beginning = WireError::Malformed("compressed stream's beginning");
-    let skippable = [0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0];
-    let old_format = [0x27, 0xb5, 0x2f, 0xfd, 0, 0, 0, 0];
-    assert_eq!(data(&skippable), beginning);
-    assert_eq!(data(&old_format), beginning);
-    assert_eq!(data(&[]), beginning);
+    let whole_stream = [&[DATA_TAG], &ended[..]].concat();
+    assert_eq!(refusal(&whole_stream), beginning);
+    assert!(matches!(refusal(&[DATA_TAG]), WireError::Truncated(_)));
+}
+
+fn clinic() -> Dictionary {
+    let text = "schema = \"clinic\"\nversion = 1\n[collections.patient.fields]\nname = { type = \"text\" }\n\
+                status = { type = \"choice\", of = [\"waiting\", \"treated\", \"referred\"] }";
+    Dictionary::of(&Schema::parse(text).expect("a good schema"))
+}
+
+/// A change of one field of a patient.
+fn update() -> Message {
+    let set = ChangeSet {
+        hlc: Timestamp::from_ms(1_790_000_000_000),
+        schema_version: 1,
+        person: "amina".to_owned(),
+        edits: vec![Edit {
+            collection: "patient".to_owned(),
+            id: "KE-77".to_owned(),
+            deps: Vec::new(),
+            ops: vec![Op::Set {
+                key: "status".to_owned(),
+                value: Value::Text("referred".to_owned()),
+            }],
+        }],
+        tags: BTreeMap::new(),
+    };
+    Message::Data(vec![run(1, 1, &[&encode_change_set(&set)])])
+}
+
+#[test]
+fn what_the_schema_says_and_logs_that_both_know_do_not_travel() {
+    let plain = FrameEncoder::new().encode(&update());
+    let dictionary = clinic().with_logs([header(1).log].iter());
+    let (mut encoder, mut decoder) = (FrameEncoder::new(), FrameDecoder::new());
+    encoder.use_dictionary(dictionary.clone());
+    decoder.use_dictionary(dictionary);
+
+    let frame = encoder.encode(&update());
+
+    assert_eq!(decoder.decode(&frame), Ok(update()));
+    assert!(
+        frame.len() + 20 < plain.len(),
+        "{} and {} bytes",
+        frame.len(),
+        plain.len()
+    );
+}
+
+#[test]
+fn a_dictionary_that_was_not_agreed_on_is_refused_and_another_one_gives_nothing_false() {
+    let mut encoder = FrameEncoder::new();
+    encoder.use_dictionary(clinic());
+    let frame = encoder.encode(&update());
+
+    assert_eq!(refusal(&frame), WireError::Dictionary);
+    let mut decoder = FrameDecoder::new();
+    decoder.use_dictionary(Dictionary::default());
+    assert!(decoder.decode(&frame).is_err());
+}
+
+#[test]
+fn a_dictionary_that_comes_too_late_is_not_used() {
+    let (mut encoder, mut decoder) = (FrameEncoder::new(), FrameDecoder::new());
+    for _ in 0..2 {
+        let frame = encoder.encode(&update());
+        assert_eq!(decoder.decode(&frame), Ok(update()));
+        encoder.use_dictionary(clinic());
+    }
 }
 
 #[test]

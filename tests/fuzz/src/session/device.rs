@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crdt_schema::ident::{DeviceId, LogId, SpaceName};
 use crdt_schema::op::Op;
 use crdt_schema::value::Value;
-use fieldmesh::engine::batch::{Batch, LocalEdit, SchemaTag, SessionId, WriteMode};
+use fieldmesh::engine::batch::{Batch, LocalEdit, SchemaInUse, SessionId, WriteMode};
 use fieldmesh::engine::effect::{CloseReason, Effect};
 use fieldmesh::engine::input::{Input, LocalWrite, Now};
 use fieldmesh::engine::{Engine, EngineConfig};
@@ -57,7 +57,7 @@ impl Device {
             name: "under fire".to_owned(),
             hub: true,
             join_secret: SECRET,
-            schema: SchemaTag::of(schema()),
+            schema: SchemaInUse::of(schema()),
             metered: false,
         };
         let opening = store.opening().expect("a read");

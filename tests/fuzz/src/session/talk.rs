@@ -8,6 +8,7 @@ use fieldmesh::wire::chain::organisation_tag;
 use fieldmesh::wire::message::{
     FrameEncoder, FrontRow, Hello, Message, PROTOCOL_VERSION, SpaceRoot,
 };
+use fieldmesh::wire::part::{Part, encode_whole};
 
 use super::author::Author;
 use super::device::{Device, NUMBER, SECRET, device_id};
@@ -93,6 +94,7 @@ impl Peer {
             proof: SECRET.proof(&ORGANISATION, &device_id(self.number), &device_id(NUMBER)),
             hub: false,
             schema_version: 1,
+            dictionary: [0; 8],
             spaces: Vec::new(),
             checkpoints: Vec::new(),
         }
@@ -106,7 +108,7 @@ impl Peer {
 
     fn something(&mut self, drawn: &mut Unstructured<'_>) -> Result<Message> {
         let log = self.some_log(drawn)?;
-        Ok(match drawn.int_in_range(0..=19)? {
+        Ok(match drawn.int_in_range(0..=22)? {
             0 => Message::Hello(self.some_hello(drawn)?),
             1 => Message::Name("somebody else".to_owned()),
             2 => Message::Schema(SchemaTag {
@@ -147,6 +149,12 @@ impl Peer {
                 code: "protocol".to_owned(),
                 text: "so there".to_owned(),
             },
+            15 | 16 => self.some_part(drawn)?,
+            17 => {
+                let (whole, bytes) = encode_whole(&self.some_run(drawn)?);
+                let bytes = drawn.int_in_range(0..=bytes.len() + 1)?;
+                Message::Have { whole, bytes }
+            }
             _ => {
                 let count = drawn.int_in_range(0..=3)?;
                 Message::Data(
@@ -203,6 +211,26 @@ impl Peer {
             rows.dedup_by_key(|row| row.log);
         }
         Ok(rows)
+    }
+
+    /// A piece of a run, mostly as an honest peer cuts it.
+    fn some_part(&mut self, drawn: &mut Unstructured<'_>) -> Result<Message> {
+        let (mut whole, mut bytes) = encode_whole(&self.some_run(drawn)?);
+        let total = bytes.len();
+        match drawn.int_in_range(0..=7)? {
+            0 => whole.digest = drawn.arbitrary()?,
+            1 => whole.last = seq(drawn)?,
+            2 => bytes[total / 2] ^= 1,
+            _ => {}
+        }
+        let middle = drawn.int_in_range(0..=total - 1)?;
+        let (offset, end) = *drawn.choose(&[(0, middle), (middle, total), (0, total)])?;
+        Ok(Message::Part(Part {
+            whole,
+            total,
+            offset,
+            bytes: bytes[offset..end].to_vec(),
+        }))
     }
 
     fn some_run(&mut self, drawn: &mut Unstructured<'_>) -> Result<Run> {
