@@ -69,6 +69,7 @@ fn header(number: u8, space: &str) -> LogHeader {
         space,
         device,
         name,
+        branch_of: None,
     }
 }
 

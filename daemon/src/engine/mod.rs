@@ -218,6 +218,7 @@ impl Engine {
             space: space.clone(),
             device,
             name,
+            branch_of: None,
         };
         self.own_logs.insert(space.clone(), header.clone());
         header

@@ -13,7 +13,7 @@ use crate::engine::batch::{Arrival, LogHeader};
 use crate::wire::changeset::decode_change_set;
 
 use super::log::Stretch;
-use super::pack::{Place, Unpacker};
+use super::pack::Unpacker;
 use super::rows::LogRow;
 use super::trouble::Trouble;
 use super::{FeedItem, Reader, StoreError, tables};
@@ -153,7 +153,7 @@ impl LogReader {
             .entries
             .get((number, seq))?
             .ok_or_else(|| damaged("it is missing"))?;
-        let entry = self.unpacker.unpack(Place::Entry(number, seq), row.value());
+        let entry = self.unpacker.unpack_entry((number, seq), row.value());
         Ok(entry.map_err(damaged)?.into_owned())
     }
 

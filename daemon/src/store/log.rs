@@ -27,13 +27,14 @@ use crate::mutation::{Mutation, is_planted};
 use crate::wire::chain::{chain_next, chain_start, sign_point};
 use crate::wire::limits::POINT_GAP_BYTES;
 
-use super::pack::{Packer, Place};
+use super::pack::Packer;
 use super::rows::LogRow;
 use super::tables;
 use super::trouble::Trouble;
 
 mod mend;
 pub(super) mod settle;
+mod tags;
 
 /// The number of no log: stands in stretches whose entries were taken out.
 const VOID: u32 = u32::MAX;
@@ -246,14 +247,15 @@ impl<'txn> LogWriter<'txn> {
                 count: 0,
             });
         }
-        let row = self.packer.pack(Place::Entry(number, end + 1), entry);
-        self.entries.insert((number, end + 1), row.as_slice())?;
         if let (Some(log), Some(stretch)) = (self.open.get_mut(&header.log), &mut self.stretch) {
             log.row.seq = end + 1;
             log.row.chain = match is_planted(Mutation::ChainUnlinked) {
                 true => chain_next(&[0; 32], entry),
                 false => chain_next(&log.row.chain, entry),
             };
+            let place = (number, end + 1);
+            let row = self.packer.pack_entry(place, &log.row.chain, entry);
+            self.entries.insert(place, row.as_slice())?;
             log.row.hlc = hlc;
             log.fresh_bytes += entry.len() as u64;
             log.is_moved = true;

@@ -101,6 +101,7 @@ impl Device {
             space: SpaceName::default(),
             device: DeviceId(key.verifying_key().to_bytes()),
             name: format!("device {number}"),
+            branch_of: None,
         };
         Self {
             store,
@@ -253,6 +254,7 @@ impl Device {
             hlc: Timestamp::from_ms(self.clock_ms),
             schema_version: 1,
             person: String::new(),
+            tags: deps.iter().map(|dep| (*dep, [0; 2])).collect(),
             edits: vec![Edit {
                 collection: "patient".to_owned(),
                 id: "1".to_owned(),

@@ -31,6 +31,7 @@ fn header() -> LogHeader {
         space: SpaceName::default(),
         device: DeviceId(key().verifying_key().to_bytes()),
         name: "tablet".to_owned(),
+        branch_of: None,
     }
 }
 
