@@ -1,5 +1,6 @@
 //! Devices that have never met end with the same records.
 
+use reqwest::Method;
 use serde_json::json;
 
 use crate::support::{Daemon, converged, until, until_true};
@@ -273,6 +274,55 @@ async fn deletes_that_race_edits_wait_for_a_person_and_lose_nothing() {
     until_true("both show it deleted", || async {
         a.record("patient", "p").await["life"] == "deleted"
             && b.record("patient", "p").await["life"] == "deleted"
+    })
+    .await;
+}
+
+/// How many large records the phone lacks: several times what may be under way to it.
+const BULK: u64 = 3_000;
+
+#[tokio::test]
+async fn what_a_person_writes_reaches_a_phone_that_is_being_filled() {
+    let hub = Daemon::found("hub").start().await;
+    let notes = "what was found on the visit, ".repeat(70);
+    for first in (0..BULK).step_by(100) {
+        let edits: Vec<_> = (first..(first + 100).min(BULK))
+            .map(|n| json!({ "op": "create", "collection": "patient", "id": format!("p{n}"), "fields": { "name": format!("{n} {notes}") } }))
+            .collect();
+        let body = json!({ "edits": edits });
+        hub.good(Method::POST, "/v1/batch", Some(body)).await;
+    }
+    let tablet = Daemon::beside("tablet", &hub).await;
+    until_true("the tablet is full", || async {
+        tablet.count("patient").await == BULK
+    })
+    .await;
+    drop(hub);
+    let phone = Daemon::beside("phone", &tablet).await;
+    until_true("the phone is being filled", || async {
+        phone.count("patient").await > 0
+    })
+    .await;
+
+    // While the phone takes nothing, what is under way to it is as much as there may be.
+    phone.signal("STOP");
+    tablet
+        .put("patient", "visit", json!({ "name": "Achieng" }))
+        .await;
+    phone.signal("CONT");
+
+    let path = "/v1/collections/patient/records/visit";
+    until_true("the phone shows the visit", || async {
+        phone.try_get(path).await.is_ok_and(|(code, _)| code == 200)
+    })
+    .await;
+    let held = phone.count("patient").await;
+    assert!(
+        held <= BULK,
+        "the visit came after all of the {BULK} records"
+    );
+    until_true("the phone is full", || async {
+        phone.count("patient").await == BULK + 1
     })
     .await;
 }

@@ -258,6 +258,13 @@ impl Daemon {
             .code()
     }
 
+    /// Sends the daemon a signal, such as `STOP`.
+    pub fn signal(&self, name: &str) {
+        let pid = self.pid().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "signal {name}");
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.as_ref().expect("the daemon runs").id()
     }

@@ -155,6 +155,29 @@ async fn one_change(a: &Daemon, b: &Daemon, records: u64) {
     );
 }
 
+/// A third device fills up from `b` while a person writes at `b`.
+async fn edit_during_sync(b: &Daemon, records: u64) {
+    let c = Daemon::with_schema("c", Some(&b.membership), SCHEMA)
+        .peer(b)
+        .await
+        .start()
+        .await;
+    arrived(&c, 1).await;
+    let started = Instant::now();
+    b.put("item", "written-now", json!({ "title": "a new visit" }))
+        .await;
+    until_true("c shows what was written", || async {
+        let path = "/v1/collections/item/records/written-now";
+        c.try_get(path).await.is_ok_and(|(code, _)| code == 200)
+    })
+    .await;
+    let millis = started.elapsed().as_millis();
+    let held = c.count("item").await;
+    println!(
+        "edit in a sync {records:>7} records  shown on the peer after {millis} ms, when it had {held} of them"
+    );
+}
+
 /// Durable writes through the API for a fixed time, by so many clients.
 async fn write_rate(daemon: &Daemon, clients: usize) -> f64 {
     let time = Duration::from_secs(5);
@@ -227,6 +250,9 @@ async fn main() {
         meet_again(&a, &b, records).await;
         one_change(&a, &b, records).await;
         drop(a);
+        if !million {
+            edit_during_sync(&b, records).await;
+        }
         idle_and_restart(b, records).await;
     }
     if !million {

@@ -1,7 +1,7 @@
 //! Who gives: when several peers that hold the same are met at once, one of them sends and the others wait.
 //!
 //! A device that is about to be sent much by one peer says HOLD to the next one in its opening. That peer then
-//! sends nothing until it is asked by WANT. It is asked as soon as
+//! sends nothing but what it writes itself until it is asked by WANT. It is asked as soon as
 //! - most of what it holds more is held by none of those that are sending,
 //! - those have sent everything, or their sessions have ended,
 //! - they have been silent for a while, or have taken too long.

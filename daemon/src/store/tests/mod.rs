@@ -11,6 +11,7 @@ mod references;
 mod remote;
 mod repair;
 mod schemas;
+mod walks;
 mod wounds;
 
 use std::sync::Arc;
