@@ -67,6 +67,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "fieldmesh::wire",
             "campaign",
             "clock",
+            "commands",
             "device",
             "disk",
             "draw",

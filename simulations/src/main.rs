@@ -2,6 +2,7 @@
 //! `cargo sim simulate | compare`: plays a workload under somebody's own schema and says what came of it.
 
 mod commands;
+mod failing;
 mod simulate;
 
 use std::fs::{self, File};
@@ -11,8 +12,9 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use failing::Keeping;
 use indicatif::{ProgressBar, ProgressStyle};
-use simulations::campaign::{Campaign, Played, Summary};
+use simulations::campaign::{Campaign, Summary};
 use simulations::family::Family;
 use simulations::generate::{PROFILES, Profile, generate, profile};
 use simulations::outcome::Outcome;
@@ -28,7 +30,9 @@ const NONDETERMINISM: u8 = 4;
 /// The exit code of a campaign that never reached some state, and of wrong arguments.
 const NOT_TESTED: u8 = 5;
 /// How many seeds of which profiles a pull request is tested with: under five minutes on two cores.
-const PULL_REQUEST: [(&str, u64); 2] = [("quick", 500), ("field", 60)];
+const PULL_REQUEST: [(&str, u64); 2] = [("quick", 900), ("field", 100)];
+/// How often a campaign says how far it is where there is no terminal to draw a bar in.
+const PROGRESS_STEPS: u64 = 10;
 
 /// Plays simulated fleets over virtual time and says what held. Exit codes: 0 all held, 1 an oracle did
 /// not, 2 a fleet did not settle, 3 a panic or a limit, 4 two runs of one plan differed, 5 a state was never
@@ -185,6 +189,10 @@ fn parse_profile(name: &str) -> Result<Profile, String> {
 }
 
 impl Which {
+    fn replay_command(&self, plan: &Plan) -> String {
+        report::replay_command(plan, self.plan.as_deref())
+    }
+
     fn plan(&self) -> Result<Plan, String> {
         match &self.plan {
             Some(path) => read_plan(path),
@@ -244,8 +252,7 @@ fn main() -> ExitCode {
                 twice_every,
             };
             let rules = Rules {
-                out,
-                shrink_runs,
+                keeping: Keeping { out, shrink_runs },
                 failures_max,
                 all_reached,
                 json,
@@ -291,7 +298,10 @@ fn run(which: &Which, json: bool, trace: Option<&Path>, save: Option<&Path>) -> 
     let cpu_s = start.elapsed().as_secs_f64();
     match json {
         true => println!("{}", report::json(&plan, &outcome, cpu_s)),
-        false => print!("{}", report::closing(&plan, &outcome, cpu_s)),
+        false => {
+            print!("{}", report::closing(&outcome, cpu_s));
+            println!("replay  {}", which.replay_command(&plan));
+        }
     }
     Ok(outcome.verdict.exit_code())
 }
@@ -311,7 +321,7 @@ fn replay(path: &Path) -> Result<u8, String> {
     let outcome = World::run(&plan, &mut ());
     print!(
         "{}",
-        report::closing(&plan, &outcome, start.elapsed().as_secs_f64())
+        report::closing(&outcome, start.elapsed().as_secs_f64())
     );
     let again = World::run(&plan, &mut ());
     match simulations::campaign::difference(&outcome, &again) {
@@ -335,8 +345,8 @@ fn make_small(which: &Which, out: &Path, runs: u32) -> Result<u8, String> {
     commands::write_plan(out, &small.plan)?;
     let outcome = World::run(&small.plan, &mut ());
     println!("{}", report::opening(&small.plan));
-    print!("{}", report::closing(&small.plan, &outcome, f64::INFINITY));
-    println!("written to {}", out.display());
+    print!("{}", report::closing(&outcome, f64::INFINITY));
+    failing::tell_small(out, &small);
     Ok(outcome.verdict.exit_code())
 }
 
@@ -353,15 +363,14 @@ fn explain(which: &Which, last: usize, only: Option<&str>) -> Result<u8, String>
     }
     print!(
         "{}",
-        report::closing(&plan, &outcome, start.elapsed().as_secs_f64())
+        report::closing(&outcome, start.elapsed().as_secs_f64())
     );
     Ok(outcome.verdict.exit_code())
 }
 
 /// What a campaign does about what it finds.
 struct Rules {
-    out: PathBuf,
-    shrink_runs: u32,
+    keeping: Keeping,
     failures_max: u64,
     all_reached: bool,
     json: bool,
@@ -401,12 +410,16 @@ fn play(campaign: &Campaign, rules: &Rules) -> Result<u8, String> {
     let mut failed = 0;
     let summary = campaign.play(|played| {
         bar.inc(1);
+        let step = count.div_ceil(PROGRESS_STEPS).max(1);
+        if bar.is_hidden() && bar.position().is_multiple_of(step) {
+            eprintln!("{} of {count} seeds played", bar.position());
+        }
         if rules.json {
             println!("{}", report::json(&played.plan, &played.outcome, 0.0));
         }
         if !played.outcome.verdict.is_held() || played.differs.is_some() {
             failed += 1;
-            bar.suspend(|| tell_failure(played));
+            bar.suspend(|| failing::tell(played));
             failures.push((played.plan.clone(), played.outcome.clone()));
         }
         failed < rules.failures_max
@@ -414,7 +427,10 @@ fn play(campaign: &Campaign, rules: &Rules) -> Result<u8, String> {
     bar.finish_and_clear();
     tell_summary(&summary, begun.elapsed().as_secs_f64());
     for (plan, outcome) in &failures {
-        keep(plan, outcome, rules)?;
+        // The exit code says what failed, and not that there was no room to keep it.
+        if let Err(why) = failing::keep(plan, outcome, &rules.keeping) {
+            eprintln!("sim: the plan is not kept: {why}");
+        }
     }
     let worst = failures
         .iter()
@@ -426,30 +442,6 @@ fn play(campaign: &Campaign, rules: &Rules) -> Result<u8, String> {
         None if rules.all_reached && summary.reached.missing().next().is_some() => NOT_TESTED,
         None => 0,
     })
-}
-
-fn tell_failure(played: &Played) {
-    println!("{}", report::opening(&played.plan));
-    print!(
-        "{}",
-        report::closing(&played.plan, &played.outcome, f64::INFINITY)
-    );
-    if let Some(why) = &played.differs {
-        println!("{why}");
-    }
-}
-
-/// Makes a failing plan small and keeps it as a regression.
-fn keep(plan: &Plan, outcome: &Outcome, rules: &Rules) -> Result<(), String> {
-    if outcome.verdict.is_held() {
-        return Ok(());
-    }
-    let (seed, profile) = (plan.header.seed, &plan.header.profile);
-    let path = rules.out.join(format!("{profile}-{seed}.plan"));
-    let small = shrink(plan, &outcome.verdict, rules.shrink_runs, &mut |_, _| {});
-    commands::write_plan(&path, &small.plan)?;
-    println!("{}: {}", path.display(), commands::size(&small.plan));
-    Ok(())
 }
 
 fn tell_summary(summary: &Summary, cpu_s: f64) {

@@ -1,6 +1,7 @@
 //! What a run prints, for people and as one JSON object.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use serde_json::json;
 
@@ -9,13 +10,34 @@ use crate::outcome::{Outcome, Verdict};
 use crate::plan::Plan;
 use crate::sometimes::Sometimes;
 
-/// How the plan can be run again.
-pub fn replay_command(plan: &Plan) -> String {
+/// How the plan can be run again: from its file, if it has one, and otherwise from its seed.
+pub fn replay_command(plan: &Plan, file: Option<&Path>) -> String {
     let header = &plan.header;
-    format!(
-        "cargo sim run --seed {} --profile {}",
-        header.seed, header.profile
-    )
+    match file {
+        Some(file) => format!("cargo sim replay {}", file.display()),
+        None => format!(
+            "cargo sim run --seed {} --profile {}",
+            header.seed, header.profile
+        ),
+    }
+}
+
+/// What was found, on one line.
+pub fn found(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Held => "nothing".to_owned(),
+        Verdict::Broken(failure) => format!(
+            "oracle {} {}: {}",
+            failure.oracle.number(),
+            failure.oracle.name(),
+            failure.detail
+        ),
+        Verdict::Unsettled(why) => {
+            let first = why.lines().next().unwrap_or_default();
+            format!("oracle 2 delivery: {first}")
+        }
+        Verdict::Crashed(why) => format!("crash: {why}"),
+    }
 }
 
 /// What a run is about to play: printed before it begins, so that a crash leaves it on the screen.
@@ -34,8 +56,8 @@ pub fn opening(plan: &Plan) -> String {
     )
 }
 
-/// What came of a run. `cpu_s` is how long it took; no run knows that itself.
-pub fn closing(plan: &Plan, outcome: &Outcome, cpu_s: f64) -> String {
+/// What came of a run. `cpu_s` is how long it took, infinite if it was not measured; no run knows that itself.
+pub fn closing(outcome: &Outcome, cpu_s: f64) -> String {
     let counts = &outcome.counts;
     let refused: u64 = counts.refused.values().sum();
     let reasons: Vec<String> = counts
@@ -72,16 +94,18 @@ pub fn closing(plan: &Plan, outcome: &Outcome, cpu_s: f64) -> String {
         counts.bytes / 1000
     ));
     line(format!("broke   {}", or_nothing(&faults.join(", "))));
+    let speed = match cpu_s.is_finite() {
+        true => format!(" {:.0} device-h/s,", device_h / cpu_s.max(1e-6)),
+        false => String::new(),
+    };
     line(format!(
-        "time    {device_h:.0} device-hours, {:.0} device-h/s, settled after {:.1} s, {} events; reached {}/{} sometimes",
-        device_h / cpu_s.max(1e-6),
+        "time    {device_h:.0} device-hours,{speed} settled after {:.1} s, {} events; reached {}/{} sometimes",
         outcome.settled_ms as f64 / 1000.0,
         counts.events,
         outcome.reached.count(),
         Sometimes::ALL.len()
     ));
     line(verdict(outcome));
-    line(format!("replay  {}", replay_command(plan)));
     text
 }
 

@@ -30,7 +30,7 @@ fn every_plan_that_once_failed_holds() {
             let text = fs::read_to_string(&path).unwrap();
             let plan = Plan::from_text(&text, &family).unwrap();
             let outcome = World::run(&plan, &mut ());
-            let told = report::closing(&plan, &outcome, 1.0);
+            let told = report::closing(&outcome, 1.0);
             assert!(outcome.verdict.is_held(), "{}:\n{told}", path.display());
             count += 1;
         }
@@ -40,8 +40,9 @@ fn every_plan_that_once_failed_holds() {
 
 fn kept(name: &str) -> Outcome {
     let file = format!("{}/regressions/{name}.plan", env!("CARGO_MANIFEST_DIR"));
-    let text = fs::read_to_string(file).unwrap();
-    let plan = Plan::from_text(&text, &Family::bundled().unwrap()).unwrap();
+    let text = fs::read_to_string(file).expect("it is kept");
+    let family = Family::bundled().expect("the versions are good");
+    let plan = Plan::from_text(&text, family).expect("it reads back");
     World::run(&plan, &mut ())
 }
 
@@ -56,8 +57,8 @@ fn an_entry_that_does_not_read_back_is_missed_by_one_peer_and_given_back_by_anot
 #[test]
 fn a_handful_of_fleets_hold() {
     for seed in 1..=6 {
-        let (plan, outcome) = play(seed);
-        let told = report::closing(&plan, &outcome, 1.0);
+        let (_, outcome) = play(seed);
+        let told = report::closing(&outcome, 1.0);
         assert!(outcome.verdict.is_held(), "seed {seed}:\n{told}");
         assert!(outcome.counts.saved > 0, "seed {seed} wrote nothing");
     }
@@ -79,6 +80,52 @@ fn a_seed_gives_the_same_run_in_two_processes() {
     assert_eq!(one.len(), 64);
     assert_eq!(digest(), one);
     assert_ne!(play(3).1.digest, one);
+}
+
+/// Nobody has time to tell the other anything.
+const NEVER_SETTLES: &str = r#"{"plan":1,"seed":1,"profile":"no time","horizon_ms":60000,"settle_ms":0}
+{"device":{"device":0}}
+{"device":{"device":1}}
+{"device":{"device":2}}
+{"op":{"at_ms":1000,"device":0,"write":{"edits":[{"collection":"patient","id":"p1","ops":[{"set":["name","Awa"]}]}]}}}
+{"op":{"at_ms":2000,"device":0,"write":{"edits":[{"collection":"patient","id":"p2","ops":[{"set":["name","Binta"]}]}]}}}
+"#;
+
+#[test]
+fn a_failing_plan_is_told_with_what_it_takes_to_see_it_fail_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (plan, small) = (
+        folder.path().join("all.plan"),
+        folder.path().join("small.plan"),
+    );
+    fs::write(&plan, NEVER_SETTLES).unwrap();
+    let sim = |args: &[&str]| {
+        let program = env!("CARGO_BIN_EXE_simulations");
+        let output = Command::new(program).args(args).output().unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+        )
+    };
+    let (plan, small) = (plan.to_str().unwrap(), small.to_str().unwrap());
+
+    let (code, told) = sim(&["run", "--plan", plan]);
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.contains("must hold: once faults stop"), "{told}");
+    assert!(
+        told.contains(&format!("replay  cargo sim replay {plan}\n")),
+        "{told}"
+    );
+
+    let (code, told) = sim(&["shrink", "--plan", plan, "--out", small, "--runs", "20"]);
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.contains("1 operations"), "{told}");
+    assert!(told.contains("found   oracle 2 delivery"), "{told}");
+    assert!(
+        told.contains(&format!("replay  cargo sim replay {small}\n")),
+        "{told}"
+    );
+    assert_eq!(sim(&["replay", small]).0, Some(2));
 }
 
 #[test]

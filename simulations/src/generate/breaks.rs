@@ -20,6 +20,9 @@ const CLASSES: [(&str, u64); 9] = [
 const DOZE_MS: u64 = 30_000;
 const DOZES: u64 = 12;
 
+/// How long before a meeting an entry rots: the device is on again when it begins.
+const ROT_BEFORE_MS: u64 = 6_000;
+
 pub(super) fn faults(swarm: &Swarm, devices: usize, profile: &Profile) -> Vec<Fault> {
     let mut faults = Vec::new();
     let horizon_ms = profile.hours * HOUR_MS;
@@ -43,6 +46,27 @@ pub(super) fn faults(swarm: &Swarm, devices: usize, profile: &Profile) -> Vec<Fa
     }
     faults.sort_by_key(|fault| fault.at_ms);
     faults
+}
+
+/// Moves entries that rot to just before a meeting, where they may be missed before the next kill costs the
+/// whole store.
+pub(super) fn aim_rot(swarm: &Swarm, plan: &mut Plan) {
+    let Plan {
+        contacts, faults, ..
+    } = plan;
+    for (case, fault) in (0..).zip(faults) {
+        let device = fault.device;
+        let met = contacts
+            .iter()
+            .filter(|met| met.a == device || met.b == device);
+        let before: Vec<u64> = met
+            .filter_map(|met| met.at_ms.checked_sub(ROT_BEFORE_MS))
+            .collect();
+        if matches!(fault.kind, FaultKind::RotEntry { .. }) && !before.is_empty() {
+            fault.at_ms = *swarm.draw.pick("rot before", case, &before);
+        }
+    }
+    plan.faults.sort_by_key(|fault| fault.at_ms);
 }
 
 /// Moves some kills and power cuts to just after a write, where a commit is durable and not reported.

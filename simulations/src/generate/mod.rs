@@ -150,6 +150,7 @@ pub fn generate(seed: u64, profile: &Profile) -> Plan {
     plan.contacts = meetings::contacts(&swarm, &plan, profile);
     plan.operations = people::operations(&swarm.draw, honest as usize, profile);
     plan.faults = breaks::faults(&swarm, honest as usize, profile);
+    breaks::aim_rot(&swarm, &mut plan);
     breaks::aim(&swarm, &mut plan);
     if swarm.has("F27") {
         versions::mix(&swarm, &mut plan, honest as usize);

@@ -114,6 +114,10 @@ fn what_a_plan_may_not_say_is_refused_with_its_line() {
             ],
             "before it is restored",
         ),
+        (
+            vec![r#"{"device":{"device":0,"duty":"queen"}}"#],
+            "has no role \"queen\"",
+        ),
     ] {
         let found = complaint(&lines);
         assert!(found.contains(words), "{lines:?}: {found}");
