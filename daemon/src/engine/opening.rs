@@ -333,6 +333,7 @@ impl Engine {
             }
         }
         self.peers.replace_held(&session.device, held);
+        self.tell_forks(id);
         self.push(id);
         self.pump(id);
         self.review_holds(now);

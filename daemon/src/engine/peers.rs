@@ -288,6 +288,41 @@ impl Peers {
         };
     }
 
+    /// Notes that a log is sealed: what peers hold beyond its end is of one of its branches, nobody knows which.
+    pub(super) fn cut(&mut self, log: LogId, end: u64) {
+        let beyond = |peer: &PeerStatus| peer.held.get(&log).is_some_and(|seq| *seq > end);
+        let peers: Vec<DeviceId> = self
+            .fleet
+            .peers
+            .values()
+            .filter(|peer| beyond(peer))
+            .map(|peer| peer.device)
+            .collect();
+        let fleet = self.edit();
+        for device in peers {
+            if let Some(peer) = fleet.peers.get_mut(&device) {
+                let held = Arc::make_mut(&mut peer.held);
+                match end {
+                    0 => held.remove(&log),
+                    end => held.insert(log, end),
+                };
+                (peer.behind, peer.ahead) = compare(&peer.held, &fleet.held);
+            }
+        }
+    }
+
+    /// Forgets what was agreed with all peers: the frontiers that were named are no longer ours.
+    pub(super) fn forget_all_checkpoints(&mut self) {
+        self.checkpoints.clear();
+    }
+
+    /// Counts a fork that is settled, and the entries that have moved to a branch here.
+    pub(super) fn count_fork(&mut self, moved: u64) {
+        let repairs = &mut self.edit().repairs;
+        repairs.forks += 1;
+        repairs.branched += moved;
+    }
+
     pub(super) fn count_mended(&mut self, entries: u64) {
         self.edit().repairs.mended += entries;
     }

@@ -3,6 +3,7 @@
 
 mod checkpoints;
 mod damage;
+mod forks;
 mod opening;
 mod puppet;
 mod repair;

@@ -1,9 +1,13 @@
 //! Opens a store: makes a new one, or checks that an old one is ours, readable and whole.
 
+use std::sync::Arc;
+
 use crdt_schema::ident::{DeviceId, LogId, OrganisationId};
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
 use crate::mutation::{Mutation, is_planted};
+
+use crate::wire::branch::decode_fork;
 
 use super::database::{Ending, Handle};
 use super::log::Stretch;
@@ -73,7 +77,7 @@ fn check_ends(tx: &ReadTransaction) -> Result<(), Trouble> {
                 "log {log} does not end at entry {seq}"
             )));
         }
-        count += row.seq;
+        count += row.seq - row.header.base();
     }
     let arrival = last_arrival(tx)?;
     if arrival != count + meta::void(tx)? {
@@ -114,6 +118,11 @@ pub(super) fn opening(tx: &ReadTransaction, device: DeviceId) -> Result<Opening,
             opening.own_logs.push(row.header.clone());
         }
         opening.frontier.push(row.frontier());
+    }
+    for row in tx.open_table(tables::FORKS)?.iter()? {
+        let proof = decode_fork(row?.1.value());
+        let damaged = |error| Trouble::Damaged(format!("the proof of a fork: {error}"));
+        opening.forks.push(Arc::new(proof.map_err(damaged)?));
     }
     for row in tx.open_table(tables::PEERS)?.iter()? {
         let (device, row) = row?;

@@ -9,6 +9,7 @@
 //! This module does not know sessions, frontiers, rights or schemas: it says whether bytes are well
 //! formed, and nothing about whether they are welcome.
 
+pub mod branch;
 pub mod chain;
 pub mod changeset;
 pub mod codec;
@@ -16,7 +17,6 @@ pub mod frame;
 pub mod limits;
 pub mod message;
 
-mod branch;
 mod check;
 mod compress;
 mod data;

@@ -250,7 +250,11 @@ impl Keep for MemoryStore {
                 }
                 Batch::Remote { batch, runs } => {
                     let result = self.remote(pool, &runs);
-                    report.remote.push(RemoteOutcome { batch, result });
+                    report.remote.push(RemoteOutcome {
+                        batch,
+                        result,
+                        left_out: Vec::new(),
+                    });
                 }
                 Batch::Peer(peer) => {
                     self.peers.insert(peer.device, peer);
