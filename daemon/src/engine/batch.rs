@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crdt_schema::hlc::Timestamp;
-use crdt_schema::ident::{DeviceId, Dot, LogId, SpaceName};
+use crdt_schema::ident::{DeviceId, Dot, LogId, RecordKey, SpaceName};
 use crdt_schema::intent::{default_ops, register_keys_to_clear};
 use crdt_schema::op::{ChangeSet, Op};
 use crdt_schema::resolution::RecordView;
@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 use fork::ForkProof;
 use repair::{Repair, Repaired};
 
+mod calendar;
 pub mod fork;
+pub mod planned;
 pub mod repair;
 
 /// Names a request of a local client until it is answered.
@@ -230,6 +232,17 @@ pub struct LocalCommit {
     pub edits: Vec<LocalEdit>,
     /// Set if the client may retry.
     pub idempotency: Option<Idempotency>,
+}
+
+impl LocalCommit {
+    /// The record that one of its edits is of.
+    pub fn record(&self, edit: &LocalEdit) -> RecordKey {
+        RecordKey {
+            space: self.log.space.clone(),
+            collection: edit.collection.clone(),
+            id: edit.id.clone(),
+        }
+    }
 }
 
 /// What the store thread is asked to write, in order.
@@ -486,15 +499,40 @@ impl CommitReport {
     }
 }
 
+/// What a fetch for a session reads. Either way causes come before effects, and logs without gaps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Walk {
+    /// The entries of a space, in the order in which they arrived.
+    Space {
+        /// The space.
+        space: SpaceName,
+        /// Where to start in this store's arrival order, exclusive.
+        after: Arrival,
+    },
+    /// What the peer lacks of some logs, out of turn: one log after the other, and each only as far as the
+    /// peer has its causes.
+    Logs(Vec<LogId>),
+}
+
+/// All of the default space.
+impl Default for Walk {
+    fn default() -> Self {
+        Self::Space {
+            space: SpaceName::default(),
+            after: 0,
+        }
+    }
+}
+
 /// What a fetch for a session found.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Fetched {
-    /// Runs in arrival order, causes before effects.
+    /// Runs, causes before effects.
     pub runs: Vec<Run>,
-    /// Every arrival up to this one is in `runs` or was known to the peer. Equal to the store's last
-    /// arrival when there is nothing more to send.
+    /// Every arrival in the space up to this one is in `runs` or was known to the peer. Equal to the store's
+    /// last arrival when there is nothing more to send. Means nothing for a walk over logs.
     pub arrival: Arrival,
-    /// Whether the store's end was reached.
+    /// Whether the walk's end was reached.
     pub end: bool,
     /// Where logs are held back because an entry there or soon after does not read back: at most one
     /// place in each log, just after what reads back.

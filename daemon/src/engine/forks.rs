@@ -101,7 +101,7 @@ impl Frontier {
         }
         let whole = header.whole();
         if point.after == 0 {
-            return Ok(Some(self.end_of(&whole)));
+            return Ok(Some(self.start(&whole)));
         }
         let family = self.forks.family(header).chain([&whole.log]);
         let ends = family.filter_map(|log| self.get(log)).map(|log| log.staged);

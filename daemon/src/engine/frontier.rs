@@ -221,7 +221,7 @@ impl Frontier {
         }
     }
 
-    fn start(&self, header: &LogHeader) -> End {
+    pub(super) fn start(&self, header: &LogHeader) -> End {
         let chain = chain::chain_start(&self.organisation, header);
         End {
             seq: header.base(),

@@ -416,13 +416,14 @@ fn verify(
 /// The chain value at the run's end, if the log does not end before and a branch begins as its id says.
 fn follow(frontier: &Frontier, run: &Run, mut end: End) -> Result<[u8; 32], Refusal> {
     for entry in &run.entries {
-        if frontier.forks.is_sealed(&run.header, &end) && end.seq > run.header.base() {
+        let is_first = end.seq == run.header.base();
+        let is_branch = run.header.branch_of.is_some();
+        // A branch begins at the fork point that seals what it continues.
+        if frontier.forks.is_sealed(&run.header, &end) && !(is_branch && is_first) {
             return Err(Refusal::Sealed);
         }
-        let is_first = end.seq == run.header.base();
         end.chain = chain::chain_next(&end.chain, entry);
         end.seq += 1;
-        let is_branch = run.header.branch_of.is_some();
         if is_branch && is_first && chain::branch_id(&end.chain) != run.header.log {
             return Err(Refusal::NotItsOwn);
         }

@@ -54,6 +54,7 @@ mod forks;
 mod frontier;
 mod ingest;
 mod inquiry;
+mod lanes;
 mod limits;
 mod opening;
 mod pace;
@@ -276,14 +277,16 @@ impl Engine {
 
     /// Tells the sessions what has become durable: our own entries themselves, news of all others.
     fn spread(&mut self, now: Now, moved: &[LogId]) {
-        let wrote = moved.iter().any(|log| self.is_own(log));
+        let wrote: Vec<LogId> = moved
+            .iter()
+            .copied()
+            .filter(|log| self.is_own(log))
+            .collect();
         let sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
         for id in sessions {
             self.resume(now, id);
             self.announce(id, moved);
-            if wrote {
-                self.push(id);
-            }
+            self.push_own(id, &wrote);
             self.pump(id);
         }
     }

@@ -4,6 +4,7 @@
 mod checkpoints;
 mod damage;
 mod forks;
+mod lanes;
 mod opening;
 mod puppet;
 mod repair;

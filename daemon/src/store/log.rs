@@ -6,6 +6,8 @@
 //! - A *stretch* is a run of arrivals that are consecutive entries of one log. Stretches follow
 //!   each other without gaps, and every stretch ends at a signed point. So whoever sends stretches,
 //!   cut at points, in order, sends causes before effects.
+//! - Every stretch is listed under the space of its log, so that one space is read without the others. A list
+//!   may name stretches that have become void since.
 //! - Points inside a stretch may be thinned out; the one that ends a stretch never is, because the
 //!   entries of other logs that follow it may be effects of what lies before it and causes of what
 //!   lies behind it.
@@ -96,6 +98,7 @@ pub(super) struct LogWriter<'txn> {
     entries: Table<'txn, (u32, u64), &'static [u8]>,
     points: Table<'txn, (u32, u64), &'static [u8; 64]>,
     stretches: Table<'txn, u64, (u32, u64, u64)>,
+    arrived_in: Table<'txn, (&'static str, u64), ()>,
     own: Table<'txn, &'static str, [u8; 16]>,
     branches: Table<'txn, ([u8; 16], [u8; 16]), u32>,
     open: BTreeMap<LogId, OpenLog>,
@@ -124,6 +127,7 @@ impl<'txn> LogWriter<'txn> {
             numbers: tx.open_table(tables::LOG_NUMBERS)?,
             entries: tx.open_table(tables::ENTRIES)?,
             points: tx.open_table(tables::POINTS)?,
+            arrived_in: tx.open_table(tables::ARRIVED_IN)?,
             own: tx.open_table(tables::OWN_LOGS)?,
             branches: tx.open_table(tables::BRANCHES)?,
             open: BTreeMap::new(),
@@ -238,6 +242,7 @@ impl<'txn> LogWriter<'txn> {
         if self.stretch.is_none_or(|stretch| stretch.log != number) {
             self.end_stretch()?;
             let first = self.arrival + 1;
+            self.arrived_in.insert((header.space.as_str(), first), ())?;
             self.stretch = Some(Stretch {
                 first,
                 log: number,

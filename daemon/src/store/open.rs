@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crdt_schema::ident::{DeviceId, LogId, OrganisationId};
-use redb::{ReadTransaction, ReadableTable, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransaction};
 
 use crate::mutation::{Mutation, is_planted};
 
@@ -60,7 +60,8 @@ fn check_organisation(handle: &Handle, expected: OrganisationId) -> Result<(), S
     })
 }
 
-/// Whether every log ends where its row says, at a signed point, and all entries have arrived.
+/// Whether every log ends where its row says, at a signed point, all entries have arrived, and no list of records
+/// is shorter than another: a disk that lies loses single pages.
 fn check_ends(tx: &ReadTransaction) -> Result<(), Trouble> {
     let entries = tx.open_table(tables::ENTRIES)?;
     let points = tx.open_table(tables::POINTS)?;
@@ -82,6 +83,14 @@ fn check_ends(tx: &ReadTransaction) -> Result<(), Trouble> {
     let arrival = last_arrival(tx)?;
     if arrival != count + meta::void(tx)? {
         let detail = format!("{arrival} entries have arrived and the logs hold {count}");
+        return Err(Trouble::Damaged(detail));
+    }
+    let (documents, indexed) = (
+        tx.open_table(tables::DOCS)?.len()?,
+        tx.open_table(tables::INDEX)?.len()?,
+    );
+    if documents != indexed {
+        let detail = format!("{indexed} records are indexed and {documents} have documents");
         return Err(Trouble::Damaged(detail));
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crdt_schema::ident::{Dot, LogId};
+use crdt_schema::ident::{Dot, LogId, RecordKey};
 
 use super::puppet::{Author, Puppet};
 use super::world::{Node, ORGANISATION, SECRET, START, World, device};
@@ -132,6 +132,61 @@ fn two_histories_that_spread_while_their_author_was_gone_both_reach_everybody() 
     assert_eq!(world.nodes[2].held()[&log], 5);
     assert_eq!(world.nodes[0].fleet.repairs.forks, 1);
     assert_eq!(world.nodes[0].fleet.repairs.branched, 7);
+}
+
+#[test]
+fn a_log_that_forks_at_its_first_entry_is_nothing_but_branches() {
+    let mut first = History::new();
+    let mut second = first.apart(500);
+    let mut third = first.apart(900);
+    first.write(2);
+    second.write(1);
+    third.write(3);
+    let mut world = World::new(3);
+    give(&mut world, 0, &first.runs);
+    give(&mut world, 1, &second.runs);
+    mingle(&mut world);
+    give(&mut world, 0, &third.runs);
+    give(&mut world, 2, &first.runs);
+    world.meet(1, 2);
+    let log = first.author.log();
+    assert_eq!(world.nodes[0].held().get(&log), None);
+    let mut late = World::new(2);
+    give(&mut late, 0, &third.runs);
+    late.nodes[1] = world.nodes.remove(1);
+
+    late.meet(0, 1);
+    late.meet(0, 1);
+
+    assert_eq!(entries(&late.nodes[1]), 2 + 1 + 3);
+    assert_one_story(&late);
+}
+
+#[test]
+fn what_a_branch_says_follows_what_its_author_had_said_before() {
+    let mut first = History::new();
+    first.write(3);
+    let mut second = first.apart(500);
+    first.write(3);
+    second.write(3);
+    let mut world = World::new(2);
+    give(&mut world, 0, &first.runs);
+    give(&mut world, 1, &second.runs);
+
+    mingle(&mut world);
+
+    assert_one_story(&world);
+    let key = RecordKey {
+        space: Default::default(),
+        collection: "patient".to_owned(),
+        id: "shared-1".to_owned(),
+    };
+    for node in &world.nodes {
+        let doc = node.store.reader().document(&key).expect("it reads");
+        let doc = doc.expect("the record");
+        // Both branches replaced the edit from before the fork, and neither saw the other.
+        assert_eq!((doc.changes().len(), doc.heads().len()), (3, 2));
+    }
 }
 
 #[test]

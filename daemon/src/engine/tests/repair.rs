@@ -6,7 +6,7 @@ use crdt_schema::ident::{Dot, LogId};
 use redb::ReadableTable;
 
 use super::puppet::{Author, Puppet};
-use super::world::{Node, START, World, device, options, set_name};
+use super::world::{Node, START, World, options, set_name};
 use crate::engine::limits::ANSWERS_MAX;
 use crate::store::Store;
 use crate::wire::message::Message;

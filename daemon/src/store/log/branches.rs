@@ -213,7 +213,7 @@ impl LogWriter<'_> {
         row.gap_bytes = POINT_BYTES_TARGET as u64;
         self.disown(&row.header)?;
         self.put_split(old, &row, new, &branch)?;
-        self.move_stretches(old, new, point.after)?;
+        self.move_stretches(&branch.header, old, new, point.after)?;
         rename_publications(tx, log, point.after, branch.header.log)?;
         Ok(Split {
             ends: [row.frontier(), branch.frontier()],
@@ -248,7 +248,13 @@ impl LogWriter<'_> {
     }
 
     /// Gives the arrivals of the log's entries after `after` to the branch.
-    fn move_stretches(&mut self, old: u32, new: u32, after: u64) -> Result<(), Trouble> {
+    fn move_stretches(
+        &mut self,
+        branch: &LogHeader,
+        old: u32,
+        new: u32,
+        after: u64,
+    ) -> Result<(), Trouble> {
         let mut affected = Vec::new();
         for row in self.stretches.iter()? {
             let (first, row) = row?;
@@ -265,6 +271,8 @@ impl LogWriter<'_> {
             }
             let gone = (new, stretch.from + kept, stretch.count - kept);
             self.stretches.insert(stretch.first + kept, gone)?;
+            let listed = (branch.space.as_str(), stretch.first + kept);
+            self.arrived_in.insert(listed, ())?;
         }
         let last = self.stretches.last()?;
         self.stretch = last.map(|(first, row)| Stretch::of_row(first.value(), row.value()));
