@@ -100,7 +100,7 @@ async fn a_review_resolved_on_one_device_is_resolved_on_all_and_stays_so() {
 
     let answer = json!({ "value": "Amina Hassan", "note": "birth card" });
     c.good(
-        reqwest::Method::POST,
+        Method::POST,
         &format!("/v1/reviews/{review}/resolve"),
         Some(answer),
     )
@@ -127,7 +127,7 @@ async fn a_review_resolved_on_one_device_is_resolved_on_all_and_stays_so() {
     }
     let (status, gone) = a
         .ask(
-            reqwest::Method::POST,
+            Method::POST,
             &format!("/v1/reviews/{review}/resolve"),
             Some(json!({ "candidate": 0 })),
         )
@@ -157,7 +157,7 @@ async fn counters_are_exact_when_clients_retry_and_peers_deliver_twice() {
             for _ in 0..2 {
                 let (status, reply) = device
                     .ask_with(
-                        reqwest::Method::PATCH,
+                        Method::PATCH,
                         "/v1/collections/patient/records/p?upsert=true",
                         Some(json!({ "name": "Amina", "visits": {"$add": n} })),
                         &[("Idempotency-Key", &key)],
@@ -216,7 +216,7 @@ async fn spaces_other_than_main_are_exchanged_as_well() {
     let (a, b) = pair().await;
     let path = "/v1/collections/patient/records/p?upsert=true&space=clinic/kisumu";
     a.good(
-        reqwest::Method::PATCH,
+        Method::PATCH,
         path,
         Some(json!({ "name": "Amina" })),
     )
@@ -266,7 +266,7 @@ async fn deletes_that_race_edits_wait_for_a_person_and_lose_nothing() {
         );
     }
     b.good(
-        reqwest::Method::POST,
+        Method::POST,
         &format!("/v1/reviews/{review}/resolve"),
         Some(json!({ "keep": false })),
     )

@@ -40,6 +40,10 @@ pub struct Ledger {
     pub went_back: BTreeSet<LogId>,
     /// The second contents of such positions.
     pub branches: BTreeMap<Dot, Vec<Entry>>,
+    /// The branches that forked logs have gone on in.
+    pub families: BTreeMap<LogId, BTreeSet<LogId>>,
+    /// Positions whose change set was written again in another log.
+    pub written_again: BTreeSet<Dot>,
     /// The logs that they are in.
     pub logs: BTreeSet<LogId>,
     /// How every log begins that any store holds, those of liars too.
@@ -92,6 +96,28 @@ impl Ledger {
         }
     }
 
+    /// Notes a log that a store holds.
+    pub fn note_log(&mut self, header: &LogHeader) {
+        self.headers
+            .entry(header.log)
+            .or_insert_with(|| header.clone());
+        if header.branch_of.is_some() {
+            let whole = header.signed_as();
+            self.families.entry(whole).or_default().insert(header.log);
+            self.went_back.extend([whole, header.log]);
+            if self.logs.contains(&whole) {
+                self.logs.insert(header.log);
+            }
+        }
+    }
+
+    /// All names that the change set at a position may have: its log may have forked before it.
+    pub fn names(&self, dot: Dot) -> impl Iterator<Item = Dot> {
+        let branches = self.families.get(&dot.log).into_iter().flatten();
+        let branches = branches.map(move |branch| Dot::new(*branch, dot.seq));
+        std::iter::once(dot).chain(branches)
+    }
+
     /// A device's store went back unnoticed: it may sign positions of its logs again.
     pub fn went_back(&mut self, device: DeviceId) {
         let own = self
@@ -125,6 +151,7 @@ impl Ledger {
             return Err(format!("{was} was written again as {is} with other edits"));
         }
         self.commit(is, device, set)?;
+        self.written_again.insert(was);
         if let Some(author) = self.acknowledged.get(&was).copied() {
             self.acknowledged.insert(is, author);
             // Where there are two branches, the other one's write still stands at the old position.

@@ -46,12 +46,13 @@ pub enum Sometimes {
     SchemaAdopted,
     SchemaWentBack,
     ForkSettled,
+    ForkSealed,
     DamageMended,
 }
 
 impl Sometimes {
     /// All of them.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::KilledBeforeReport,
         Self::KilledDuringSession,
         Self::PowerCut,
@@ -92,6 +93,7 @@ impl Sometimes {
         Self::SchemaAdopted,
         Self::SchemaWentBack,
         Self::ForkSettled,
+        Self::ForkSealed,
         Self::DamageMended,
     ];
 
@@ -140,6 +142,7 @@ impl Sometimes {
             Self::SchemaAdopted => "a device took up another version of the schema",
             Self::SchemaWentBack => "a person chose an older version of the schema",
             Self::DamageMended => "entries that no longer read back came again from a peer",
+            Self::ForkSealed => "both branches of a log had spread and were kept as branches",
             Self::ForkSettled => {
                 "a device wrote again what stood on a branch that nobody else held"
             }

@@ -55,6 +55,14 @@ fn an_entry_that_does_not_read_back_is_missed_by_one_peer_and_given_back_by_anot
 }
 
 #[test]
+fn both_histories_of_a_log_live_on_where_its_author_is_not_there_to_settle_it() {
+    let outcome = kept("both-branches-have-spread");
+
+    assert!(outcome.verdict.is_held());
+    assert!(outcome.reached.has(Sometimes::ForkSealed));
+}
+
+#[test]
 fn a_handful_of_fleets_hold() {
     for seed in 1..=6 {
         let (_, outcome) = play(seed);

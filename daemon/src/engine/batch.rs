@@ -1,5 +1,7 @@
 //! What crosses the border between the engine and the store: batches to commit, and what came of them.
 
+use std::sync::Arc;
+
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{DeviceId, Dot, LogId, RecordKey, SpaceName};
 use crdt_schema::intent::{default_ops, register_keys_to_clear};
@@ -9,6 +11,7 @@ use crdt_schema::schema::{Collection, FieldError, Schema};
 use crdt_schema::value::Value;
 use serde::{Deserialize, Serialize};
 
+use fork::ForkProof;
 use repair::{Repair, Repaired};
 
 use crate::wire::dictionary::Dictionary;
@@ -16,6 +19,7 @@ use crate::wire::dictionary::Dictionary;
 pub use held::Held;
 
 mod calendar;
+pub mod fork;
 mod held;
 pub mod planned;
 pub mod repair;
@@ -483,6 +487,9 @@ pub struct RemoteOutcome {
     pub batch: BatchId,
     /// `Err` if nothing of it was written.
     pub result: Result<(), StoreFault>,
+    /// The logs whose runs were left out, each with a dependency of which another branch is held here than the
+    /// author meant, or none.
+    pub left_out: Vec<(LogId, Dot)>,
 }
 
 /// What came of one store transaction, which may hold several batches (group commit).
@@ -498,6 +505,19 @@ pub struct CommitReport {
     pub rows: Vec<FrontierRow>,
     /// The last arrival in the store.
     pub arrival: Arrival,
+}
+
+impl CommitReport {
+    /// Adds the report of a later transaction.
+    pub fn join(&mut self, later: Self) {
+        self.local.extend(later.local);
+        self.remote.extend(later.remote);
+        self.repairs.extend(later.repairs);
+        let moved = |row: &FrontierRow| later.rows.iter().any(|it| it.header.log == row.header.log);
+        self.rows.retain(|row| !moved(row));
+        self.rows.extend(later.rows);
+        self.arrival = later.arrival;
+    }
 }
 
 /// What a fetch for a session reads. Either way causes come before effects, and logs without gaps.
@@ -545,6 +565,8 @@ pub struct Fetched {
 pub struct Opening {
     /// How far every log is held.
     pub frontier: Vec<FrontierRow>,
+    /// The forks that are known.
+    pub forks: Vec<Arc<ForkProof>>,
     /// The logs that this incarnation writes, at most one for each space.
     pub own_logs: Vec<LogHeader>,
     /// What is known of the peers.

@@ -63,6 +63,10 @@ pub struct Repairs {
     pub taken_back: u64,
     /// Change sets of a forked log that were written again in a new one.
     pub rewritten: u64,
+    /// Forks of logs that were settled here: both histories are kept, as branches.
+    pub forks: u64,
+    /// Entries that were moved from a forked log to a branch.
+    pub branched: u64,
 }
 
 /// Where a record's present state is known to be held.

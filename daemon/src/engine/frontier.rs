@@ -6,11 +6,14 @@
 //! This module does not know sessions or peers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{LogId, OrganisationId, SpaceName};
 
+use super::batch::fork::ForkProof;
 use super::batch::{FrontierRow, LogHeader, VerifiedRun};
+use super::forks::Forks;
 use crate::wire::chain;
 
 /// A position in a log.
@@ -39,16 +42,32 @@ pub(super) struct Frontier {
     spaces: BTreeMap<SpaceName, BTreeSet<LogId>>,
     /// Grows with every change of a durable end: what was derived from them is old then.
     version: u64,
+    pub(super) forks: Forks,
+}
+
+impl Log {
+    /// Whether it has a durable entry.
+    fn is_durable(&self) -> bool {
+        self.durable.seq > self.header.base()
+    }
 }
 
 impl Frontier {
-    pub(super) fn new(organisation: OrganisationId, rows: Vec<FrontierRow>) -> Self {
+    pub(super) fn new(
+        organisation: OrganisationId,
+        rows: Vec<FrontierRow>,
+        forks: Vec<Arc<ForkProof>>,
+    ) -> Self {
         let mut frontier = Self {
             organisation,
             logs: BTreeMap::new(),
             spaces: BTreeMap::new(),
             version: 0,
+            forks: Forks::default(),
         };
+        forks
+            .into_iter()
+            .for_each(|proof| frontier.forks.learn(proof));
         for row in rows {
             frontier.adopt(row);
         }
@@ -69,7 +88,8 @@ impl Frontier {
     }
 
     pub(super) fn durable_seq(&self, log: &LogId) -> u64 {
-        self.logs.get(log).map_or(0, |log| log.durable.seq)
+        let log = self.logs.get(log).filter(|log| log.is_durable());
+        log.map_or(0, |log| log.durable.seq)
     }
 
     pub(super) fn staged_seq(&self, log: &LogId) -> u64 {
@@ -88,7 +108,7 @@ impl Frontier {
 
     /// The logs that have durable entries, ascending.
     pub(super) fn durable(&self) -> impl Iterator<Item = (&LogId, &Log)> {
-        self.logs.iter().filter(|(_, log)| log.durable.seq > 0)
+        self.logs.iter().filter(|(_, log)| log.is_durable())
     }
 
     /// The logs of a space that have durable entries, ascending.
@@ -107,6 +127,7 @@ impl Frontier {
     /// Takes over a row that the store has made durable.
     pub(super) fn adopt(&mut self, row: FrontierRow) {
         let start = self.start(&row.header);
+        self.forks.note(&row.header);
         let space = row.header.space.clone();
         self.spaces.entry(space).or_default().insert(row.header.log);
         let log = self.logs.entry(row.header.log).or_insert_with(|| Log {
@@ -137,8 +158,10 @@ impl Frontier {
             chain,
             hlc,
         } = row;
-        if seq == 0 {
+        self.version += 1;
+        if seq == header.base() {
             self.logs.remove(&header.log);
+            self.forks.forget(&header);
             if let Some(logs) = self.spaces.get_mut(&header.space) {
                 logs.remove(&header.log);
                 if logs.is_empty() {
@@ -155,6 +178,7 @@ impl Frontier {
     pub(super) fn stage(&mut self, verified: &VerifiedRun) {
         let header = &verified.run.header;
         let start = self.start(header);
+        self.forks.note(header);
         let log = self.logs.entry(header.log).or_insert_with(|| Log {
             header: header.clone(),
             durable: start,
@@ -175,16 +199,32 @@ impl Frontier {
 
     /// Forgets everything that is staged. Right only while the store has no batch of it.
     pub(super) fn unstage(&mut self) {
-        self.logs.retain(|_, log| log.durable.seq > 0);
+        let (kept, gone) = std::mem::take(&mut self.logs)
+            .into_iter()
+            .partition::<BTreeMap<_, _>, _>(|(_, log)| log.is_durable());
+        self.logs = kept;
+        gone.values().for_each(|log| self.forks.forget(&log.header));
         for log in self.logs.values_mut() {
             log.staged = log.durable;
         }
     }
 
-    fn start(&self, header: &LogHeader) -> End {
+    /// Forgets what is staged of one log: the store has left it out.
+    pub(super) fn unstage_log(&mut self, id: &LogId) {
+        match self.logs.get_mut(id) {
+            Some(log) if log.is_durable() => log.staged = log.durable,
+            Some(log) => {
+                self.forks.forget(&log.header);
+                self.logs.remove(id);
+            }
+            None => {}
+        }
+    }
+
+    pub(super) fn start(&self, header: &LogHeader) -> End {
         let chain = chain::chain_start(&self.organisation, header);
         End {
-            seq: 0,
+            seq: header.base(),
             chain,
             hlc: Timestamp::default(),
         }

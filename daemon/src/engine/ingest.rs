@@ -17,7 +17,8 @@ use super::effect::{Breach, CloseReason, Effect};
 use super::frontier::{End, Frontier};
 use super::input::Now;
 use super::limits::{
-    LOGS_MAX, PEER_SAVE_MS, SEQ_MAX, STAGED_BYTES_MAX, STAGED_TOTAL_BYTES_MAX, STORE_RETRY_MS,
+    BRANCHES_OF_LOG_MAX, FORKS_OF_DEVICE_MAX, LOGS_MAX, PEER_SAVE_MS, SEQ_MAX, STAGED_BYTES_MAX,
+    STAGED_TOTAL_BYTES_MAX, STORE_RETRY_MS,
 };
 use super::pump::run_bytes;
 use super::session::protocol;
@@ -65,6 +66,21 @@ pub(super) enum Refusal {
     /// There are too many logs.
     #[error("more than {LOGS_MAX} logs")]
     TooManyLogs,
+    /// A fork of it is known, and it ends before these entries.
+    #[error("it is forked; what follows is told as branches")]
+    Sealed,
+    /// A branch of a fork that has not been proved yet.
+    #[error("it is a branch of a fork that is not proved yet")]
+    UnprovedFork,
+    /// Its author has forked its logs too often.
+    #[error("its device has signed more than {FORKS_OF_DEVICE_MAX} forks")]
+    TooManyForks,
+    /// Its author has signed too many histories of one log.
+    #[error("more than {BRANCHES_OF_LOG_MAX} branches of one log")]
+    TooManyBranches,
+    /// An entry depends on one of another branch than is held here.
+    #[error("it depends on another branch of {0} than is held here")]
+    OtherBranch(Dot),
     /// The peer does not take it.
     #[error("the peer refuses it: fork or damaged history")]
     ByPeer,
@@ -84,6 +100,10 @@ impl Refusal {
             Self::TimeWentBack => Some("time_went_back"),
             Self::MissingDependency(_) => Some("missing_cause"),
             Self::TooManyLogs => Some("too_many_logs"),
+            Self::Sealed => Some("sealed"),
+            Self::UnprovedFork => Some("unproved_fork"),
+            Self::TooManyForks | Self::TooManyBranches => Some("too_many_forks"),
+            Self::OtherBranch(_) => Some("other_branch"),
             Self::ByPeer => None,
         }
     }
@@ -101,7 +121,15 @@ impl Refusal {
             | Self::TimeWentBack => true,
             // A fork between two logs that are both signed is their author's doing, not this peer's, and
             // there can be no more of them than logs are held here.
-            Self::Forked | Self::MissingDependency(_) | Self::TooManyLogs | Self::ByPeer => false,
+            Self::Forked
+            | Self::MissingDependency(_)
+            | Self::TooManyLogs
+            | Self::Sealed
+            | Self::UnprovedFork
+            | Self::TooManyForks
+            | Self::TooManyBranches
+            | Self::OtherBranch(_)
+            | Self::ByPeer => false,
         }
     }
 
@@ -119,6 +147,11 @@ impl Refusal {
             | Self::Malformed(_)
             | Self::TimeWentBack
             | Self::MissingDependency(_)
+            | Self::Sealed
+            | Self::UnprovedFork
+            | Self::TooManyForks
+            | Self::TooManyBranches
+            | Self::OtherBranch(_)
             | Self::TooManyLogs => false,
         }
     }
@@ -250,6 +283,15 @@ impl Engine {
             .map_or(Ok(()), |session| session.check_faults())
     }
 
+    /// What the store has left out was not refused when it came: which branch an author meant is seen there.
+    pub(super) fn on_left_out(&mut self, id: SessionId, left_out: Vec<(LogId, Dot)>) {
+        for (log, dep) in left_out {
+            self.frontier.unstage_log(&log);
+            self.refuse(id, log, Refusal::OtherBranch(dep));
+            self.inquire(id, dep.log);
+        }
+    }
+
     /// The part of a run that continues its log, or `None` if all of it is held or staged already.
     fn judge(&self, run: Run) -> Result<Option<VerifiedRun>, Refusal> {
         let header = &run.header;
@@ -343,7 +385,11 @@ fn verify(
     if bytes > ENTRY_BYTES_MAX + POINT_BYTES_TARGET {
         return Err(Refusal::TooLong(bytes));
     }
-    let end = frontier.end_of(&run.header);
+    let parent = frontier.parent_of(&run.header)?;
+    let mut end = frontier.end_of(&run.header);
+    if let Some(parent) = parent.filter(|_| end.seq == run.header.base()) {
+        end.hlc = parent.hlc;
+    }
     if run.last() <= end.seq {
         if is_planted(Mutation::DuplicateRefused) {
             return Err(Refusal::Gap { from: run.from });
@@ -357,18 +403,24 @@ fn verify(
     run.entries.drain(..skipped as usize);
     run.from += skipped;
 
-    let value = run
-        .entries
-        .iter()
-        .fold(end.chain, |value, entry| chain::chain_next(&value, entry));
+    let value = follow(frontier, &run, end)?;
     let organisation = frontier.organisation();
-    let is_signed = check_point(
+    let last = End {
+        seq: run.last(),
+        chain: value,
+        hlc: end.hlc,
+    };
+    let mut is_signed = check_point(
         organisation,
         &run.header,
         run.last(),
         &value,
         &run.signature,
     );
+    if !is_signed && frontier.forks.is_sealed(&run.header, &last) {
+        run.signature = chain::SEALED;
+        is_signed = true;
+    }
     if !is_signed && !is_planted(Mutation::SignatureUnchecked) {
         return Err(Refusal::BadSignature);
     }
@@ -381,6 +433,24 @@ fn verify(
         sets,
         chain: value,
     }))
+}
+
+/// The chain value at the run's end, if the log does not end before and a branch begins as its id says.
+fn follow(frontier: &Frontier, run: &Run, mut end: End) -> Result<[u8; 32], Refusal> {
+    for entry in &run.entries {
+        let is_first = end.seq == run.header.base();
+        let is_branch = run.header.branch_of.is_some();
+        // A branch begins at the fork point that seals what it continues.
+        if frontier.forks.is_sealed(&run.header, &end) && !(is_branch && is_first) {
+            return Err(Refusal::Sealed);
+        }
+        end.chain = chain::chain_next(&end.chain, entry);
+        end.seq += 1;
+        if is_branch && is_first && chain::branch_id(&end.chain) != run.header.log {
+            return Err(Refusal::NotItsOwn);
+        }
+    }
+    Ok(end.chain)
 }
 
 /// Decodes the entries of a run whose signature holds: what is wrong now is the author's fault.
@@ -401,15 +471,12 @@ fn decode(run: &Run, end: End) -> Result<Vec<ChangeSet>, Refusal> {
 /// Whether everything that an entry depends on is here, in the same space and in other logs.
 fn check_deps(frontier: &Frontier, header: &LogHeader, set: &ChangeSet) -> Result<(), Refusal> {
     for dep in set.edits.iter().flat_map(|edit| &edit.deps) {
-        if dep.log == header.log {
+        if dep.log == header.signed_as() {
             return Err(Refusal::Malformed(WireError::Malformed(
                 "dependency on its own log",
             )));
         }
-        let is_here = |log: &super::frontier::Log| {
-            log.header.space == header.space && dep.seq <= log.staged.seq
-        };
-        if !frontier.get(&dep.log).is_some_and(is_here) {
+        if !frontier.covers(&header.space, dep) {
             return Err(Refusal::MissingDependency(*dep));
         }
     }

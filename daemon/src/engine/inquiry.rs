@@ -1,11 +1,12 @@
 //! A peer shows another history of a log: finds out whether ours is damaged, and where the two part.
 //!
 //! Our own log is read through first: whoever cannot verify its entries against its author's signatures is
-//! the damaged one (see [`super::repair`]). If ours is whole and this device wrote it, a sixteen-way search
-//! over the fingerprints of its beginnings finds the place where the two part, and the peer's signed run
-//! there is the proof that a settlement needs (see [`super::batch::repair`]).
+//! the damaged one (see [`super::repair`]). If ours is whole, a sixteen-way search over the fingerprints of its
+//! beginnings finds the place where the two part, and the peer's signed run there is the proof of the fork.
 //!
-//! Logs of other devices are not settled here: their authors do that.
+//! If this device wrote the log and nobody else is known to hold its end, the end is written again in a new log (see
+//! [`super::batch::repair`]). Otherwise the log is sealed and both histories go on as branches (see
+//! [`super::forks`]). The author of a log decides which: between it and another device, only it asks.
 //!
 //! A peer may differ for ever, because its disk is broken or because it lies. So a log is inquired about with one
 //! peer once in [`INQUIRY_MS`], however often the two meet, unless a repair of it has been made meanwhile. One that
@@ -87,6 +88,10 @@ impl Engine {
     /// Begins to find out why a peer's history of a log is not ours.
     pub(super) fn inquire(&mut self, id: SessionId, log: LogId) {
         let end = self.frontier.durable_seq(&log);
+        let base = self
+            .frontier
+            .get(&log)
+            .map_or(0, |known| known.header.base());
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
@@ -100,7 +105,7 @@ impl Engine {
         }
         talk.inquiry = Some(Inquiry {
             log,
-            same: 0,
+            same: base,
             other: end,
             seqs: Vec::new(),
             ours: None,
@@ -120,8 +125,6 @@ impl Engine {
     }
 
     fn ask_round(&mut self, id: SessionId) {
-        let device = self.config.device;
-        let frontier = &self.frontier;
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
@@ -132,20 +135,24 @@ impl Engine {
         inquiry.seqs = positions(inquiry.same, inquiry.other);
         (inquiry.ours, inquiry.theirs) = (None, None);
         let seqs = inquiry.seqs.clone();
-        let is_ours = frontier
-            .get(&log)
-            .is_some_and(|known| known.header.device == device);
-        if is_ours {
+        if self.settles(id, &log)
+            && let Some(session) = self.sessions.get_mut(&id)
+        {
             let seqs = seqs.clone();
             session.send(&Message::Probe { log, seqs }, &mut self.effects);
         }
         self.look(id, log, seqs);
     }
 
+    /// Whether it is for this side to find out where a log forks.
+    fn settles(&self, id: SessionId, log: &LogId) -> bool {
+        let author = self.frontier.get(log).map(|known| known.header.device);
+        let peer = self.sessions.get(&id).map(|session| session.device);
+        author == Some(self.config.device) || author != peer
+    }
+
     pub(super) fn on_own_tags(&mut self, id: SessionId, log: LogId, rows: Rows) {
-        let device = self.config.device;
-        let known = self.frontier.get(&log);
-        let is_ours = known.is_some_and(|known| known.header.device == device);
+        let settles = self.settles(id, &log);
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
@@ -153,11 +160,11 @@ impl Engine {
         let Some(inquiry) = session.repair.inquiry.as_mut().filter(awaited) else {
             return;
         };
-        if is_ours {
+        if settles {
             inquiry.ours = Some(rows);
             self.end_round(id);
         } else {
-            // Ours is whole: the log is forked by its author, or damaged at the peer.
+            // Ours is whole: the peer wrote the log and settles its fork, or has damaged it.
             session.repair.inquiry = None;
         }
     }
@@ -224,10 +231,12 @@ impl Engine {
         let (Some(run), Some(known)) = (run, self.frontier.get(&log)) else {
             return;
         };
-        if known.header.device != self.config.device {
-            return;
+        let header = known.header.clone();
+        // What a branch continues is another's to keep, and an end that branches continue is nobody's to move.
+        if header.device != self.config.device || self.frontier.forks.is_forked(&header) {
+            return self.seal(id, Repair::Branch(run), &header);
         }
-        let space = known.header.space.clone();
+        let space = header.space;
         let shared = self.shared();
         // What waits to be written in the old logs is written before the settlement, and moves with it.
         self.own_logs.remove(&space);

@@ -67,6 +67,16 @@ pub(super) const FAULTS_MAX: usize = 64;
 /// Most damaged logs that are mended at once. The others are found again when they are next read.
 pub(super) const DAMAGED_LOGS_MAX: usize = 1024;
 
+/// Most forks that are remembered: about 35 MB of the longest proofs.
+pub(super) const FORKS_MAX: usize = 1024;
+
+/// Most forks of the logs of one device that are remembered. Each costs every device a rebuilding of records; an
+/// honest device has one for every time that its store was copied or restored unnoticed.
+pub(super) const FORKS_OF_DEVICE_MAX: usize = 32;
+
+/// Most branches of one log.
+pub(super) const BRANCHES_OF_LOG_MAX: usize = 64;
+
 /// Most mended places that are remembered, to tell a disk that does not keep what is written to it.
 pub(super) const MENDED_PLACES_MAX: usize = 65_536;
 

@@ -52,6 +52,7 @@ pub mod input;
 
 mod announce;
 mod checkpoint;
+mod forks;
 mod frontier;
 mod ingest;
 mod inquiry;
@@ -122,7 +123,7 @@ pub type PointCheck = fn(&OrganisationId, &LogHeader, u64, &[u8; 32], &[u8; 64])
 impl Engine {
     /// An engine over a store that holds what `opening` says. The seed is the only source of randomness.
     pub fn new(config: EngineConfig, opening: Opening, seed: [u8; 32]) -> Self {
-        let frontier = Frontier::new(config.organisation, opening.frontier);
+        let frontier = Frontier::new(config.organisation, opening.frontier, opening.forks);
         let held = frontier
             .durable()
             .map(|(id, log)| (*id, log.durable.seq))
@@ -307,10 +308,11 @@ impl Engine {
     fn settle(&mut self, outcomes: Vec<RemoteOutcome>) -> Result<(), StoreFault> {
         let mut settled = Ok(());
         for outcome in outcomes {
-            if let Some((session, bytes)) = self.staging.settle(outcome.batch)
-                && let Some(session) = self.sessions.get_mut(&session)
-            {
-                session.staged_bytes = session.staged_bytes.saturating_sub(bytes);
+            if let Some((session, bytes)) = self.staging.settle(outcome.batch) {
+                if let Some(session) = self.sessions.get_mut(&session) {
+                    session.staged_bytes = session.staged_bytes.saturating_sub(bytes);
+                }
+                self.on_left_out(session, outcome.left_out);
             }
             if outcome.result.is_err() && settled.is_ok() {
                 settled = outcome.result;

@@ -348,6 +348,7 @@ impl Engine {
             }
         }
         self.peers.replace_held(&session.device, held);
+        self.tell_forks(id);
         self.push(id);
         self.send_parts(now, id);
         self.pump(id);

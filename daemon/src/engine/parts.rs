@@ -265,7 +265,10 @@ mod tests {
 
         let taken = parts.take(peer(1), part(7, 6_000, 10_000));
 
-        assert!(matches!(taken, Err(CloseReason::Breach(Breach::ForgedLogs, _))), "{taken:?}");
+        assert!(
+            matches!(taken, Err(CloseReason::Breach(Breach::ForgedLogs, _))),
+            "{taken:?}"
+        );
         assert!(!parts.is_mixing_over);
     }
 
@@ -283,7 +286,11 @@ mod tests {
             parts.take(peer(1), false_part(7, 0, 6_000)),
             Ok(Taken::More)
         );
-        let frontier = Frontier::new(crdt_schema::ident::OrganisationId([9; 16]), Vec::new());
+        let frontier = Frontier::new(
+            crdt_schema::ident::OrganisationId([9; 16]),
+            Vec::new(),
+            Vec::new(),
+        );
         assert!(parts.told_to(&peer(2), &frontier).is_empty());
         assert_eq!(parts.take(peer(2), part(7, 0, 6_000)), Ok(Taken::More));
         let all = parts.take(peer(2), part(7, 6_000, 10_000));

@@ -312,6 +312,34 @@ impl Peers {
         };
     }
 
+    /// Notes that a log is sealed: what peers hold beyond its end is of one of its branches, nobody knows which.
+    pub(super) fn cut(&mut self, log: LogId, end: u64) {
+        let beyond = |peer: &PeerStatus| peer.held.get(&log).is_some_and(|seq| *seq > end);
+        let peers = self.fleet.peers.values().filter(|peer| beyond(peer));
+        let peers: Vec<DeviceId> = peers.map(|peer| peer.device).collect();
+        for device in peers {
+            if let Some(peer) = self.edit().peers.get_mut(&device) {
+                match end {
+                    0 => peer.held.remove(&log),
+                    end => peer.held.insert(log, end),
+                };
+                self.uncounted.insert(device);
+            }
+        }
+    }
+
+    /// Forgets what was agreed with all peers: the frontiers that were named are no longer ours.
+    pub(super) fn forget_all_checkpoints(&mut self) {
+        self.checkpoints.clear();
+    }
+
+    /// Counts a fork that is settled, and the entries that have moved to a branch here.
+    pub(super) fn count_fork(&mut self, moved: u64) {
+        let repairs = &mut self.edit().repairs;
+        repairs.forks += 1;
+        repairs.branched += moved;
+    }
+
     pub(super) fn count_mended(&mut self, entries: u64) {
         self.edit().repairs.mended += entries;
     }

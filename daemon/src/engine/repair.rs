@@ -277,6 +277,8 @@ impl Engine {
                 }
             }
             Ok(Outcome::Settled { ends, moved }) => self.on_settled(log, ends, &moved),
+            Ok(Outcome::Forked(forked)) => self.on_forked(forked),
+            Ok(Outcome::Known) => {}
             Err(why) => {
                 tracing::warn!(%log, why, "a repair was not made");
                 self.try_another(session, log);

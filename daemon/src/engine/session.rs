@@ -358,6 +358,7 @@ impl Engine {
             (Phase::Opening { .. } | Phase::Live, Message::Tags { log, rows }) => {
                 self.on_tags(id, log, rows)
             }
+            (Phase::Opening { .. } | Phase::Live, Message::Fork(proof)) => self.on_fork(id, *proof),
             (phase, message) => Err(protocol(out_of_place(phase, &message))),
         }
     }
@@ -512,6 +513,7 @@ fn out_of_place(phase: &Phase, message: &Message) -> String {
         Message::Given { .. } => "GIVEN",
         Message::Probe { .. } => "PROBE",
         Message::Tags { .. } => "TAGS",
+        Message::Fork(_) => "FORK",
         Message::Bye { .. } => "BYE",
     };
     let phase = match phase {

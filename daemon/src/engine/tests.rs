@@ -3,6 +3,7 @@
 
 mod checkpoints;
 mod damage;
+mod forks;
 mod lanes;
 mod opening;
 mod parts;

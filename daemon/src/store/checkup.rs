@@ -14,6 +14,7 @@ use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata};
 
 use crate::engine::batch::repair::Found;
 
+use super::branches::Names;
 use super::judge::Neighbours;
 use super::pack::{Place, Unpacker};
 use super::reading::SchemaState;
@@ -122,6 +123,11 @@ fn check_some(
             &tx.open_table(tables::STRETCHES)?,
             &tx.open_table(tables::ENTRIES)?,
             &tx.open_table(tables::LOGS)?,
+            &Names {
+                numbers: &tx.open_table(tables::LOG_NUMBERS)?,
+                entries: &tx.open_table(tables::ENTRIES)?,
+                branches: &tx.open_table(tables::BRANCHES)?,
+            },
             &keys,
         )?,
         false => BTreeMap::new(),
@@ -213,7 +219,7 @@ fn check_logs(
                 continue;
             }
         };
-        checkup.entries += row.seq;
+        checkup.entries += row.seq - row.header.base();
         let log = row.header.log;
         match inspect::tags(tx, log, &[row.seq])? {
             Found::Tags { damaged: None, .. } => {}

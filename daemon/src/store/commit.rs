@@ -28,8 +28,10 @@ use crate::wire::chain::chain_next;
 use crate::wire::limits::ENTRY_BYTES_MAX;
 
 use super::author::{Author, Refusal};
+use super::branches::continued;
 use super::catalogue::Found;
 use super::database::Ending;
+use super::fork::Sealing;
 use super::log::LogWriter;
 use super::reading::Stamp;
 use super::record::RecordWriter;
@@ -66,9 +68,14 @@ pub(super) fn commit(
             }
             Batch::Remote { batch, runs } => {
                 let result = joined.remote(runs)?;
+                let (result, left_out) = match result {
+                    Ok(left_out) => (Ok(()), left_out),
+                    Err(fault) => (Err(fault), Vec::new()),
+                };
                 joined.report.remote.push(RemoteOutcome {
                     batch: *batch,
                     result,
+                    left_out,
                 });
             }
             Batch::Peer(peer) => joined.peer(tx, peer)?,
@@ -110,6 +117,7 @@ pub(super) fn failed_report(
                 report.remote.push(RemoteOutcome {
                     batch: *batch,
                     result,
+                    left_out: Vec::new(),
                 });
             }
             Batch::Repair(session, repair) => report.repairs.push(Repaired {
@@ -191,7 +199,11 @@ impl<'txn> Joined<'txn> {
         }
     }
 
-    fn remote(&mut self, runs: &[VerifiedRun]) -> Result<Result<(), StoreFault>, Trouble> {
+    /// Writes what can be written. Returns the logs that were left out, each with the dependency that is not here.
+    fn remote(
+        &mut self,
+        runs: &[VerifiedRun],
+    ) -> Result<Result<Vec<(LogId, Dot)>, StoreFault>, Trouble> {
         // Everything is checked before anything is written.
         let mut ends = BTreeMap::new();
         for run in runs {
@@ -199,12 +211,23 @@ impl<'txn> Joined<'txn> {
                 return Ok(Err(StoreFault::Failed(why)));
             }
         }
+        let mut left_out: BTreeMap<LogId, Dot> = BTreeMap::new();
         for run in runs {
-            self.append_run(run)?;
+            let log = run.run.header.log;
+            if left_out.contains_key(&log) {
+                continue;
+            }
+            match self.absent(run)? {
+                Some(dep) => {
+                    left_out.insert(log, dep);
+                    ends.remove(&log);
+                }
+                None => self.append_run(run)?,
+            }
         }
         // A peer that repeats itself is told where the log ends even if nothing of it was new.
         self.held_rows.extend(ends);
-        Ok(Ok(()))
+        Ok(Ok(left_out.into_iter().collect()))
     }
 
     /// Moves the end of the run's log among `ends` to the end of the run, or says in words why the
@@ -235,6 +258,17 @@ impl<'txn> Joined<'txn> {
         Ok(Ok(()))
     }
 
+    /// A dependency of the run's that is not here: of its log another branch is.
+    fn absent(&mut self, verified: &VerifiedRun) -> Result<Option<Dot>, Trouble> {
+        let tags = verified.sets.iter().flat_map(|set| &set.tags);
+        for (dot, tag) in tags {
+            if self.logs.resolve(*dot, *tag)?.is_none() {
+                return Ok(Some(*dot));
+            }
+        }
+        Ok(None)
+    }
+
     /// Whether the entry `dot` of a log of `space` is held, if logs reach to `ends` where these
     /// differ from what has been written.
     fn holds(
@@ -243,11 +277,20 @@ impl<'txn> Joined<'txn> {
         space: &SpaceName,
         dot: &Dot,
     ) -> Result<bool, Trouble> {
-        if let Some(end) = ends.get(&dot.log) {
-            return Ok(end.header.space == *space && dot.seq <= end.seq);
+        if ends.values().any(|end| {
+            let is_of = end.header.log == dot.log || end.header.signed_as() == dot.log;
+            is_of && end.header.space == *space && dot.seq <= end.seq
+        }) {
+            return Ok(true);
         }
-        let row = self.logs.find(dot.log)?;
-        Ok(row.is_some_and(|row| row.header.space == *space && dot.seq <= row.seq))
+        if self
+            .logs
+            .find(dot.log)?
+            .is_some_and(|row| row.header.space != *space)
+        {
+            return Ok(false);
+        }
+        self.logs.covers(*dot)
     }
 
     fn end_of(&mut self, header: &LogHeader) -> Result<FrontierRow, Trouble> {
@@ -275,7 +318,9 @@ impl<'txn> Joined<'txn> {
             self.logs.disown(&run.header)?;
         }
         let first = run.from.max(held + 1);
+        let ancestors = self.logs.ancestors(&run.header)?;
         for (seq, (_, set)) in (first..).zip(fresh()) {
+            let set = &*self.logs.renamed(set)?;
             for edit in &set.edits {
                 let key = RecordKey {
                     space: run.header.space.clone(),
@@ -283,7 +328,7 @@ impl<'txn> Joined<'txn> {
                     id: edit.id.clone(),
                 };
                 let edit = mutated(edit, verified.sets.len());
-                self.apply(key, Dot::new(run.header.log, seq), set, &edit)?;
+                self.apply(key, Dot::new(run.header.log, seq), set, &edit, &ancestors)?;
             }
             self.records.relieve()?;
         }
@@ -296,11 +341,15 @@ impl<'txn> Joined<'txn> {
         dot: Dot,
         set: &ChangeSet,
         edit: &Edit,
+        ancestors: &[LogId],
     ) -> Result<(), Trouble> {
         let (hlc, version) = (set.hlc, set.schema_version);
         self.found
             .extend(Found::read(&key.collection, &key.id, &edit.ops, dot, hlc));
-        let applied = |doc: &mut Document| doc.apply(dot, hlc, version, edit);
+        let applied = |doc: &mut Document| {
+            let edit = continued(doc, dot, edit, ancestors);
+            doc.apply(dot, hlc, version, &edit)
+        };
         match self.records.change(&key, applied) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
@@ -347,10 +396,14 @@ impl<'txn> Joined<'txn> {
                     stale: &mut self.damaged,
                 };
                 match settlement.settle(run, shared, into) {
+                    // Others hold this end of the log as well: both stay.
+                    Ok(Err(_)) => self.sealed(tx, |sealing| sealing.branch(run))?,
                     Err(Trouble::Damaged(why)) => Err(why),
                     other => other?,
                 }
             }
+            Repair::Branch(run) => self.sealed(tx, |sealing| sealing.branch(run))?,
+            Repair::Fork(proof) => self.sealed(tx, |sealing| sealing.seal(proof))?,
         };
         self.has_writes |= result.is_ok();
         self.report.repairs.push(Repaired {
@@ -359,6 +412,19 @@ impl<'txn> Joined<'txn> {
             result,
         });
         Ok(())
+    }
+
+    fn sealed(
+        &mut self,
+        tx: &WriteTransaction,
+        seal: impl FnOnce(&mut Sealing<'_, 'txn>) -> Result<Result<Outcome, String>, Trouble>,
+    ) -> Result<Result<Outcome, String>, Trouble> {
+        seal(&mut Sealing {
+            tx,
+            facts: self.facts,
+            logs: &mut self.logs,
+            stale: &mut self.damaged,
+        })
     }
 
     fn finish(self, tx: &WriteTransaction) -> Result<Ending<Committed>, Trouble> {

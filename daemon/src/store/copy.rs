@@ -83,6 +83,8 @@ fn copy_all(from: &ReadTransaction, into: &WriteTransaction) -> Result<(), Troub
     copy(from, into, tables::SCHEMAS)?;
     copy(from, into, tables::OWN_SCHEMAS)?;
     copy(from, into, tables::SCHEMA_TEXTS)?;
+    copy(from, into, tables::FORKS)?;
+    copy(from, into, tables::BRANCHES)?;
     copy_references(from, into)?;
     let copied = into.list_tables()?.count() + into.list_multimap_tables()?.count();
     let held = from.list_tables()?.count() + from.list_multimap_tables()?.count();

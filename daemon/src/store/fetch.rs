@@ -147,6 +147,10 @@ impl Fetch<'_> {
             };
             let row = self.log.row(number)?;
             let (header, end) = (row.header.clone(), row.seq + 1);
+            if header.branch_of.is_some() {
+                // What it continues must come before it: it waits for its place in the order.
+                continue;
+            }
             let mut from = self.seq_known(&taken, log).saturating_add(1);
             while from < end {
                 if self.is_full() {

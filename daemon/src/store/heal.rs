@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crdt_schema::document::Document;
-use crdt_schema::ident::{Dot, RecordKey};
+use crdt_schema::ident::{Dot, LogId, RecordKey};
 use crdt_schema::schema::Schema;
 use redb::{ReadableTable, WriteTransaction};
 
 use crate::wire::changeset::decode_change_set;
 
+use super::branches::{Names, continued};
 use super::log::Stretch;
 use super::pack::Unpacker;
 use super::reading::Stamp;
@@ -30,7 +31,16 @@ pub(super) fn rebuild_records(
         tx.open_table(tables::ENTRIES)?,
         tx.open_table(tables::LOGS)?,
     );
-    let docs = match replay(&stretches, &entries, &logs, keys) {
+    let (numbers, branches) = (
+        tx.open_table(tables::LOG_NUMBERS)?,
+        tx.open_table(tables::BRANCHES)?,
+    );
+    let names = Names {
+        numbers: &numbers,
+        entries: &entries,
+        branches: &branches,
+    };
+    let docs = match replay(&stretches, &entries, &logs, &names, keys) {
         Ok(docs) => docs,
         Err(Trouble::Damaged(why)) => {
             tracing::error!(why, "the log is damaged too: records stay unreadable");
@@ -38,7 +48,7 @@ pub(super) fn rebuild_records(
         }
         Err(trouble) => return Err(trouble),
     };
-    drop((stretches, entries, logs));
+    drop((stretches, entries, logs, numbers, branches));
     let mut records = RecordWriter::new(tx, schema, stamp)?;
     for (key, doc) in docs {
         records.restore(&key, doc)?;
@@ -47,12 +57,22 @@ pub(super) fn rebuild_records(
 }
 
 /// The documents of the given records, from the log alone.
-pub(super) fn replay(
+pub(super) fn replay<N, E, B>(
     stretches: &impl ReadableTable<u64, (u32, u64, u64)>,
     entries: &impl ReadableTable<(u32, u64), &'static [u8]>,
     logs: &impl ReadableTable<u32, &'static [u8]>,
+    names: &Names<'_, N, E, B>,
     keys: &BTreeSet<RecordKey>,
-) -> Result<BTreeMap<RecordKey, Document>, Trouble> {
+) -> Result<BTreeMap<RecordKey, Document>, Trouble>
+where
+    N: ReadableTable<[u8; 16], u32>,
+    E: ReadableTable<(u32, u64), &'static [u8]>,
+    B: ReadableTable<([u8; 16], [u8; 16]), u32>,
+{
+    let mut rows = |log: LogId| {
+        let number = names.numbers.get(log.0)?.map(|number| number.value());
+        number.map(|number| read_log(logs, number)).transpose()
+    };
     let mut unpacker = Unpacker::default();
     let mut docs: BTreeMap<RecordKey, Document> = BTreeMap::new();
     for stretch in stretches.iter()? {
@@ -61,7 +81,9 @@ pub(super) fn replay(
         if stretch.is_void() {
             continue;
         }
-        let header = read_log(logs, stretch.log)?.header;
+        let row = read_log(logs, stretch.log)?;
+        let ancestors = names.ancestors(&mut rows, &row)?;
+        let header = row.header;
         if keys.iter().all(|key| key.space != header.space) {
             continue;
         }
@@ -74,6 +96,7 @@ pub(super) fn replay(
             let entry = unpacker.unpack_entry((stretch.log, seq), row.value());
             let entry = entry.map_err(damaged)?;
             let set = decode_change_set(&entry).map_err(|error| damaged(&error.to_string()))?;
+            let set = names.renamed(&mut rows, &set)?;
             for edit in &set.edits {
                 let key = RecordKey {
                     space: header.space.clone(),
@@ -83,7 +106,8 @@ pub(super) fn replay(
                 if keys.contains(&key) {
                     let doc = docs.entry(key).or_default();
                     // What could not be applied when it came is no damage of the log.
-                    if let Err(error) = doc.apply(dot, set.hlc, set.schema_version, edit) {
+                    let edit = continued(doc, dot, edit, &ancestors);
+                    if let Err(error) = doc.apply(dot, set.hlc, set.schema_version, &edit) {
                         tracing::error!(%dot, %error, "an entry was kept but not applied");
                     }
                 }

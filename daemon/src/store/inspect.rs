@@ -5,9 +5,10 @@ use redb::ReadTransaction;
 
 use crate::engine::batch::Run;
 use crate::engine::batch::repair::{ChainTag, Found, Look};
-use crate::wire::chain::{chain_next, chain_start, verify_point};
+use crate::wire::chain::{SEALED, chain_next, chain_start, verify_point};
 
 use super::feed::LogReader;
+use super::rows::LogRow;
 use super::trouble::Trouble;
 use super::{Reader, StoreError, meta, tables};
 
@@ -42,14 +43,47 @@ fn run(tx: &ReadTransaction, log: LogId, from: u64) -> Result<Option<Run>, Troub
     if from == 0 || from > row.seq {
         return Ok(None);
     }
-    let (point, signature) = reader.point_from(number, from, row.seq + 1)?;
-    let entries = (from..=point).map(|seq| reader.entry(number, seq));
-    Ok(Some(Run {
-        header: row.header,
-        from,
-        entries: entries.collect::<Result<_, _>>()?,
-        signature,
-    }))
+    let mut entries = Vec::new();
+    let (mut number, mut end, mut next) = (number, row.clone(), from);
+    loop {
+        let (point, signature) = reader.point_from(number, next, end.seq + 1)?;
+        for seq in next..=point {
+            entries.push(reader.entry(number, seq)?);
+        }
+        if signature != SEALED {
+            let header = row.header;
+            return Ok(Some(Run {
+                header,
+                from,
+                entries,
+                signature,
+            }));
+        }
+        // It is sealed here, and the next signature is over one of its branches.
+        let Some(branch) = branch_after(tx, &mut reader, &end)? else {
+            return Ok(None);
+        };
+        (number, next) = (branch, point + 1);
+        end = reader.row(number)?.clone();
+    }
+}
+
+/// The number of a branch that begins where a log ends.
+fn branch_after(
+    tx: &ReadTransaction,
+    reader: &mut LogReader,
+    end: &LogRow,
+) -> Result<Option<u32>, Trouble> {
+    let whole = end.header.signed_as().0;
+    let branches = tx.open_table(tables::BRANCHES)?;
+    for row in branches.range((whole, [0; 16])..=(whole, [u8::MAX; 16]))? {
+        let number = row?.1.value();
+        let point = reader.row(number)?.header.branch_of;
+        if point.is_some_and(|at| (at.after, at.chain) == (end.seq, end.chain)) {
+            return Ok(Some(number));
+        }
+    }
+    Ok(None)
 }
 
 /// A walk along a log that follows its chain.
@@ -75,7 +109,7 @@ pub(super) fn tags(tx: &ReadTransaction, log: LogId, seqs: &[u64]) -> Result<Fou
     let row = reader.row(number)?.clone();
     let mut walk = Walk {
         chain: chain_start(&organisation, &row.header),
-        good: 0,
+        good: row.header.base(),
         rows: Vec::new(),
     };
     let damaged = match follow(
@@ -111,9 +145,11 @@ fn follow(
 ) -> Result<bool, Trouble> {
     let row = reader.row(number)?.clone();
     let points = tx.open_table(tables::POINTS)?;
-    for seq in 1..=last.min(row.seq) {
+    for seq in row.header.base() + 1..=last.min(row.seq) {
         walk.chain = chain_next(&walk.chain, &reader.entry(number, seq)?);
-        if let Some(signature) = points.get((number, seq))? {
+        // Where a log is sealed nobody need have signed; the row says the chain value there.
+        let signature = points.get((number, seq))?;
+        if let Some(signature) = signature.filter(|it| *it.value() != SEALED) {
             if !verify_point(
                 organisation,
                 &row.header,

@@ -32,6 +32,7 @@ use super::rows::LogRow;
 use super::tables;
 use super::trouble::Trouble;
 
+pub(super) mod branches;
 mod mend;
 pub(super) mod settle;
 mod tags;
@@ -99,6 +100,7 @@ pub(super) struct LogWriter<'txn> {
     stretches: Table<'txn, u64, (u32, u64, u64)>,
     arrived_in: Table<'txn, (&'static str, u64), ()>,
     own: Table<'txn, &'static str, [u8; 16]>,
+    branches: Table<'txn, ([u8; 16], [u8; 16]), u32>,
     open: BTreeMap<LogId, OpenLog>,
     /// The stretch that the last append was to, not yet written.
     stretch: Option<Stretch>,
@@ -127,6 +129,7 @@ impl<'txn> LogWriter<'txn> {
             points: tx.open_table(tables::POINTS)?,
             arrived_in: tx.open_table(tables::ARRIVED_IN)?,
             own: tx.open_table(tables::OWN_LOGS)?,
+            branches: tx.open_table(tables::BRANCHES)?,
             open: BTreeMap::new(),
             stretch,
             unsigned: None,
@@ -167,7 +170,7 @@ impl<'txn> LogWriter<'txn> {
     pub(super) fn start_of(&self, header: &LogHeader) -> LogRow {
         LogRow {
             header: header.clone(),
-            seq: 0,
+            seq: header.base(),
             chain: chain_start(&self.organisation, header),
             gap_bytes: 0,
             hlc: Timestamp::default(),
@@ -272,12 +275,16 @@ impl<'txn> LogWriter<'txn> {
         };
         let row = self.start_of(header);
         self.numbers.insert(header.log.0, number)?;
+        if header.branch_of.is_some() {
+            let key = (header.signed_as().0, header.log.0);
+            self.branches.insert(key, number)?;
+        }
         // Also reserves the number. Written again, with its end, when the transaction ends.
         self.logs.insert(number, row.encode().as_slice())?;
         let log = OpenLog {
             number,
+            point: row.seq,
             row,
-            point: 0,
             fresh_bytes: 0,
             is_moved: true,
         };

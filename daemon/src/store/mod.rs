@@ -18,6 +18,7 @@
 
 mod adopt;
 mod author;
+mod branches;
 mod catalogue;
 mod checkup;
 mod commit;
@@ -25,6 +26,7 @@ mod copy;
 mod database;
 mod feed;
 mod fetch;
+mod fork;
 mod heal;
 mod inspect;
 mod judge;
@@ -248,6 +250,27 @@ impl Store {
     /// Writes all batches in one durable transaction; a batch that must be refused is left out of
     /// it and says so in its outcome. If the transaction itself fails, every outcome says so.
     pub fn commit(&mut self, batches: Vec<Batch>) -> CommitReport {
+        let mut report = CommitReport {
+            arrival: self.arrival,
+            ..CommitReport::default()
+        };
+        // A repair may give entries other names: what was made before it and what comes after do not share its
+        // transaction.
+        for some in batches.split_inclusive(|batch| matches!(batch, Batch::Repair(..))) {
+            match some.split_last() {
+                Some((repair @ Batch::Repair(..), before)) => {
+                    if !before.is_empty() {
+                        report.join(self.commit_some(before));
+                    }
+                    report.join(self.commit_some(std::slice::from_ref(repair)));
+                }
+                _ => report.join(self.commit_some(some)),
+            }
+        }
+        report
+    }
+
+    fn commit_some(&mut self, batches: &[Batch]) -> CommitReport {
         let state = self.cell.state();
         let facts = Facts {
             organisation: self.options.organisation,
@@ -255,7 +278,7 @@ impl Store {
             schema: &state.active,
             stamp: state.stamp(),
         };
-        match self.handle.write(|tx| commit::commit(tx, facts, &batches)) {
+        match self.handle.write(|tx| commit::commit(tx, facts, batches)) {
             Ok(committed) => {
                 self.arrival = committed.report.arrival;
                 if committed.has_published {
@@ -266,7 +289,7 @@ impl Store {
             Err(trouble) => {
                 let fault = trouble.fault();
                 tracing::error!(%fault, "a commit failed");
-                commit::failed_report(&batches, &fault, self.arrival)
+                commit::failed_report(batches, &fault, self.arrival)
             }
         }
     }

@@ -1,9 +1,13 @@
 //! Opens a store: makes a new one, or checks that an old one is ours, readable and whole.
 
+use std::sync::Arc;
+
 use crdt_schema::ident::{DeviceId, LogId, OrganisationId};
-use redb::{ReadTransaction, ReadableTable, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransaction};
 
 use crate::mutation::{Mutation, is_planted};
+
+use crate::wire::branch::decode_fork;
 
 use super::database::{Ending, Handle};
 use super::log::Stretch;
@@ -56,7 +60,8 @@ fn check_organisation(handle: &Handle, expected: OrganisationId) -> Result<(), S
     })
 }
 
-/// Whether every log ends where its row says, at a signed point, and all entries have arrived.
+/// Whether every log ends where its row says, at a signed point, all entries have arrived, and no list of records
+/// is shorter than another: a disk that lies loses single pages.
 fn check_ends(tx: &ReadTransaction) -> Result<(), Trouble> {
     let entries = tx.open_table(tables::ENTRIES)?;
     let points = tx.open_table(tables::POINTS)?;
@@ -73,11 +78,19 @@ fn check_ends(tx: &ReadTransaction) -> Result<(), Trouble> {
                 "log {log} does not end at entry {seq}"
             )));
         }
-        count += row.seq;
+        count += row.seq - row.header.base();
     }
     let arrival = last_arrival(tx)?;
     if arrival != count + meta::void(tx)? {
         let detail = format!("{arrival} entries have arrived and the logs hold {count}");
+        return Err(Trouble::Damaged(detail));
+    }
+    let (documents, indexed) = (
+        tx.open_table(tables::DOCS)?.len()?,
+        tx.open_table(tables::INDEX)?.len()?,
+    );
+    if documents != indexed {
+        let detail = format!("{indexed} records are indexed and {documents} have documents");
         return Err(Trouble::Damaged(detail));
     }
     Ok(())
@@ -114,6 +127,11 @@ pub(super) fn opening(tx: &ReadTransaction, device: DeviceId) -> Result<Opening,
             opening.own_logs.push(row.header.clone());
         }
         opening.frontier.push(row.frontier());
+    }
+    for row in tx.open_table(tables::FORKS)?.iter()? {
+        let proof = decode_fork(row?.1.value());
+        let damaged = |error| Trouble::Damaged(format!("the proof of a fork: {error}"));
+        opening.forks.push(Arc::new(proof.map_err(damaged)?));
     }
     for row in tx.open_table(tables::PEERS)?.iter()? {
         let (device, row) = row?;

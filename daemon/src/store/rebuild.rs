@@ -11,6 +11,7 @@ use redb::{ReadableTable, WriteTransaction};
 
 use crate::wire::changeset::decode_change_set;
 
+use super::branches::Names;
 use super::checkup::{Progress, RECORDS_AT_ONCE};
 use super::database::Ending;
 use super::log::Stretch;
@@ -56,7 +57,12 @@ impl Store {
                     tx.open_table(tables::ENTRIES)?,
                     tx.open_table(tables::LOGS)?,
                 );
-                let docs = heal::replay(&stretches, &entries, &logs, &keys)?;
+                let names = Names {
+                    numbers: &tx.open_table(tables::LOG_NUMBERS)?,
+                    entries: &entries,
+                    branches: &tx.open_table(tables::BRANCHES)?,
+                };
+                let docs = heal::replay(&stretches, &entries, &logs, &names, &keys)?;
                 let mut records = RecordWriter::new(tx, &state.active, state.stamp())?;
                 for (key, doc) in docs {
                     records.restore(&key, doc)?;

@@ -7,6 +7,8 @@
 use crdt_schema::ident::{RecordKey, SpaceName};
 use redb::{MultimapTableDefinition, TableDefinition, WriteTransaction};
 
+use crate::engine::batch::ForkPoint;
+
 use super::trouble::Trouble;
 
 /// Facts about the store as a whole, by name.
@@ -64,6 +66,18 @@ pub(super) const OWN_SCHEMAS: TableDefinition<'_, u32, [u8; 32]> =
 pub(super) const SCHEMA_TEXTS: TableDefinition<'_, [u8; 32], &[u8]> =
     TableDefinition::new("schema_texts");
 
+/// [`fork_key`] → the proof that a log is forked there.
+pub(super) const FORKS: TableDefinition<'_, ForkKey, &[u8]> = TableDefinition::new("forks");
+type ForkKey = ([u8; 16], u64, [u8; 32]);
+/// (forked log, branch of it) → number of the branch.
+pub(super) const BRANCHES: TableDefinition<'_, ([u8; 16], [u8; 16]), u32> =
+    TableDefinition::new("branches");
+
+/// The key of a fork.
+pub(super) fn fork_key(point: &ForkPoint) -> ForkKey {
+    (point.log.0, point.after, point.chain)
+}
+
 /// Makes every table, so that readers find them.
 pub(super) fn create_all(tx: &WriteTransaction) -> Result<(), Trouble> {
     tx.open_table(META)?;
@@ -87,6 +101,8 @@ pub(super) fn create_all(tx: &WriteTransaction) -> Result<(), Trouble> {
     tx.open_table(SCHEMAS)?;
     tx.open_table(OWN_SCHEMAS)?;
     tx.open_table(SCHEMA_TEXTS)?;
+    tx.open_table(FORKS)?;
+    tx.open_table(BRANCHES)?;
     Ok(())
 }
 

@@ -138,6 +138,10 @@ pub fn is_genuine(header: &LogHeader) -> bool {
     id == log_id(nonce, &header.space, &header.device, &header.name)
 }
 
+/// Stands for the signature at the end of a sealed log: the chain value in the proof of the fork is enough there,
+/// and nobody need have signed that very entry.
+pub const SEALED: [u8; 64] = [0; 64];
+
 /// Names the organisation in HELLO. Not keyed by the secret, so that a device with a mistyped secret can be
 /// told so; whoever does not know the organisation's random id learns nothing from it.
 pub fn organisation_tag(organisation: &OrganisationId) -> [u8; 8] {

@@ -37,6 +37,10 @@ pub const ACK_ROWS_MAX: usize = 4096;
 /// million entries in five rounds.
 pub const PROBE_SEQS_MAX: usize = 16;
 
+/// Most entries between a fork point and the next signature of one side of its proof: an honest author leaves at
+/// most [`POINT_GAP_BYTES`] of them and one more.
+pub const FORK_DIGESTS_MAX: usize = 512;
+
 /// Most spaces in HELLO.
 pub const SPACES_MAX: usize = 256;
 

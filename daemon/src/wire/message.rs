@@ -13,7 +13,8 @@ use super::limits::{
     ACK_ROWS_MAX, BYE_BYTES_MAX, CHECKPOINTS_MAX, FRONT_ROWS_MAX, NAME_BYTES_MAX, SPACES_MAX,
 };
 use super::part::{self, PART_TAG, Part, WholeId};
-use super::repair;
+use super::{branch, repair};
+use crate::engine::batch::fork::ForkProof;
 use crate::engine::batch::{CheckpointId, Run, SchemaTag};
 
 /// The protocol version in HELLO. Peers with another one are refused with an explanation.
@@ -131,6 +132,8 @@ pub enum Message {
         /// Where each ends and the first 8 bytes of the chain value there.
         rows: Vec<(u64, [u8; 8])>,
     },
+    /// A log is forked, and the proof: what follows the fork point is told under the branches' own ids.
+    Fork(Box<ForkProof>),
     /// The sender ends the session, and why.
     Bye {
         /// A stable code, see [`crate::engine::effect::CloseReason::code`].
@@ -151,6 +154,7 @@ const BYE_TAG: u8 = 8;
 const MARK_TAG: u8 = 9;
 const HOLD_TAG: u8 = 10;
 const SCHEMA_TAG: u8 = 11;
+const FORK_TAG: u8 = 20;
 
 /// Whether a frame is DATA or PART: what it holds would have to be decompressed.
 pub fn is_data(frame: &[u8]) -> bool {
@@ -205,6 +209,10 @@ pub(super) fn write_plain(message: &Message) -> Vec<u8> {
         Message::Given { log, run } => repair::write_given(&mut writer, *log, run.as_ref()),
         Message::Probe { log, seqs } => repair::write_probe(&mut writer, *log, seqs),
         Message::Tags { log, rows } => repair::write_tags(&mut writer, *log, rows),
+        Message::Fork(proof) => {
+            writer.byte(FORK_TAG);
+            branch::write_fork(&mut writer, proof);
+        }
         Message::Bye { code, text } => {
             writer.byte(BYE_TAG);
             writer.text(cut(code, BYE_BYTES_MAX));
@@ -259,6 +267,7 @@ pub(super) fn read_plain(tag: u8, body: &[u8]) -> Result<Message, WireError> {
         repair::GIVEN_TAG => repair::read_given(&mut reader)?,
         repair::PROBE_TAG => repair::read_probe(&mut reader)?,
         repair::TAGS_TAG => repair::read_tags(&mut reader)?,
+        FORK_TAG => Message::Fork(Box::new(branch::read_fork(&mut reader)?)),
         BYE_TAG => Message::Bye {
             code: reader.text("code of bye", BYE_BYTES_MAX)?.to_owned(),
             text: reader.text("text of bye", BYE_BYTES_MAX)?.to_owned(),

@@ -9,6 +9,7 @@
 //! This module does not know sessions, frontiers, rights or schemas: it says whether bytes are well
 //! formed, and nothing about whether they are welcome.
 
+pub mod branch;
 pub mod chain;
 pub mod changeset;
 pub mod codec;
@@ -18,7 +19,6 @@ pub mod limits;
 pub mod message;
 pub mod part;
 
-mod branch;
 mod check;
 mod compress;
 mod data;

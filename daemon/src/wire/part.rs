@@ -11,9 +11,7 @@ use crdt_schema::ident::LogId;
 use super::WireError;
 use super::branch::{read_header, write_header};
 use super::codec::{Reader, Writer};
-use super::limits::{
-    DATA_BYTES_MAX, ENTRY_BYTES_MAX, PART_BYTES_MAX, WHOLE_BYTES_MAX,
-};
+use super::limits::{DATA_BYTES_MAX, ENTRY_BYTES_MAX, PART_BYTES_MAX, WHOLE_BYTES_MAX};
 use super::message::Message;
 use crate::engine::batch::Run;
 

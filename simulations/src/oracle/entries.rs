@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use crdt_schema::document::Document;
 use crdt_schema::hlc::Timestamp;
-use crdt_schema::ident::{DeviceId, Dot, RecordKey};
+use crdt_schema::ident::{DeviceId, Dot, LogId, RecordKey};
 use crdt_schema::resolution::RecordView;
 use crdt_schema::schema::Collection;
 use fieldmesh::engine::batch::{Held, Run, Walk};
-use fieldmesh::store::{FeedItem, Reader};
-use fieldmesh::wire::chain::{chain_next, chain_start, verify_point};
+use fieldmesh::store::{FeedItem, Progress, Reader};
+use fieldmesh::wire::chain::{SEALED, chain_next, chain_start, verify_point};
 use serde_json::{Map, Value as Json};
 
 use super::shown::{reader, shown};
@@ -29,7 +29,7 @@ pub(super) fn judge(world: &mut World<'_>) -> Judged {
             .feed(0, usize::MAX)
             .map_err(|error| (Oracle::NoLostWrite, format!("device {number}: {error}")))?;
         world.counts.checks += items.len() as u64;
-        nothing_lost(world, number)?;
+        nothing_lost(world, number, &reader)?;
         nothing_invented(world, number, &items)?;
         causes_first(number, &items)?;
         audit(world, number, &reader)?;
@@ -38,14 +38,41 @@ pub(super) fn judge(world: &mut World<'_>) -> Judged {
     Ok(())
 }
 
-fn nothing_lost(world: &World<'_>, number: usize) -> Judged {
+fn nothing_lost(world: &World<'_>, number: usize, reader: &Reader) -> Judged {
     let durable = &world.seats[&number].durable;
     for (dot, author) in &world.ledger.acknowledged {
-        let is_held = durable.get(&dot.log).is_some_and(|seq| *seq >= dot.seq);
+        let mut names = world.ledger.names(*dot);
+        let is_held = names.any(|name| durable.get(&name.log).is_some_and(|seq| *seq >= name.seq));
+        if is_held {
+            both_branches(world, number, reader, *dot)?;
+        }
         if !is_held && !world.ledger.excused.contains(dot) && !world.is_away(*author) {
             let detail = format!(
                 "device {number} lacks {dot}, which device {author} acknowledged: {:?}",
                 world.ledger.entries.get(dot).map(|entry| &entry.set.edits)
+            );
+            return Err((Oracle::NoLostWrite, detail));
+        }
+    }
+    Ok(())
+}
+
+/// Whatever was committed at a position of a forked log is held, in one branch or another.
+fn both_branches(world: &World<'_>, number: usize, reader: &Reader, dot: Dot) -> Judged {
+    let ledger = &world.ledger;
+    if !ledger.families.contains_key(&dot.log) || ledger.written_again.contains(&dot) {
+        return Ok(());
+    }
+    let names = ledger.names(dot);
+    let held = names.filter_map(|name| reader.entry(name).ok().flatten());
+    let held: Vec<_> = held.map(|(_, set)| set).collect();
+    let others = ledger.branches.get(&dot).into_iter().flatten();
+    let written = ledger.entries.get(&dot).into_iter().chain(others);
+    for entry in written {
+        if !held.contains(&entry.set) && !ledger.excused.contains(&dot) {
+            let detail = format!(
+                "device {number} lacks what one branch has at {dot}: {:?}",
+                entry.set.edits
             );
             return Err((Oracle::NoLostWrite, detail));
         }
@@ -95,15 +122,26 @@ fn nothing_invented(world: &mut World<'_>, number: usize, items: &[FeedItem]) ->
 
 fn causes_first(number: usize, items: &[FeedItem]) -> Judged {
     let mut held = Held::new();
+    // The forked logs and branches that each log may have gone on in.
+    let mut families: BTreeMap<LogId, Vec<LogId>> = BTreeMap::new();
     for item in items {
+        let family = families.entry(item.header.signed_as()).or_default();
+        if !family.contains(&item.header.log) {
+            family.push(item.header.log);
+        }
         let dot = Dot::new(item.header.log, item.seq);
-        let before = held.insert(dot.log, dot.seq).unwrap_or(0);
+        let before = held.insert(dot.log, dot.seq);
+        let before = before.unwrap_or_else(|| item.header.base());
         let missing = item
             .set
             .edits
             .iter()
             .flat_map(|edit| &edit.deps)
-            .find(|dep| held.get(&dep.log).is_none_or(|seq| *seq < dep.seq));
+            .find(|dep| {
+                let family = families.get(&dep.log).into_iter().flatten();
+                let mut logs = family.chain([&dep.log]);
+                !logs.any(|log| held.get(log).is_some_and(|seq| *seq >= dep.seq))
+            });
         if before + 1 != dot.seq || missing.is_some() {
             let detail = format!(
                 "device {number} took {dot} after {before} entries of its log and without {missing:?}"
@@ -125,7 +163,7 @@ fn audit(world: &mut World<'_>, number: usize, reader: &Reader) -> Judged {
     }
     let mut ends: BTreeMap<_, (u64, [u8; 32])> = BTreeMap::new();
     for run in &fetched.runs {
-        let start = (0, chain_start(&ORGANISATION, &run.header));
+        let start = (run.header.base(), chain_start(&ORGANISATION, &run.header));
         let end = ends.entry(run.header.log).or_insert(start);
         verify(run, end).map_err(|why| broken(format!("log {}: {why}", run.header.log)))?;
         let bytes: usize = run.entries.iter().map(Vec::len).sum();
@@ -150,7 +188,8 @@ fn verify(run: &Run, end: &mut (u64, [u8; 32])) -> Result<(), String> {
         .fold(end.1, |chain, entry| chain_next(&chain, entry));
     *end = (run.last(), chain);
     let is_signed = verify_point(&ORGANISATION, &run.header, end.0, &end.1, &run.signature);
-    match is_signed {
+    // The end of a sealed log is proved by its branches.
+    match is_signed || run.signature == SEALED {
         true => Ok(()),
         false => Err(format!("the signature at entry {} is not good", end.0)),
     }
@@ -158,6 +197,10 @@ fn verify(run: &Run, end: &mut (u64, [u8; 32])) -> Result<(), String> {
 
 /// Rebuilds every record from the entries alone.
 fn rebuild(world: &mut World<'_>, number: usize, reader: &Reader, items: &[FeedItem]) -> Judged {
+    if items.iter().any(|item| item.header.branch_of.is_some()) {
+        // Entries may name others by what their logs were before they forked, which the store must read.
+        return check(number, reader);
+    }
     let schema = reader.schema();
     let mut documents: BTreeMap<(String, String), Document> = BTreeMap::new();
     for item in items {
@@ -214,6 +257,21 @@ fn rebuild(world: &mut World<'_>, number: usize, reader: &Reader, items: &[FeedI
         return Err((Oracle::NoInvention, detail));
     }
     documents_contain(number, reader, items)
+}
+
+/// The store's own comparison of everything that it derives with its logs.
+fn check(number: usize, reader: &Reader) -> Judged {
+    struct Quiet;
+    impl Progress for Quiet {
+        fn at(&mut self, _: &'static str, _: u64, _: u64) {}
+    }
+    let broken = |why: String| (Oracle::Rebuild, format!("device {number}: {why}"));
+    let checkup = reader.check(&mut Quiet);
+    let checkup = checkup.map_err(|error| broken(error.to_string()))?;
+    match checkup.problems {
+        0 => Ok(()),
+        _ => Err(broken(format!("{checkup:?}"))),
+    }
 }
 
 /// What a record's own document decides: not its references, nor what those of others mean for its life,

@@ -408,8 +408,9 @@ fn answered_stay_closed(world: &mut World<'_>, place: &str, view: &RecordView) -
     let living = world.living();
     let is_held = |dot: &Dot| {
         living.iter().any(|number| {
-            let held = world.seats[number].durable.get(&dot.log);
-            held.is_some_and(|seq| *seq >= dot.seq)
+            let durable = &world.seats[number].durable;
+            let mut names = world.ledger.names(*dot);
+            names.any(|name| durable.get(&name.log).is_some_and(|seq| *seq >= name.seq))
         })
     };
     let open = view.reviews.iter().find(|review| {

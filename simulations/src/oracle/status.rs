@@ -1,5 +1,6 @@
 //! What devices say of each other: who holds what (15), and which logs are not exchanged (22).
 
+use crdt_schema::ident::Dot;
 use fieldmesh::engine::batch::Held;
 
 use super::shown::{reader, shown};
@@ -33,10 +34,16 @@ fn judge_beliefs(world: &mut World<'_>, number: usize, is_settled: bool) -> Judg
         if other.spec.device == number || is_left_out {
             continue;
         }
-        let too_much = peer
-            .held
-            .iter()
-            .find(|(log, seq)| other.durable.get(log).is_none_or(|held| held < seq));
+        // What a peer has moved to a branch it still holds, under a name that this device need not know yet.
+        let holds = |name: Dot| {
+            let held = other.durable.get(&name.log);
+            held.is_some_and(|seq| *seq >= name.seq)
+        };
+        let mut told = peer.held.iter();
+        let too_much = told.find(|(log, seq)| {
+            let mut names = world.ledger.names(Dot::new(**log, **seq));
+            !names.any(holds)
+        });
         if let Some((log, seq)) = too_much {
             let detail = format!(
                 "device {number} says that device {} holds {seq} entries of log {log}; it holds {:?}",

@@ -114,6 +114,7 @@ impl MemoryStore {
             peers: self.peers.values().cloned().collect(),
             arrival: self.arrival,
             frontier,
+            forks: Vec::new(),
         }
     }
 
@@ -250,7 +251,11 @@ impl Keep for MemoryStore {
                 }
                 Batch::Remote { batch, runs } => {
                     let result = self.remote(pool, &runs);
-                    report.remote.push(RemoteOutcome { batch, result });
+                    report.remote.push(RemoteOutcome {
+                        batch,
+                        result,
+                        left_out: Vec::new(),
+                    });
                 }
                 Batch::Peer(peer) => {
                     self.peers.insert(peer.device, peer);

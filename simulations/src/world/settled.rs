@@ -1,10 +1,11 @@
 //! A device has settled a fork of its log: what only it held is in a new log, so the ledger must say so.
 //!
 //! Positions of the old branch are no longer its own; the same writes stand at new ones, and what people
-//! were told was saved is looked for there.
+//! were told was saved is looked for there. A fork that has spread leaves every change set in its place, under the
+//! name of a branch.
 
-use fieldmesh::engine::batch::CommitReport;
 use fieldmesh::engine::batch::repair::Outcome;
+use fieldmesh::engine::batch::{CommitReport, FrontierRow};
 
 use super::World;
 use crate::oracle::Oracle;
@@ -19,18 +20,19 @@ impl World<'_> {
                     self.reached.note(Sometimes::DamageMended);
                     continue;
                 }
+                Ok(Outcome::Forked(forked)) => {
+                    self.reached.note(Sometimes::ForkSealed);
+                    self.note_ends(number, &forked.ends);
+                    continue;
+                }
+                Ok(Outcome::Known) => continue,
                 Err(_) => continue,
             };
             self.reached.note(Sometimes::ForkSettled);
+            self.note_ends(number, ends);
             let Some(seat) = self.seats.get_mut(&number) else {
                 return;
             };
-            for end in ends {
-                match end.seq {
-                    0 => seat.durable.remove(&end.header.log),
-                    seq => seat.durable.insert(end.header.log, seq),
-                };
-            }
             let (id, reader) = (
                 seat.id(),
                 seat.device.as_ref().map(|device| device.reader()),
@@ -46,6 +48,20 @@ impl World<'_> {
                     return self.break_oracle(Oracle::NoInvention, why);
                 }
             }
+        }
+    }
+
+    /// Logs of a device end elsewhere than before, or have begun.
+    fn note_ends(&mut self, number: usize, ends: &[FrontierRow]) {
+        for end in ends {
+            self.ledger.note_log(&end.header);
+            let Some(seat) = self.seats.get_mut(&number) else {
+                return;
+            };
+            match end.seq == end.header.base() {
+                true => seat.durable.remove(&end.header.log),
+                false => seat.durable.insert(end.header.log, end.seq),
+            };
         }
     }
 }

@@ -79,10 +79,7 @@ impl World<'_> {
         seat.arrival = report.arrival;
         for row in &report.rows {
             seat.durable.insert(row.header.log, row.seq);
-            let headers = &mut self.ledger.headers;
-            headers
-                .entry(row.header.log)
-                .or_insert_with(|| row.header.clone());
+            self.ledger.note_log(&row.header);
             let point = Dot::new(row.header.log, row.seq);
             if self.plan.mixes_versions() && row.header.device == seat.id() {
                 self.ledger.chains.insert(point, row.chain);

@@ -2,10 +2,14 @@
 //!
 //! A *mend* puts entries back that do not read back, from a peer that holds the same chain. A *settlement*
 //! ends a fork of a log of this device: the tail that only this device has is taken out of the log and
-//! written again in a new one, and what the others hold can be taken in its place.
+//! written again in a new one, and what the others hold can be taken in its place. Where both histories are held by
+//! several devices, the log is *sealed* and both live on as branches, see [`super::fork`].
+
+use std::sync::Arc;
 
 use crdt_schema::ident::{Dot, LogId};
 
+use super::fork::{ForkProof, Forked};
 use super::{FrontierRow, Held, LogHeader, Run, SessionId};
 
 /// The first bytes of a chain value: a fingerprint of all entries up to there.
@@ -65,13 +69,18 @@ pub enum Repair {
         /// The log to write in; new.
         into: LogHeader,
     },
+    /// What another device holds of a log from where it parts from ours: seal the log there.
+    Branch(Run),
+    /// Seal a log.
+    Fork(Arc<ForkProof>),
 }
 
 impl Repair {
     /// The log that is repaired.
     pub fn log(&self) -> LogId {
         match self {
-            Self::Mend(run) | Self::Settle { run, .. } => run.header.log,
+            Self::Mend(run) | Self::Settle { run, .. } | Self::Branch(run) => run.header.log,
+            Self::Fork(proof) => proof.header.log,
         }
     }
 }
@@ -102,4 +111,8 @@ pub enum Outcome {
         /// The change sets that were written again: what each was, and what it is now.
         moved: Vec<(Dot, Dot)>,
     },
+    /// A log is sealed.
+    Forked(Forked),
+    /// That fork was known.
+    Known,
 }

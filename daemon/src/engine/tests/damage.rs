@@ -67,7 +67,7 @@ fn a_fork_is_seen_in_the_opening_and_other_logs_go_on() {
 
 #[test]
 fn a_branch_that_does_not_follow_our_chain_is_refused_and_so_is_what_depends_on_it() {
-    let (mut node, _) = node_with_log();
+    let (mut node, author) = node_with_log();
     let mut branch = Author::new(5, 5);
     branch.clock_ms += 77;
     branch.run(5);
@@ -81,7 +81,7 @@ fn a_branch_that_does_not_follow_our_chain_is_refused_and_so_is_what_depends_on_
         &Message::Data(vec![
             branch.run(3),
             dependent.run_after(vec![Dot::new(branch.log(), 7)]),
-            free.run_after(vec![Dot::new(branch.log(), 4)]),
+            free.run_tagged(vec![(Dot::new(branch.log(), 4), author.tag(4))]),
         ]),
     );
 
@@ -134,48 +134,6 @@ fn a_refusal_frees_the_window_of_the_sender() {
         "nothing more of the refused log"
     );
     assert_eq!(runs.len(), 1);
-}
-
-#[test]
-fn two_devices_with_branches_of_one_log_exchange_everything_else() {
-    let mut world = World::new(2);
-    for (node, skew) in [(0, 0), (1, 500)] {
-        let mut author = Author::new(5, 5);
-        author.clock_ms += skew;
-        let mut puppet = Puppet::meet(&mut world.nodes[node], 5, 50);
-        if node == 0 {
-            puppet.say(&mut world.nodes[0], &Message::Data(vec![author.run(4)]));
-        } else {
-            // Device 2 checks proofs made for itself.
-            let mut hello = puppet.hello();
-            hello.proof =
-                super::world::SECRET.proof(&super::world::ORGANISATION, &device(5), &device(2));
-            puppet = Puppet::arrive(&mut world.nodes[1], 5, 51);
-            puppet.say(&mut world.nodes[1], &Message::Hello(hello));
-            puppet.say(&mut world.nodes[1], &Message::FrontEnd);
-            puppet.say(&mut world.nodes[1], &Message::Data(vec![author.run(6)]));
-        }
-        world.nodes[node].outbox.clear();
-        world.nodes[node].closed.clear();
-    }
-    for n in 0..6 {
-        world.write(n % 2, &format!("p{n}"), "Achieng");
-    }
-    world.nodes.iter_mut().for_each(|node| node.outbox.clear());
-
-    let (a, b) = world.meet(0, 1);
-    world.pass(20_000);
-
-    let log = Author::new(5, 5).log();
-    let (mut one, mut two) = (world.nodes[0].held(), world.nodes[1].held());
-    assert_eq!((one.remove(&log), two.remove(&log)), (Some(4), Some(6)));
-    assert_eq!(one, two);
-    assert_eq!(
-        (world.nodes[0].end_of(a), world.nodes[1].end_of(b)),
-        (None, None)
-    );
-    let sent_again = world.count(0, |m| matches!(m, Message::Want));
-    assert!(sent_again <= 1, "it does not ask for ever");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{DeviceId, Dot, LogId, SpaceName};
-use crdt_schema::op::{ChangeSet, Edit};
+use crdt_schema::op::{ChangeSet, DotTag, Edit};
 use ed25519_dalek::SigningKey;
 
 use super::world::{Node, ORGANISATION, SECRET, START, device, key, set_name};
@@ -152,6 +152,8 @@ pub(super) struct Author {
     pub(super) header: LogHeader,
     pub(super) seq: u64,
     chain: [u8; 32],
+    /// The chain value after each entry.
+    pub(super) chains: Vec<[u8; 32]>,
     /// When the next entry is written.
     pub(super) clock_ms: u64,
 }
@@ -182,6 +184,7 @@ impl Author {
             header,
             seq: 0,
             chain,
+            chains: Vec::new(),
             clock_ms: START.unix_ms,
         }
     }
@@ -193,30 +196,70 @@ impl Author {
     /// Writes entries, one to a record.
     pub(super) fn run(&mut self, count: usize) -> Run {
         let entries = (0..count)
-            .map(|_| self.entry(Vec::new(), "some name"))
+            .map(|_| {
+                let id = self.new_id();
+                self.entry(Vec::new(), &id, "some name")
+            })
             .collect();
         self.sign(entries)
     }
 
-    /// Writes one entry that depends on others.
+    /// Writes one entry that depends on others, of which it does not say the branch.
     pub(super) fn run_after(&mut self, deps: Vec<Dot>) -> Run {
-        let entry = self.entry(deps, "some name");
+        self.run_tagged(deps.into_iter().map(|dep| (dep, [0; 2])).collect())
+    }
+
+    /// Writes one entry that depends on others.
+    pub(super) fn run_tagged(&mut self, deps: Vec<(Dot, DotTag)>) -> Run {
+        let id = self.new_id();
+        let entry = self.entry(deps, &id, "some name");
         self.sign(vec![entry])
+    }
+
+    /// Writes an entry for each of these records.
+    pub(super) fn edits(&mut self, records: &[String]) -> Run {
+        let entries = records
+            .iter()
+            .map(|id| {
+                let name = format!("at {}", self.clock_ms);
+                self.entry(Vec::new(), id, &name)
+            })
+            .collect();
+        self.sign(entries)
+    }
+
+    pub(super) fn chain(&self) -> [u8; 32] {
+        self.chain
+    }
+
+    /// What tells the entry from those of other branches.
+    pub(super) fn tag(&self, seq: u64) -> DotTag {
+        let chain = self.chains[seq as usize - 1];
+        [chain[0], chain[1]]
+    }
+
+    fn new_id(&self) -> String {
+        format!(
+            "{}-{}",
+            hex::encode(&self.header.log.0[..2]),
+            self.clock_ms + 1
+        )
     }
 
     /// Writes one entry of about so many bytes.
     pub(super) fn run_of_bytes(&mut self, bytes: usize) -> Run {
-        let entry = self.entry(Vec::new(), &"x".repeat(bytes));
+        let id = self.new_id();
+        let entry = self.entry(Vec::new(), &id, &"x".repeat(bytes));
         self.sign(vec![entry])
     }
 
-    fn entry(&mut self, deps: Vec<Dot>, name: &str) -> Vec<u8> {
+    fn entry(&mut self, deps: Vec<(Dot, DotTag)>, id: &str, name: &str) -> Vec<u8> {
         self.clock_ms += 1;
-        let tags = deps.iter().map(|dep| (*dep, [0; 2])).collect();
+        let tags = deps.iter().copied().collect();
         let edit = Edit {
             collection: "patient".to_owned(),
-            id: format!("{}-{}", hex::encode(&self.header.log.0[..2]), self.clock_ms),
-            deps,
+            id: id.to_owned(),
+            deps: deps.into_iter().map(|(dep, _)| dep).collect(),
             ops: vec![set_name(name)],
         };
         encode_change_set(&ChangeSet {
@@ -234,6 +277,7 @@ impl Author {
         self.seq += entries.len() as u64;
         for entry in &entries {
             self.chain = chain_next(&self.chain, entry);
+            self.chains.push(self.chain);
         }
         let signature = sign_point(
             &self.key,

@@ -288,6 +288,7 @@ fn failed(batches: &[Batch], fault: &StoreFault, arrival: u64) -> CommitReport {
                 report.remote.push(RemoteOutcome {
                     batch: *batch,
                     result: Err(fault.clone()),
+                    left_out: Vec::new(),
                 });
             }
             Batch::Peer(_) | Batch::Repair(..) => {}

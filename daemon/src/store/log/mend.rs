@@ -20,7 +20,10 @@ impl LogWriter<'_> {
         let Some((number, row)) = self.numbered(run)? else {
             return Ok(Err("the log is not held".to_owned()));
         };
-        if row.header != run.header || run.from == 0 || run.from > row.seq || run.entries.is_empty()
+        if row.header != run.header
+            || run.from <= row.header.base()
+            || run.from > row.seq
+            || run.entries.is_empty()
         {
             return Ok(Err("the run is not of what is held".to_owned()));
         }
@@ -36,13 +39,16 @@ impl LogWriter<'_> {
             chains.push(chain);
         }
         let header = &run.header;
-        if !verify_point(
+        // The end of a sealed log need not be signed: its row says the chain value there.
+        let is_end = run.last() == row.seq && chain == row.chain;
+        let is_signed = verify_point(
             &self.organisation,
             header,
             run.last(),
             &chain,
             &run.signature,
-        ) {
+        );
+        if !is_end && !is_signed {
             return Ok(Err("the run does not continue what is held".to_owned()));
         }
         let mut unpacker = Unpacker::default();
@@ -87,7 +93,7 @@ impl LogWriter<'_> {
     ) -> Result<Result<[u8; 32], String>, Trouble> {
         let mut unpacker = Unpacker::default();
         let mut chain = chain_start(&self.organisation, &row.header);
-        for seq in 1..from {
+        for seq in row.header.base() + 1..from {
             match self.read(&mut unpacker, number, seq)? {
                 Ok(entry) => chain = chain_next(&chain, &entry),
                 Err(why) => return Ok(Err(format!("entry {seq}: {why}"))),

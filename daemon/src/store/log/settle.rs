@@ -47,7 +47,8 @@ impl LogWriter<'_> {
         let Some((number, last)) = self.place_of(log)? else {
             return Ok(None);
         };
-        for seq in 1..=last {
+        let base = self.find(log)?.map_or(0, |row| row.header.base());
+        for seq in base + 1..=last {
             if self.tail_at(log, number, seq)?.is_some_and(|set| is(&set)) {
                 return Ok(Some(seq));
             }
@@ -136,7 +137,12 @@ impl LogWriter<'_> {
         Ok(Some(end))
     }
 
-    fn tail_at(&self, log: LogId, number: u32, seq: u64) -> Result<Option<ChangeSet>, Trouble> {
+    pub(super) fn tail_at(
+        &self,
+        log: LogId,
+        number: u32,
+        seq: u64,
+    ) -> Result<Option<ChangeSet>, Trouble> {
         if seq == 0 {
             return Ok(None);
         }

@@ -200,9 +200,9 @@ fn an_edit_that_could_not_be_applied_does_not_keep_its_record_from_being_rebuilt
     let disk = Disk::default();
     let mut device = Device::on(&disk, 1);
     device.write(vec![upsert("1", name("A"))]).expect("a write");
-    let elsewhere = device.write(vec![upsert("2", name("B"))]).expect("a write");
+    device.write(vec![upsert("2", name("B"))]).expect("a write");
     // Its cause is held, but has never touched the record that it edits.
-    let senseless = Device::new(2).log_after(vec![elsewhere.dot]);
+    let senseless = Device::new(2).log_after(vec![device.last()]);
     let runs = device.verify(&[senseless]);
     let report = device.store.commit(vec![Batch::Remote { batch: 1, runs }]);
     assert_eq!(report.remote[0].result, Ok(()));

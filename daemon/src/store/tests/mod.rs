@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{DeviceId, Dot, LogId, OrganisationId, RecordKey, SpaceName};
-use crdt_schema::op::{ChangeSet, Edit, Op};
+use crdt_schema::op::{ChangeSet, DotTag, Edit, Op};
 use crdt_schema::schema::Schema;
 use crdt_schema::value::Value;
 use ed25519_dalek::SigningKey;
@@ -249,16 +249,16 @@ impl Device {
 
     /// A log of this device that no store wrote: one entry, which renames the patient "1" after
     /// `deps`.
-    fn log_after(&self, deps: Vec<Dot>) -> Run {
+    fn log_after(&self, deps: Vec<(Dot, DotTag)>) -> Run {
         let set = ChangeSet {
             hlc: Timestamp::from_ms(self.clock_ms),
             schema_version: 1,
             person: String::new(),
-            tags: deps.iter().map(|dep| (*dep, [0; 2])).collect(),
+            tags: deps.iter().copied().collect(),
             edits: vec![Edit {
                 collection: "patient".to_owned(),
                 id: "1".to_owned(),
-                deps,
+                deps: deps.into_iter().map(|(dep, _)| dep).collect(),
                 ops: vec![set("name", "renamed")],
             }],
         };
@@ -271,6 +271,18 @@ impl Device {
             entries: vec![entry],
             signature: sign_point(signer, &ORGANISATION, &self.log, 1, &chain),
         }
+    }
+
+    /// The last entry of this device's log, as a dependency.
+    fn last(&self) -> (Dot, DotTag) {
+        let rows = self.store.opening().expect("the store reads").frontier;
+        let mut rows = rows.iter();
+        let row = rows.find(|row| row.header.log == self.log.log);
+        let row = row.expect("the log");
+        (
+            Dot::new(self.log.log, row.seq),
+            [row.chain[0], row.chain[1]],
+        )
     }
 
     /// Everything that people can see of the patients.

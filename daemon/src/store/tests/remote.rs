@@ -268,12 +268,12 @@ fn a_batch_whose_causes_were_lost_with_the_batch_before_waits_for_them() {
 #[test]
 fn a_cause_in_another_space_counts_as_missing() {
     let (mut device, mut author) = (Device::new(1), Device::new(2));
-    let cause = device
+    device
         .write(vec![upsert("1", vec![set("name", "A")])])
         .expect("a write");
-    let here = device.verify(&[author.log_after(vec![cause.dot])]);
+    let here = device.verify(&[author.log_after(vec![device.last()])]);
     author.log.space = SpaceName::new("clinic/kisumu").expect("a space name");
-    let elsewhere = device.verify(&[author.log_after(vec![cause.dot])]);
+    let elsewhere = device.verify(&[author.log_after(vec![device.last()])]);
 
     let refused = remote(&mut device, elsewhere).0;
 
