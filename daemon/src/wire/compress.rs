@@ -1,8 +1,10 @@
 //! One zstd stream for each direction of a session, flushed at the end of every frame.
 //!
 //! Later frames refer back to earlier ones, so a second change set like the first costs next to nothing.
-//! The window is one mebibyte on both sides, and the output of one frame is capped: what a peer sends
-//! cannot make us hold more. A session that never sends DATA never pays for a stream.
+//! The window is at most one mebibyte on both sides, and the output of one frame is capped: what a peer sends
+//! cannot make us hold more. A session that never sends DATA never pays for a stream, and one that has little to
+//! send when it opens pays for a small one: most meetings are such, and a large one costs two megabytes of
+//! cleared memory for each direction.
 
 use std::fmt;
 use std::io;
@@ -20,26 +22,42 @@ const LEVEL_THOROUGH: i32 = 19;
 /// Base-2 logarithm of the furthest that a stream may refer back: 1 MiB.
 const WINDOW_LOG: u32 = 20;
 
+/// Base-2 logarithms of the window and of both tables of a small stream: 64 KiB, and 192 KiB of tables.
+const LITTLE: [CParameter; 3] = [
+    CParameter::WindowLog(16),
+    CParameter::HashLog(15),
+    CParameter::ChainLog(14),
+];
+
 /// How a zstd stream begins. Whatever does not begin so (older formats, frames to be skipped) is refused.
 const MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
 
-/// How much is taken off the streams at a time.
+/// How much is taken off the streams at a time, at most.
 const CHUNK_BYTES: usize = 32 << 10;
+
+/// What even a frame of a few bytes may need.
+const FLUSH_BYTES: usize = 256;
 
 /// The sending side of a stream.
 #[derive(Default)]
 pub(super) struct Compressor {
     stream: Option<Encoder<'static>>,
     is_thorough: bool,
+    is_little: bool,
 }
 
 impl Compressor {
     /// A stream that spends time to save bytes.
     pub(super) fn thorough() -> Self {
         Self {
-            stream: None,
             is_thorough: true,
+            ..Self::default()
         }
+    }
+
+    /// Little is to be sent: the stream will be a small one, unless it has begun or is to save bytes.
+    pub(super) fn expect_little(&mut self) {
+        self.is_little = true;
     }
 
     /// Appends the compressed form of `body` to `frame`. The other side can read all of it at once.
@@ -53,18 +71,15 @@ impl Compressor {
     fn try_compress(&mut self, body: &[u8], frame: &mut Vec<u8>) -> io::Result<()> {
         let stream = match &mut self.stream {
             Some(stream) => stream,
-            none => {
-                let level = if self.is_thorough {
-                    LEVEL_THOROUGH
-                } else {
-                    LEVEL
-                };
-                none.insert(new_encoder(level)?)
-            }
+            none => none.insert(match (self.is_thorough, self.is_little) {
+                (true, _) => new_encoder(LEVEL_THOROUGH, &[CParameter::WindowLog(WINDOW_LOG)])?,
+                (false, true) => new_encoder(LEVEL, &LITTLE)?,
+                (false, false) => new_encoder(LEVEL, &[CParameter::WindowLog(WINDOW_LOG)])?,
+            }),
         };
         let mut input = InBuffer::around(body);
         loop {
-            frame.reserve(CHUNK_BYTES);
+            frame.reserve((body.len() / 2 + FLUSH_BYTES).min(CHUNK_BYTES));
             let start = frame.len();
             let mut output = OutBuffer::around_pos(frame, start);
             let left = if input.pos() < body.len() {
@@ -80,9 +95,11 @@ impl Compressor {
     }
 }
 
-fn new_encoder(level: i32) -> io::Result<Encoder<'static>> {
+fn new_encoder(level: i32, parameters: &[CParameter]) -> io::Result<Encoder<'static>> {
     let mut stream = Encoder::new(level)?;
-    stream.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
+    for parameter in parameters {
+        stream.set_parameter(*parameter)?;
+    }
     Ok(stream)
 }
 
@@ -117,30 +134,28 @@ impl Decompressor {
             }
         };
         let mut input = InBuffer::around(compressed);
-        let mut chunk = vec![0; CHUNK_BYTES];
         let mut body = Vec::new();
         loop {
-            let before = input.pos();
-            let mut output = OutBuffer::around(chunk.as_mut_slice());
+            let (before, start) = (input.pos(), body.len());
+            body.reserve((compressed.len() * 4 + FLUSH_BYTES).min(CHUNK_BYTES));
+            let mut output = OutBuffer::around_pos(&mut body, start);
             let hint = stream.run(&mut input, &mut output).map_err(damaged)?;
-            let made = output.as_slice();
-            if body.len() + made.len() > limit {
-                let (found, limit) = ((body.len() + made.len()) as u64, limit as u64);
+            if body.len() > limit {
+                let (found, limit) = (body.len() as u64, limit as u64);
                 return Err(WireError::TooLarge {
                     what: "decompressed data",
                     found,
                     limit,
                 });
             }
-            body.extend_from_slice(made);
             if hint == 0 {
                 return Err(WireError::Malformed("compressed stream: it ended"));
             }
-            let filled = made.len() == CHUNK_BYTES;
+            let filled = body.len() == body.capacity();
             if input.pos() == compressed.len() && !filled {
                 return Ok(body);
             }
-            if input.pos() == before && made.is_empty() {
+            if input.pos() == before && body.len() == start {
                 return Err(WireError::Malformed(
                     "compressed stream: it makes no progress",
                 ));

@@ -31,12 +31,6 @@ pub(super) fn fetch(
     bytes_max: usize,
 ) -> Result<Fetched, String> {
     let pool = &*store.pool.borrow();
-    let mut held = vec![0; pool.len()];
-    for (log, seq) in known {
-        if let Some(number) = pool.number(log) {
-            held[number as usize] = *seq;
-        }
-    }
     let mut fetch = Fetch {
         store,
         pool,
@@ -53,7 +47,7 @@ pub(super) fn fetch(
         .partition_point(|stretch| stretch.last() <= after);
     let mut end = true;
     for stretch in &store.stretches[first..] {
-        if !fetch.take(stretch, held[stretch.log as usize])? {
+        if !fetch.take(stretch, known.seq(&pool.log(stretch.log).header.log))? {
             end = false;
             break;
         }
