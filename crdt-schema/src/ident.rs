@@ -2,8 +2,10 @@
 //!
 //! All are plain data with a total order, so maps keyed by them iterate alike on every device.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -33,9 +35,29 @@ pub enum IdentError {
 macro_rules! hex_id {
     ($(#[$doc:meta])* $name:ident, $bytes:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[serde(into = "String", try_from = "String")]
         pub struct $name(pub [u8; $bytes]);
+
+        impl $name {
+            /// The first bytes as a number of the same order: it mostly decides a comparison, at once.
+            fn head(&self) -> Option<u64> {
+                self.0.first_chunk().map(|head| u64::from_be_bytes(*head))
+            }
+        }
+
+        impl Ord for $name {
+            fn cmp(&self, other: &Self) -> Ordering {
+                let heads = self.head().cmp(&other.head());
+                heads.then_with(|| self.0.cmp(&other.0))
+            }
+        }
+
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -132,7 +154,7 @@ pub const DEFAULT_SPACE: &str = "main";
 /// A space: the unit of replication, such as `main` or `clinic/kisumu`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub struct SpaceName(String);
+pub struct SpaceName(Arc<str>);
 
 impl SpaceName {
     /// Longest space name, in bytes.
@@ -149,7 +171,7 @@ impl SpaceName {
                 rule: "1 to 64 lower-case letters, digits, '-', '_' or '/'",
             });
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 
     /// The name as text.
@@ -160,7 +182,7 @@ impl SpaceName {
 
 impl Default for SpaceName {
     fn default() -> Self {
-        Self(DEFAULT_SPACE.to_owned())
+        Self(DEFAULT_SPACE.into())
     }
 }
 
@@ -172,7 +194,7 @@ impl fmt::Display for SpaceName {
 
 impl From<SpaceName> for String {
     fn from(name: SpaceName) -> Self {
-        name.0
+        name.as_str().to_owned()
     }
 }
 

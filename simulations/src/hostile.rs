@@ -187,7 +187,7 @@ impl Actor {
     }
 
     fn lie(&mut self, lie: Lie, peer: usize, held: &Held, case: u64) -> Vec<Vec<u8>> {
-        let wanted = self.known.iter().find(|log| !held.contains_key(*log));
+        let wanted = self.known.iter().find(|log| !held.contains_key(log));
         let wanted = wanted.copied();
         self.known.extend(held.keys().take(KNOWN_MAX));
         let mut encoder = FrameEncoder::new();

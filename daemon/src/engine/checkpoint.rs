@@ -57,14 +57,14 @@ impl Engine {
             let (secret, organisation) = (&self.config.join_secret, &self.config.organisation);
             let mut spaces: Vec<SpaceRoot> = Vec::new();
             for space in self.frontier.spaces() {
-                let rows = self.frontier.durable_in(space);
-                let rows = rows.map(|(id, log)| (id, log.durable.seq, &log.durable.chain));
-                let seqs = self.frontier.durable_in(space);
-                spaces.push(SpaceRoot {
-                    tag: secret.space_tag(organisation, space),
-                    root: secret.space_root(organisation, space, rows),
-                    count: seqs.map(|(_, log)| log.durable.seq).sum(),
+                let mut count = 0;
+                let rows = self.frontier.durable_in(space).map(|(id, log)| {
+                    count += log.durable.seq;
+                    (id, log.durable.seq, &log.durable.chain)
                 });
+                let root = secret.space_root(organisation, space, rows);
+                let tag = secret.space_tag(organisation, space);
+                spaces.push(SpaceRoot { tag, root, count });
             }
             spaces.sort_by_key(|space| space.tag);
             self.roots = Roots {

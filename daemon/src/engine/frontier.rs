@@ -113,33 +113,29 @@ impl Frontier {
 
     /// The logs of a space that have durable entries, ascending.
     pub(super) fn durable_in(&self, space: &SpaceName) -> impl Iterator<Item = (&LogId, &Log)> {
-        let ids = self.spaces.get(space).into_iter().flatten();
-        ids.filter_map(|id| self.logs.get_key_value(id))
+        let ids = self.spaces.get(space);
+        // Most devices have one space: what is durable at all is then durable in it.
+        let all = ids.filter(|_| self.spaces.len() == 1);
+        let ids = ids.filter(|_| all.is_none()).into_iter().flatten();
+        let all = all.map(|_| self.durable()).into_iter().flatten();
+        all.chain(ids.filter_map(|id| self.logs.get_key_value(id)))
     }
 
     /// Where a log stands for the next run: its staged end, or its beginning if it is new.
     pub(super) fn end_of(&self, header: &LogHeader) -> End {
         self.logs
             .get(&header.log)
-            .map_or_else(|| self.start(header), |log| log.staged)
+            .map_or_else(|| start(&self.organisation, header), |log| log.staged)
     }
 
     /// Takes over a row that the store has made durable.
     pub(super) fn adopt(&mut self, row: FrontierRow) {
-        let start = self.start(&row.header);
-        self.forks.note(&row.header);
-        let space = row.header.space.clone();
-        self.spaces.entry(space).or_default().insert(row.header.log);
-        let log = self.logs.entry(row.header.log).or_insert_with(|| Log {
-            header: row.header,
-            durable: start,
-            staged: start,
-        });
+        let log = self.begin(&row.header);
+        let is_first = !log.is_durable();
         // A mended row says the same place with another chain value.
         if row.seq < log.durable.seq {
             return;
         }
-        self.version += 1;
         log.durable = End {
             seq: row.seq,
             chain: row.chain,
@@ -148,6 +144,11 @@ impl Frontier {
         if log.staged.seq <= row.seq {
             log.staged = log.durable;
         }
+        if is_first && log.is_durable() {
+            let LogHeader { space, log, .. } = row.header;
+            self.spaces.entry(space).or_default().insert(log);
+        }
+        self.version += 1;
     }
 
     /// Takes over a row whose log has become shorter; nothing of it is staged.
@@ -176,14 +177,7 @@ impl Frontier {
 
     /// Moves a log's staged end over a run that continues it.
     pub(super) fn stage(&mut self, verified: &VerifiedRun) {
-        let header = &verified.run.header;
-        let start = self.start(header);
-        self.forks.note(header);
-        let log = self.logs.entry(header.log).or_insert_with(|| Log {
-            header: header.clone(),
-            durable: start,
-            staged: start,
-        });
+        let log = self.begin(&verified.run.header);
         assert_eq!(
             log.staged.seq + 1,
             verified.run.from,
@@ -221,12 +215,30 @@ impl Frontier {
         }
     }
 
+    /// A log before its first entry.
     pub(super) fn start(&self, header: &LogHeader) -> End {
-        let chain = chain::chain_start(&self.organisation, header);
-        End {
-            seq: header.base(),
-            chain,
-            hlc: Timestamp::default(),
-        }
+        start(&self.organisation, header)
+    }
+
+    /// The log with this header; held nowhere yet if it is new.
+    fn begin(&mut self, header: &LogHeader) -> &mut Log {
+        self.forks.note(header);
+        let organisation = &self.organisation;
+        self.logs.entry(header.log).or_insert_with(|| {
+            let start = start(organisation, header);
+            Log {
+                header: header.clone(),
+                durable: start,
+                staged: start,
+            }
+        })
+    }
+}
+
+fn start(organisation: &OrganisationId, header: &LogHeader) -> End {
+    End {
+        seq: header.base(),
+        chain: chain::chain_start(organisation, header),
+        hlc: Timestamp::default(),
     }
 }

@@ -16,7 +16,9 @@ use super::checkpoint::common;
 use super::effect::{Breach, CloseReason};
 use super::ingest::Refusal;
 use super::input::Now;
-use super::limits::{CHECKPOINT_LOGS_MAX, HANDSHAKE_MS, LOGS_MAX, PEER_SAVE_MS, SEQ_MAX};
+use super::limits::{
+    CHECKPOINT_LOGS_MAX, ENTRIES_LITTLE, HANDSHAKE_MS, LOGS_MAX, PEER_SAVE_MS, SEQ_MAX,
+};
 use super::session::{Greeting, Phase};
 use crate::mutation::{Mutation, is_planted};
 use crate::wire::chain;
@@ -210,6 +212,9 @@ impl Engine {
         let Phase::Opening { held, cursor, .. } = &session.phase else {
             return;
         };
+        if is_little(held, self.peers.our_held()) {
+            session.encoder.expect_little();
+        }
         session.pump.begin(*cursor, held, &[]);
         session.encoder.note_all_held(held.clone());
         self.push(id);
@@ -333,6 +338,9 @@ impl Engine {
         if session.pump.has_begun {
             session.pump.acknowledge_all(&held);
         } else {
+            if is_little(&held, self.peers.our_held()) {
+                session.encoder.expect_little();
+            }
             let refused: Vec<LogId> = session.refused.keys().copied().collect();
             session.pump.begin(cursor, &held, &refused);
         }
@@ -370,6 +378,13 @@ struct Story {
 
 fn rows_of(checkpoint: Option<&Checkpoint>) -> Held {
     checkpoint.map_or_else(Held::new, |checkpoint| checkpoint.rows.clone())
+}
+
+/// Whether we hold few entries that a peer with these lacks.
+fn is_little(theirs: &Held, ours: &Held) -> bool {
+    let rows = theirs.differences(ours);
+    let lacking = rows.map(|(_, theirs, ours)| ours.saturating_sub(theirs));
+    lacking.fold(0, u64::saturating_add) <= ENTRIES_LITTLE
 }
 
 /// How many entries the sender of a HELLO holds.

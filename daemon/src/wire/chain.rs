@@ -7,8 +7,10 @@
 //! Nothing here reads a clock or a frontier; callers say what they chain, sign and compare.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use blake3::Hasher;
+use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
 use crdt_schema::ident::{DeviceId, LogId, OrganisationId, SpaceName};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 
@@ -27,6 +29,11 @@ const SPACE_PURPOSE: &str = "fieldmesh space v1";
 const CHECKPOINT_PURPOSE: &str = "fieldmesh checkpoint v1";
 const ROOT_PURPOSE: &str = "fieldmesh root v1";
 
+// The purposes of what is hashed for every entry, hashed themselves: that would be half of the work.
+static LOG_KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context(LOG_PURPOSE));
+static LOG_ID_KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context(LOG_ID_PURPOSE));
+static ENTRY_KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context(ENTRY_PURPOSE));
+
 /// c_0: binds the log to its organisation, space, device and name. A branch begins with the chain value of the
 /// place where it leaves the log.
 pub fn chain_start(organisation: &OrganisationId, header: &LogHeader) -> [u8; 32] {
@@ -39,7 +46,7 @@ pub fn chain_start(organisation: &OrganisationId, header: &LogHeader) -> [u8; 32
     fields.text(header.space.as_str());
     fields.raw(&header.device.0);
     fields.text(&header.name);
-    let mut hasher = Hasher::new_derive_key(LOG_PURPOSE);
+    let mut hasher = Hasher::new_from_context_key(&LOG_KEY);
     hasher.update(&fields.into_bytes());
     hasher.finalize().into()
 }
@@ -51,7 +58,7 @@ pub fn chain_next(previous: &[u8; 32], entry: &[u8]) -> [u8; 32] {
 
 /// The digest of an entry, which stands for it where its content is of no matter.
 pub fn entry_digest(entry: &[u8]) -> [u8; 32] {
-    let mut hasher = Hasher::new_derive_key(ENTRY_PURPOSE);
+    let mut hasher = Hasher::new_from_context_key(&ENTRY_KEY);
     hasher.update(entry);
     hasher.finalize().into()
 }
@@ -121,7 +128,7 @@ pub fn log_id(nonce: [u8; 8], space: &SpaceName, device: &DeviceId, name: &str) 
     fields.text(space.as_str());
     fields.raw(&device.0);
     fields.text(name);
-    let mut hasher = Hasher::new_derive_key(LOG_ID_PURPOSE);
+    let mut hasher = Hasher::new_from_context_key(&LOG_ID_KEY);
     hasher.update(&fields.into_bytes());
     let digest: [u8; 8] = start_of(&hasher.finalize());
     let mut id = [0; 16];

@@ -4,8 +4,10 @@
 //! first refer to the session's dictionary, if it has one. A stream begins with a byte that says so, which stands
 //! for zstd's magic number: a receiver that has not agreed on a dictionary refuses at once, instead of reading
 //! something else than was written.
-//! The window is one mebibyte on both sides, and the output of one frame is capped: what a peer sends
-//! cannot make us hold more. A session that never sends DATA never pays for a stream.
+//! The window is at most one mebibyte on both sides, and the output of one frame is capped: what a peer sends
+//! cannot make us hold more. A session that never sends DATA never pays for a stream, and one that has little to
+//! send when it opens pays for a small one: most meetings are such, and a large one costs two megabytes of
+//! cleared memory for each direction.
 
 use std::fmt;
 use std::io;
@@ -32,11 +34,24 @@ mod beginning {
     pub(super) const DICTIONARY: u8 = 1;
 }
 
+/// A stream for much.
+const FULL: [CParameter; 1] = [CParameter::WindowLog(WINDOW_LOG)];
+
+/// Base-2 logarithms of the window and of both tables of a small stream: 64 KiB, and 192 KiB of tables.
+const LITTLE: [CParameter; 3] = [
+    CParameter::WindowLog(16),
+    CParameter::HashLog(15),
+    CParameter::ChainLog(14),
+];
+
 /// How a zstd stream begins. Only this format can be read: no older one, and no frames to be skipped.
 const MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
 
-/// How much is taken off the streams at a time.
+/// How much is taken off the streams at a time, at most.
 const CHUNK_BYTES: usize = 32 << 10;
+
+/// What even a frame of a few bytes may need.
+const FLUSH_BYTES: usize = 256;
 
 /// The sending side of a stream.
 #[derive(Default)]
@@ -45,6 +60,7 @@ pub(super) struct Compressor {
     dictionary: Option<Dictionary>,
     has_begun: bool,
     is_thorough: bool,
+    is_little: bool,
 }
 
 impl Compressor {
@@ -63,6 +79,11 @@ impl Compressor {
         }
     }
 
+    /// Little is to be sent: the stream will be a small one, unless it has begun or is to save bytes.
+    pub(super) fn expect_little(&mut self) {
+        self.is_little = true;
+    }
+
     /// Appends the compressed form of `body` to `frame`. The other side can read all of it at once.
     pub(super) fn compress(&mut self, body: &[u8], frame: &mut Vec<u8>) {
         // zstd's streaming compression fails only for bad parameters, which are the constants above, or
@@ -76,17 +97,17 @@ impl Compressor {
         let stream = match &mut self.stream {
             Some(stream) => stream,
             none => {
-                let level = if self.is_thorough {
-                    LEVEL_THOROUGH
-                } else {
-                    LEVEL
+                let (level, parameters) = match (self.is_thorough, self.is_little) {
+                    (true, _) => (LEVEL_THOROUGH, &FULL[..]),
+                    (false, true) => (LEVEL, &LITTLE[..]),
+                    (false, false) => (LEVEL, &FULL[..]),
                 };
-                none.insert(new_encoder(level, self.dictionary.as_ref())?)
+                none.insert(new_encoder(level, parameters, self.dictionary.as_ref())?)
             }
         };
         let mut input = InBuffer::around(body);
         loop {
-            frame.reserve(CHUNK_BYTES);
+            frame.reserve((body.len() / 2 + FLUSH_BYTES).min(CHUNK_BYTES));
             let start = frame.len();
             let mut output = OutBuffer::around_pos(frame, start);
             let left = if input.pos() < body.len() {
@@ -111,10 +132,16 @@ impl Compressor {
     }
 }
 
-fn new_encoder(level: i32, dictionary: Option<&Dictionary>) -> io::Result<Encoder<'static>> {
+fn new_encoder(
+    level: i32,
+    parameters: &[CParameter],
+    dictionary: Option<&Dictionary>,
+) -> io::Result<Encoder<'static>> {
     let bytes = dictionary.map_or(&[][..], Dictionary::bytes);
     let mut stream = Encoder::with_dictionary(level, bytes)?;
-    stream.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
+    for parameter in parameters {
+        stream.set_parameter(*parameter)?;
+    }
     Ok(stream)
 }
 
@@ -156,30 +183,28 @@ impl Decompressor {
             }
         };
         let mut input = InBuffer::around(compressed);
-        let mut chunk = vec![0; CHUNK_BYTES];
         let mut body = Vec::new();
         loop {
-            let before = input.pos();
-            let mut output = OutBuffer::around(chunk.as_mut_slice());
+            let (before, start) = (input.pos(), body.len());
+            body.reserve((compressed.len() * 4 + FLUSH_BYTES).min(CHUNK_BYTES));
+            let mut output = OutBuffer::around_pos(&mut body, start);
             let hint = stream.run(&mut input, &mut output).map_err(damaged)?;
-            let made = output.as_slice();
-            if body.len() + made.len() > limit {
-                let (found, limit) = ((body.len() + made.len()) as u64, limit as u64);
+            if body.len() > limit {
+                let (found, limit) = (body.len() as u64, limit as u64);
                 return Err(WireError::TooLarge {
                     what: "decompressed data",
                     found,
                     limit,
                 });
             }
-            body.extend_from_slice(made);
             if hint == 0 {
                 return Err(WireError::Malformed("compressed stream: it ended"));
             }
-            let filled = made.len() == CHUNK_BYTES;
+            let filled = body.len() == body.capacity();
             if input.pos() == compressed.len() && !filled {
                 return Ok(body);
             }
-            if input.pos() == before && made.is_empty() {
+            if input.pos() == before && body.len() == start {
                 return Err(WireError::Malformed(
                     "compressed stream: it makes no progress",
                 ));

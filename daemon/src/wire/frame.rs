@@ -49,6 +49,11 @@ impl FrameEncoder {
         self.runs.note_held(log);
     }
 
+    /// Notes that little is to be sent at first, before any of it is.
+    pub fn expect_little(&mut self) {
+        self.stream.expect_little();
+    }
+
     /// Notes all that the receiver holds, in the place of what it told before.
     pub fn note_all_held(&mut self, held: Held) {
         self.runs.note_all_held(held);

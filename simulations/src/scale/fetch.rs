@@ -33,12 +33,6 @@ pub(super) fn fetch(
     bytes_max: usize,
 ) -> Result<Fetched, String> {
     let pool = &*store.pool.borrow();
-    let mut held = vec![0; pool.len()];
-    for (log, seq) in known {
-        if let Some(number) = pool.number(log) {
-            held[number as usize] = *seq;
-        }
-    }
     let after = match walk {
         Walk::Space { after, .. } => *after,
         Walk::Logs(_) => 0,
@@ -55,8 +49,8 @@ pub(super) fn fetch(
         arrival: after,
     };
     let end = match walk {
-        Walk::Space { .. } => fetch.walk_space(&held)?,
-        Walk::Logs(logs) => fetch.walk_logs(logs, &mut held)?,
+        Walk::Space { .. } => fetch.walk_space(known)?,
+        Walk::Logs(logs) => fetch.walk_logs(logs, known.clone())?,
     };
     Ok(Fetched {
         arrival: if end { store.arrival } else { fetch.arrival },
@@ -67,45 +61,45 @@ pub(super) fn fetch(
 }
 
 impl Fetch<'_> {
-    fn walk_space(&mut self, held: &[u64]) -> Result<bool, String> {
+    fn walk_space(&mut self, known: &Held) -> Result<bool, String> {
         let store = self.store;
         let first = store
             .stretches
             .partition_point(|stretch| stretch.last() <= self.after);
         for stretch in &store.stretches[first..] {
-            if !self.take(stretch, held[stretch.log as usize])? {
+            if !self.take(stretch, known.seq(&self.pool.log(stretch.log).header.log))? {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    fn walk_logs(&mut self, logs: &[LogId], held: &mut [u64]) -> Result<bool, String> {
-        for number in logs.iter().filter_map(|log| self.pool.number(log)) {
+    fn walk_logs(&mut self, logs: &[LogId], mut known: Held) -> Result<bool, String> {
+        for log in logs {
+            let Some(number) = self.pool.number(log) else {
+                continue;
+            };
             let end = self.store.seq(number) + 1;
-            let mut from = held[number as usize].saturating_add(1);
+            let mut from = known.seq(log).saturating_add(1);
             while from < end {
                 if self.bytes >= self.bytes_max && !self.runs.is_empty() {
                     return Ok(false);
                 }
                 let point = self.point_from(number, from, end)?;
-                if !self.is_ready(number, from, point, held) {
+                if !self.is_ready(number, from, point, &known) {
                     break;
                 }
                 self.push(number, from, point)?;
-                held[number as usize] = point;
+                known.insert(*log, point);
                 from = point + 1;
             }
         }
         Ok(true)
     }
 
-    /// Whether whoever has `held` has everything that these entries depend on.
-    fn is_ready(&self, number: u32, from: u64, to: u64, held: &[u64]) -> bool {
-        let is_held = |dep: &Dot| {
-            let number = self.pool.number(&dep.log);
-            number.is_some_and(|number| dep.seq <= held[number as usize])
-        };
+    /// Whether whoever holds what is `known` has everything that these entries depend on.
+    fn is_ready(&self, number: u32, from: u64, to: u64, known: &Held) -> bool {
+        let is_held = |dep: &Dot| dep.seq <= known.seq(&dep.log);
         (from..=to).all(|seq| {
             decode_change_set(self.pool.log(number).bytes(seq))
                 .is_ok_and(|set| set.edits.iter().flat_map(|edit| &edit.deps).all(is_held))

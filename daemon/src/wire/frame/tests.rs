@@ -296,6 +296,25 @@ fn a_thorough_sender_is_read_like_any_other() {
 }
 
 #[test]
+fn a_sender_that_expected_little_may_send_much_and_is_read_like_any_other() {
+    // What does not repeat within a small window: noise, and then the same noise again.
+    let noise = |n: u64| *blake3::hash(&n.to_le_bytes()).as_bytes();
+    let entries: Vec<[u8; 32]> = (0..4_000).map(noise).collect();
+    let entries: Vec<&[u8]> = entries.iter().map(<[u8; 32]>::as_slice).collect();
+    let messages = [1, 4_001].map(|from| Message::Data(vec![run(1, from, &entries)]));
+    let (mut little, mut usual) = (FrameEncoder::new(), FrameEncoder::new());
+    little.expect_little();
+    let mut decoder = FrameDecoder::new();
+
+    for message in &messages {
+        assert_eq!(decoder.decode(&little.encode(message)), Ok(message.clone()));
+    }
+
+    let [first, again] = messages.map(|message| usual.encode(&message).len());
+    assert!(again < first / 10, "the usual window reaches back: {again}");
+}
+
+#[test]
 fn both_sides_forget_headers_at_the_same_point() {
     let (mut writer, mut reader) = (RunWriter::default(), RunReader::default());
     let numbered = |n: usize| {
