@@ -112,7 +112,7 @@ impl Compressor {
 }
 
 fn new_encoder(level: i32, dictionary: Option<&Dictionary>) -> io::Result<Encoder<'static>> {
-    let bytes = dictionary.map_or(&[][..], Dictionary::bytes);
+    let bytes = dictionary.map_or(&[][..], Dictionary::as_bytes);
     let mut stream = Encoder::with_dictionary(level, bytes)?;
     stream.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
     Ok(stream)
@@ -192,7 +192,7 @@ impl Decompressor {
 fn begin(first: u8, agreed: Option<&Dictionary>) -> Result<Decoder<'static>, WireError> {
     let dictionary = match first {
         beginning::PLAIN => &[][..],
-        beginning::DICTIONARY => agreed.ok_or(WireError::Dictionary)?.bytes(),
+        beginning::DICTIONARY => agreed.ok_or(WireError::Dictionary)?.as_bytes(),
         _ => return Err(WireError::Malformed("compressed stream's beginning")),
     };
     new_decoder(dictionary).map_err(damaged)
