@@ -3,18 +3,33 @@
 //! Another implementation reads the same file. A change of the format changes the file; run the test to see the
 //! bytes that it should hold.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{DeviceId, Dot, LogId, SpaceName};
 use crdt_schema::op::{ChangeSet, Edit, Op};
+use crdt_schema::schema::Schema;
 use crdt_schema::value::Value;
-use fieldmesh::engine::batch::{LogHeader, Run};
+use fieldmesh::engine::batch::{LogHeader, Run, SchemaTag};
 use fieldmesh::wire::changeset::{decode_change_set, encode_change_set};
+use fieldmesh::wire::dictionary::Dictionary;
 use fieldmesh::wire::message::{
     FrameDecoder, FrameEncoder, FrontRow, Hello, Message, PROTOCOL_VERSION, SpaceRoot,
 };
+use fieldmesh::wire::part::{Part, encode_whole};
+
+/// The vectors that are no single message in its only form.
+const OTHERS: [&str; 7] = [
+    "change-set",
+    "data",
+    "data-held",
+    "data-dictionary",
+    "part",
+    "dictionary",
+    "dictionary-id",
+];
 
 /// The named bytes of the file.
 fn vectors() -> Vec<(String, Vec<u8>)> {
@@ -111,6 +126,67 @@ fn messages() -> Vec<(&'static str, Message)> {
         ("mark", Message::Mark([8; 8])),
         ("hold", Message::Hold),
     ]
+    .into_iter()
+    .chain(repair_messages())
+    .collect()
+}
+
+fn repair_messages() -> Vec<(&'static str, Message)> {
+    let log = LogId([1; 16]);
+    let schema = SchemaTag {
+        name: "clinic".to_owned(),
+        version: 3,
+        digest: [3; 8],
+    };
+    let whole = encode_whole(&run()).0;
+    vec![
+        ("schema", Message::Schema(schema)),
+        ("have", Message::Have { whole, bytes: 300 }),
+        ("ask", Message::Ask { log, from: 300 }),
+        ("given-nothing", Message::Given { log, run: None }),
+        (
+            "given",
+            Message::Given {
+                log,
+                run: Some(run()),
+            },
+        ),
+        (
+            "probe",
+            Message::Probe {
+                log,
+                seqs: vec![1, 300],
+            },
+        ),
+        (
+            "tags",
+            Message::Tags {
+                log,
+                rows: vec![(1, [8; 8]), (300, [9; 8])],
+            },
+        ),
+    ]
+}
+
+/// The last bytes of a run that travels in parts.
+fn part() -> Message {
+    let (whole, bytes) = encode_whole(&run());
+    Message::Part(Part {
+        whole,
+        total: bytes.len(),
+        offset: 100,
+        bytes: bytes[100..].to_vec(),
+    })
+}
+
+const SCHEMA: &str = "schema = \"clinic\"\nversion = 1\n[collections.patient.fields]\n\
+    name = { type = \"text\" }\n\
+    status = { type = \"choice\", of = [\"waiting\", \"treated\"] }\n\
+    born = { type = \"date\" }\n\
+    visits = { type = \"counter\" }\n";
+
+fn dictionary() -> Dictionary {
+    Dictionary::of(&Schema::parse(SCHEMA).expect("a good schema"))
 }
 
 #[test]
@@ -151,11 +227,43 @@ fn data_frames_are_read_as_the_vectors_say() {
     assert!(FrameDecoder::new().decode(&vector("data-held")).is_err());
 }
 
+#[test]
+fn a_part_and_data_with_a_dictionary_are_read_as_the_vectors_say() {
+    let part_frame = FrameEncoder::new().encode(&part());
+    let read = FrameDecoder::new().decode(&vector("part"));
+    assert_eq!(read, Ok(part()), "part: {}", hex::encode(part_frame));
+
+    let mut decoder = FrameDecoder::new();
+    decoder.use_dictionary(dictionary());
+    let read = decoder.decode(&vector("data-dictionary"));
+    let data = Message::Data(vec![run()]);
+    assert_eq!(read, Ok(data), "{}", written("data-dictionary"));
+    assert!(
+        FrameDecoder::new()
+            .decode(&vector("data-dictionary"))
+            .is_err()
+    );
+}
+
+#[test]
+fn a_schema_makes_the_dictionary_of_the_vector() {
+    assert_eq!(
+        hex::encode(vector("dictionary")),
+        hex::encode(dictionary().as_bytes())
+    );
+    assert_eq!(
+        hex::encode(vector("dictionary-id")),
+        hex::encode(dictionary().id())
+    );
+}
+
 /// What this implementation writes for a DATA vector.
 fn written(name: &str) -> String {
     let mut encoder = FrameEncoder::new();
-    if name == "data-held" {
-        encoder.note_held(run().header.log);
+    match name {
+        "data-held" => encoder.note_held(run().header.log),
+        "data-dictionary" => encoder.use_dictionary(dictionary()),
+        _ => {}
     }
     hex::encode(encoder.encode(&Message::Data(vec![run()])))
 }
@@ -165,9 +273,33 @@ fn every_vector_is_used() {
     let known: Vec<&str> = messages().iter().map(|(name, _)| *name).collect();
     for (name, _) in vectors() {
         let is_known = known.contains(&&name[..]);
-        assert!(
-            is_known || ["change-set", "data", "data-held"].contains(&&name[..]),
-            "{name}"
-        );
+        assert!(is_known || OTHERS.contains(&&name[..]), "{name}");
     }
+}
+
+#[test]
+fn every_tag_of_the_code_is_described_and_no_other() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/wire");
+    let read = |name: &str| fs::read_to_string(path.join(name)).expect("a source file");
+    let mut written: BTreeMap<u8, String> = BTreeMap::new();
+    for file in ["message.rs", "part.rs", "repair.rs"] {
+        for line in read(file).lines() {
+            let Some((before, after)) = line.split_once("_TAG: u8 = ") else {
+                continue;
+            };
+            let name = before.rsplit(' ').next().unwrap_or_default();
+            let tag = after.trim_end_matches(';').parse().expect("a number");
+            written.insert(tag, name.replace('_', " "));
+        }
+    }
+    let format = read("FORMAT.md");
+    let table = format.split("## Digests").next().unwrap_or_default();
+    let rows = table.lines().filter_map(|line| {
+        let mut cells = line.split('|').map(str::trim).skip(1);
+        Some((cells.next()?.parse().ok()?, cells.next()?.to_owned()))
+    });
+    let described: BTreeMap<u8, String> = rows.collect();
+
+    assert!(written.len() >= 17, "{written:?}");
+    assert_eq!(described, written);
 }

@@ -3,6 +3,10 @@
 //! Real engines over real stores, joined by links without a network below them: the frames are counted, each
 //! with its kind. A round trip is counted as two deliveries of everything that is under way. Times are not
 //! measured here; `daemons` does that. `-- --quick` leaves the large size out.
+//!
+//! Where the bytes of one changed field go, before compression: signature 64, log 16, the rest of the run's header 4,
+//! time 9, record id 9, names of collection and field 14, person 6, value 8, and 12 of counts and tags. The dictionary
+//! of the schema and of the logs that both know takes the names and the log: 144 B in a frame become 117 B.
 
 mod mesh;
 mod records;

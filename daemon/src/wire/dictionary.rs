@@ -69,7 +69,8 @@ impl Dictionary {
         std::array::from_fn(|index| digest[index])
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 }
@@ -190,9 +191,9 @@ mod tests {
 
         let dictionary = Dictionary::of(&schema(&fields));
 
-        let bytes = dictionary.bytes().len();
+        let bytes = dictionary.as_bytes().len();
         assert!((DICTIONARY_BYTES_MAX / 2..=DICTIONARY_BYTES_MAX).contains(&bytes));
         let with_logs = dictionary.with_logs(logs.iter());
-        assert_eq!(with_logs.bytes().len(), bytes + 16 * DICTIONARY_LOGS_MAX);
+        assert_eq!(with_logs.as_bytes().len(), bytes + 16 * DICTIONARY_LOGS_MAX);
     }
 }

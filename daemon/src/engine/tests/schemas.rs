@@ -1,11 +1,11 @@
 //! What peers tell each other of their schemas.
 
-use super::puppet::Puppet;
-use super::world::{Node, START, World, device};
-use crate::engine::batch::{SchemaInUse, SchemaTag};
+use super::puppet::{Author, Puppet};
+use super::world::{Node, START, World, device, schema};
+use crate::engine::batch::{SchemaInUse, SchemaTag, SessionId};
 use crate::engine::input::Input;
 use crate::wire::dictionary::Dictionary;
-use crate::wire::message::Message;
+use crate::wire::message::{FrameEncoder, Message};
 
 fn tag(name: &str, version: u32, digest: u8) -> SchemaTag {
     SchemaTag {
@@ -70,4 +70,48 @@ fn a_stranger_is_told_nothing_of_the_schema_and_cannot_tell_one() {
     stranger.assert_breach(&node, "SCHEMA before HELLO");
     node.handle(START, switch(tag("clinic", 2, 1)));
     assert!(node.fleet.peers.is_empty());
+}
+
+#[test]
+fn devices_with_one_schema_compress_with_what_both_know_and_others_do_not() {
+    let mut world = World::new(2);
+    for node in 0..2 {
+        world.write(node, &format!("p{node}"), "Achieng");
+    }
+    world.meet(0, 1);
+    world.pass(10_000);
+    let used = |world: &World, (at_a, at_b): (SessionId, SessionId)| {
+        let at = |node: usize, session| world.nodes[node].engine.dictionary(session).cloned();
+        let both = at(0, at_a);
+        assert_eq!(both, at(1, at_b));
+        both
+    };
+
+    let met = world.meet(0, 1);
+    let logs = 16 * world.nodes[0].held().len();
+    let bytes = used(&world, met).map(|dictionary| dictionary.as_bytes().len());
+    assert_eq!(
+        bytes,
+        Some(Dictionary::of(&schema()).as_bytes().len() + logs)
+    );
+
+    let now = world.now;
+    world.nodes[1].handle(now, switch(tag("clinic", 2, 1)));
+    assert!(used(&world, met).is_some(), "not in the midst of a session");
+    let met = world.meet(0, 1);
+    assert_eq!(used(&world, met), None);
+}
+
+#[test]
+fn entries_compressed_with_a_dictionary_that_was_not_agreed_on_are_a_counted_breach() {
+    let mut node = Node::new(1);
+    let puppet = Puppet::meet(&mut node, 2, 1);
+    let mut encoder = FrameEncoder::new();
+    encoder.use_dictionary(Dictionary::of(&schema()));
+    let bytes = encoder.encode(&Message::Data(vec![Author::new(2, 7).run(1)]));
+
+    node.handle(START, Input::Frame { session: 1, bytes });
+
+    puppet.assert_breach(&node, "dictionary that was not agreed on");
+    assert_eq!(node.fleet.refusals["protocol"], 1);
 }

@@ -58,7 +58,7 @@ pub(super) fn config(number: u8) -> EngineConfig {
     }
 }
 
-fn schema() -> Schema {
+pub(super) fn schema() -> Schema {
     Schema::parse(SCHEMA).expect("a good schema")
 }
 
