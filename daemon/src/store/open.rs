@@ -1,7 +1,7 @@
 //! Opens a store: makes a new one, or checks that an old one is ours, readable and whole.
 
 use crdt_schema::ident::{DeviceId, LogId, OrganisationId};
-use redb::{ReadTransaction, ReadableTable, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransaction};
 
 use crate::mutation::{Mutation, is_planted};
 
@@ -31,6 +31,7 @@ pub(super) fn prepare(handle: &Handle, options: &StoreOptions) -> Result<(), Sto
     }
     check_organisation(handle, options.organisation)?;
     handle.read(check_ends)?;
+    handle.read(check_index)?;
     if is_planted(Mutation::IdempotencyForgotten) {
         let forget = |tx: &WriteTransaction| {
             tx.open_table(tables::RETRIES)?.retain(|_, _| false)?;
@@ -81,6 +82,32 @@ fn check_ends(tx: &ReadTransaction) -> Result<(), Trouble> {
         return Err(Trouble::Damaged(detail));
     }
     Ok(())
+}
+
+/// Whether the index of records begins and ends with records that have documents. A disk that lost the page at
+/// its top shows what lay there before, which nothing else would notice.
+fn check_index(tx: &ReadTransaction) -> Result<(), Trouble> {
+    let (index, docs) = (tx.open_table(tables::INDEX)?, tx.open_table(tables::DOCS)?);
+    let (documents, indexed) = (docs.len()?, index.len()?);
+    if documents != indexed {
+        let detail = format!("{indexed} records are indexed and {documents} have documents");
+        return Err(Trouble::Damaged(detail));
+    }
+    let ends = [index.first()?, index.last()?];
+    for (key, number) in ends.iter().flatten() {
+        let name = tables::parse_record_key(key.value());
+        let is_record = name.is_some_and(|name| !name.id.is_empty());
+        if !is_record || docs.get(number.value())?.is_none() {
+            let detail = "the index of records names what is no record".to_owned();
+            return Err(Trouble::Damaged(detail));
+        }
+    }
+    match indexed > 0 && ends.iter().any(Option::is_none) {
+        true => Err(Trouble::Damaged(format!(
+            "{indexed} records are indexed and none is shown"
+        ))),
+        false => Ok(()),
+    }
 }
 
 pub(super) fn last_arrival(tx: &ReadTransaction) -> Result<u64, Trouble> {
