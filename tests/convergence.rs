@@ -1,6 +1,5 @@
 //! Devices that have never met end with the same records.
 
-use reqwest::Method;
 use serde_json::json;
 
 use crate::support::{Daemon, converged, until, until_true};
@@ -277,24 +276,39 @@ async fn deletes_that_race_edits_wait_for_a_person_and_lose_nothing() {
 /// How many large records the phone lacks: several times what may be under way to it.
 const BULK: u64 = 3_000;
 
+const VISITS: &str = r#"
+schema = "visits"
+version = 1
+[collections.patient.fields]
+name = { type = "text" }
+notes = { type = "text" }
+"#;
+
+/// A device that is joined to another one, under the schema above.
+async fn beside(name: &str, other: &Daemon) -> Daemon {
+    let daemon = Daemon::with_schema(name, Some(&other.membership), VISITS);
+    daemon.peer(other).await.start().await
+}
+
 #[tokio::test]
 async fn what_a_person_writes_reaches_a_phone_that_is_being_filled() {
-    let hub = Daemon::found("hub").start().await;
+    let hub = Daemon::with_schema("hub", None, VISITS).start().await;
     let notes = "what was found on the visit, ".repeat(70);
     for first in (0..BULK).step_by(100) {
         let edits: Vec<_> = (first..(first + 100).min(BULK))
-            .map(|n| json!({ "op": "create", "collection": "patient", "id": format!("p{n}"), "fields": { "name": format!("{n} {notes}") } }))
+            .map(|n| json!({ "op": "create", "collection": "patient", "id": format!("p{n}"), "fields": { "notes": format!("{n} {notes}") } }))
             .collect();
         let body = json!({ "edits": edits });
-        hub.good(Method::POST, "/v1/batch", Some(body)).await;
+        hub.good(reqwest::Method::POST, "/v1/batch", Some(body))
+            .await;
     }
-    let tablet = Daemon::beside("tablet", &hub).await;
+    let tablet = beside("tablet", &hub).await;
     until_true("the tablet is full", || async {
         tablet.count("patient").await == BULK
     })
     .await;
     drop(hub);
-    let phone = Daemon::beside("phone", &tablet).await;
+    let phone = beside("phone", &tablet).await;
     until_true("the phone is being filled", || async {
         phone.count("patient").await > 0
     })

@@ -201,7 +201,13 @@ fn facts(status: &Status) -> String {
             Some(&*refusal.name)
         };
         let who = plain(who.unwrap_or(&refusal.device));
-        lines.push(format!("refused  last {who}: {}", plain(&refusal.reason)));
+        let counts = status.network.refusals.iter();
+        let counts: Vec<String> = counts.map(|(code, n)| format!("{n} {code}")).collect();
+        lines.push(format!(
+            "refused  {}; last {who}: {}",
+            plain(&counts.join(", ")),
+            plain(&refusal.reason)
+        ));
     }
     lines.join("\n")
 }

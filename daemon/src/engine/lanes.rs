@@ -150,10 +150,13 @@ impl Lanes {
         lacking: u64,
         target: Arrival,
     ) {
-        if lacking <= SHORT_ENTRIES_MAX {
-            self.fresh.insert(log, space.clone());
-        } else {
-            self.aim(space, target);
+        match lacking {
+            // The peer refuses the log.
+            0 => {}
+            1..=SHORT_ENTRIES_MAX => {
+                self.fresh.insert(log, space.clone());
+            }
+            _ => self.aim(space, target),
         }
     }
 

@@ -548,17 +548,21 @@ async fn an_oversized_length_closes_only_the_session_that_sent_it() {
     stream.flush().await.unwrap();
 
     assert_eq!(a.frame().await, (on_raw, b"ok".to_vec()));
-    in_time("the end of the raw session", async {
-        let mut rest = [0];
+    let told = in_time("the end of the raw session", async {
+        let (mut rest, mut told) = ([0], None);
         tokio::select! {
             read = stream.read(&mut rest) => assert!(!matches!(read, Ok(1))),
             () = async { loop { raw.swarm.select_next_some().await; } } => {}
         }
         while a.open.contains_key(&on_raw) {
-            a.next().await.unwrap();
+            if let NetEvent::BadFrame { session, bytes } = a.next().await.unwrap() {
+                told = Some((session, bytes));
+            }
         }
+        told
     })
     .await;
+    assert_eq!(told, Some((on_raw, Some((1 << 28) - 1))));
     assert_eq!(a.open.keys().copied().collect::<Vec<_>>(), [on_a]);
     b.send(on_b, b"still here").await;
     assert_eq!(a.frame().await, (on_a, b"still here".to_vec()));

@@ -137,14 +137,14 @@ pub struct NetworkStatus {
     /// Why devices on the local network are not found, if they are not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mdns_error: Option<String>,
-    /// How many sessions were refused or broken, by reason.
+    /// How many sessions were refused or broken, and how many logs were refused in them, by reason.
     pub refusals: BTreeMap<String, u64>,
     /// The newest refusal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_refusal: Option<Refusal>,
 }
 
-/// A session that was refused.
+/// A session, or a log in one, that was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// The other device.
