@@ -83,6 +83,7 @@ fn messages() -> Vec<(&'static str, Message)> {
             count: 300,
         }],
         checkpoints: vec![[8; 8]],
+        accord: None,
     };
     let row = FrontRow {
         log: LogId([1; 16]),

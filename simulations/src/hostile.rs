@@ -305,6 +305,7 @@ fn hello(number: usize, peer: usize, secret: &JoinSecret) -> Hello {
         schema_version: 1,
         spaces: Vec::new(),
         checkpoints: Vec::new(),
+        accord: None,
     }
 }
 

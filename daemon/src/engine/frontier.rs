@@ -6,6 +6,7 @@
 //! This module does not know sessions or peers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{LogId, OrganisationId, SpaceName};
@@ -94,6 +95,17 @@ impl Frontier {
     /// The logs of a space that have durable entries, ascending.
     pub(super) fn durable_in(&self, space: &SpaceName) -> impl Iterator<Item = (&LogId, &Log)> {
         let ids = self.spaces.get(space).into_iter().flatten();
+        ids.filter_map(|id| self.logs.get_key_value(id))
+    }
+
+    /// The same, between two ends of which the first is the smaller.
+    pub(super) fn durable_between(
+        &self,
+        space: &SpaceName,
+        ends: (Bound<LogId>, Bound<LogId>),
+    ) -> impl Iterator<Item = (&LogId, &Log)> {
+        let ids = self.spaces.get(space);
+        let ids = ids.into_iter().flat_map(move |ids| ids.range(ends));
         ids.filter_map(|id| self.logs.get_key_value(id))
     }
 

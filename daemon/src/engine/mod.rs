@@ -29,6 +29,7 @@ use crate::mutation::{Mutation, is_planted};
 use crate::wire::chain::{self, JoinSecret};
 use crate::wire::message::Message;
 
+use self::accord::Accords;
 use self::batch::{
     Arrival, Batch, CommitOutcome, CommitReport, LocalCommit, LogHeader, Opening, RemoteOutcome,
     RequestId, SchemaTag, SessionId, StoreFault,
@@ -48,18 +49,22 @@ pub mod effect;
 pub mod fleet;
 pub mod input;
 
+mod accord;
 mod announce;
 mod checkpoint;
 mod frontier;
+mod greeting;
 mod ingest;
 mod inquiry;
 mod limits;
+mod listening;
 mod opening;
 mod pace;
 mod peers;
 mod pump;
 mod repair;
 mod session;
+mod telling;
 mod timers;
 mod turns;
 
@@ -99,6 +104,7 @@ pub struct Engine {
     staging: Staging,
     sessions: BTreeMap<SessionId, Session>,
     peers: Peers,
+    accords: Accords,
     roots: Roots,
     damage: Damage,
     arrival: Arrival,
@@ -129,6 +135,7 @@ impl Engine {
             staging: Staging::default(),
             sessions: BTreeMap::new(),
             peers: Peers::new(held, opening.peers),
+            accords: Accords::default(),
             roots: Roots::default(),
             damage: Damage::default(),
             arrival: opening.arrival,

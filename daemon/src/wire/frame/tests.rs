@@ -48,6 +48,7 @@ fn hello() -> Hello {
         schema_version: 12,
         spaces: vec![space(1), space(2)],
         checkpoints: vec![[6; 8], [7; 8]],
+        accord: None,
     }
 }
 

@@ -95,6 +95,7 @@ impl Peer {
             schema_version: 1,
             spaces: Vec::new(),
             checkpoints: Vec::new(),
+            accord: None,
         }
     }
 
