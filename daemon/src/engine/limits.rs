@@ -95,8 +95,8 @@ pub(super) const FRONT_MOVED_MAX: usize = 128;
 /// Most rows in the accords with all peers: about 50 MB. Those that were used longest ago go first.
 pub(super) const ACCORD_ROWS_MAX: usize = 1 << 20;
 
-/// Most ranges in a telling: each has a row, or ends a space that one of the two sides has a log in.
-pub(super) const RANGES_MAX: usize = 2 * LOGS_MAX;
+/// Most ranges in a telling: all but the last of each space have as many rows as fit.
+pub(super) const RANGES_MAX: usize = LOGS_MAX;
 
 /// Most rows in the checkpoints of all peers: about 25 MB. Those of the peers that were seen longest ago go first.
 pub(super) const CHECKPOINT_ROWS_MAX: usize = 1 << 20;

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::puppet::{Author, Puppet, SALT, default_tag};
 use super::world::{Node, ORGANISATION, SECRET, START, World, set_name};
+use crate::engine::batch::Run;
 use crate::engine::effect::CloseReason;
 use crate::engine::input::{Input, Now};
 use crate::engine::limits::{FRONT_MOVED_MAX, HANDSHAKE_MS, LOGS_MAX, MARK_DELAY_MS, RANGES_MAX};
@@ -19,18 +20,23 @@ const CUT_BYTES: usize = 4_000;
 /// Gives a device of this number so many entries of each of these authors.
 fn load(node: &mut Node, number: u8, authors: impl Iterator<Item = (u32, usize)>) {
     let mut puppet = Puppet::meet_as(node, 250, 1, number);
-    for (number, entries) in authors {
-        let mut author = Author::numbered(number);
-        let run = author.run(entries);
-        puppet.say(node, &Message::Data(vec![run]));
+    let runs: Vec<Run> = authors
+        .map(|(number, entries)| Author::numbered(number).run(entries))
+        .collect();
+    for runs in runs.chunks(500) {
+        puppet.say(node, &Message::Data(runs.to_vec()));
         assert_eq!(node.end_of(1), None);
     }
     node.handle(START, Input::SessionClosed { session: 1 });
     node.outbox.clear();
+    node.trace.clear();
 }
 
 /// Meets over links that are cut again and again, until one is not. Returns how many it took.
 fn meet_over_a_bad_link(world: &mut World, most: usize) -> usize {
+    for node in &mut world.nodes {
+        node.is_traced = false;
+    }
     for meeting in 1..=most {
         let (session, _) = world.join(0, 1);
         let is_done = world.settle_bytes(CUT_BYTES);
@@ -76,11 +82,6 @@ fn a_thousand_common_logs_are_told_once_over_a_link_that_drops_every_four_kiloby
 
     world.assert_converged();
     assert_eq!(world.entries_sent(), 20);
-    let bytes: usize = world.bytes.iter().sum();
-    assert!(
-        meetings <= 2 * bytes / CUT_BYTES + 2,
-        "{meetings} for {bytes} bytes"
-    );
     let told = rows_told(&world);
     assert!(told <= 1_000 + meetings * 2 * RANGE_ROWS_MAX, "{told} rows");
 }
@@ -91,16 +92,11 @@ fn a_thousand_logs_on_each_side_end_equal_over_a_link_that_drops_every_four_kilo
     load(&mut world.nodes[0], 1, (0..1_000).map(|n| (n, 1)));
     load(&mut world.nodes[1], 2, (1_000..2_000).map(|n| (n, 1)));
 
-    let meetings = meet_over_a_bad_link(&mut world, 500);
+    meet_over_a_bad_link(&mut world, 100);
 
     world.assert_converged();
     let sent = world.entries_sent();
-    assert!(sent <= 2_000 + 2_000 / 10, "{sent} entries");
-    let bytes: usize = world.bytes.iter().sum();
-    assert!(
-        meetings <= 2 * bytes / CUT_BYTES,
-        "{meetings} for {bytes} bytes"
-    );
+    assert!(sent <= 2_000 + 2_000 / 50, "{sent} entries");
 }
 
 #[test]
@@ -270,12 +266,12 @@ fn ranges_without_end_end_the_session() {
 
     let (mut node, mut puppet, _) = listening();
     puppet.say(&mut node, &tell());
+    node.is_traced = false;
     for n in 0..=RANGES_MAX as u64 {
         puppet.assert_open(&node);
         let (space, ends, rows) = (n.to_be_bytes(), true, Vec::new());
         puppet.say(&mut node, &Message::Range { space, ends, rows });
         node.outbox.clear();
-        node.trace.clear();
     }
     puppet.assert_breach(&node, "more ranges than may be");
 }
