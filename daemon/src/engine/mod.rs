@@ -52,6 +52,7 @@ pub mod input;
 mod accord;
 mod announce;
 mod checkpoint;
+mod front;
 mod frontier;
 mod greeting;
 mod ingest;

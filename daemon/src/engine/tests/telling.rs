@@ -314,30 +314,45 @@ fn a_teller_that_goes_silent_is_given_up() {
 }
 
 #[test]
-fn a_fork_is_seen_by_either_side_and_in_every_telling() {
-    for meeting in 0..2 {
-        let (mut node, mut puppet, _) = listening();
-        let mut branch = Author::numbered(2);
-        branch.clock_ms += 77;
-        branch.run(2);
-        for _ in 0..meeting {
-            puppet.tell(&mut node, vec![branch.range_row()]);
-            node.handle(START, Input::SessionClosed { session: 7 });
-            puppet = Puppet::arrive(&mut node, 2, 7);
-            puppet.say(&mut node, &Message::Hello(puppet.hello()));
-        }
-        puppet.hear(&mut node);
-        puppet.tell(&mut node, vec![branch.range_row()]);
-        puppet.say(&mut node, &Message::FrontEnd);
+fn a_fork_is_seen_again_by_a_telling_that_builds_on_the_last() {
+    let (mut node, mut puppet, _) = listening();
+    let mut branch = Author::numbered(2);
+    branch.clock_ms += 77;
+    branch.run(2);
+    puppet.tell(&mut node, vec![branch.range_row()]);
+    node.handle(START, Input::SessionClosed { session: 7 });
+    let accord = SECRET.accord_id(&ORGANISATION, &SALT, 1);
 
-        puppet.assert_open(&node);
-        let heard = puppet.hear(&mut node);
-        let is_told =
-            |m: &Message| matches!(m, Message::Answer { differs, .. } if *differs == [(0, 2)]);
-        assert!(heard.iter().any(is_told), "{heard:?}");
-        let fleet = &node.fleet.peers[&puppet.device];
-        assert!(fleet.refused_logs[&branch.log()].contains("fork"));
-    }
+    let mut puppet = Puppet::arrive(&mut node, 2, 8);
+    let heard = puppet.hear(&mut node);
+    assert!(matches!(&heard[..], [Message::Hello(hello)] if hello.accord == Some(accord)));
+    puppet.say(&mut node, &Message::Hello(puppet.hello()));
+    let (salt, base) = ([6; 8], Some(accord));
+    puppet.say(&mut node, &Message::Tell { salt, base });
+    puppet.say(&mut node, &range(true, Vec::new()));
+
+    let heard = puppet.hear(&mut node);
+    let is_told = |m: &Message| matches!(m, Message::Answer { rows, .. } if rows.len() == 1 && rows[0].log == branch.log());
+    assert!(heard.iter().any(is_told), "{heard:?}");
+}
+
+#[test]
+fn a_fork_is_seen_and_the_teller_hears_of_it() {
+    let (mut node, mut puppet, _) = listening();
+    let mut branch = Author::numbered(2);
+    branch.clock_ms += 77;
+    branch.run(2);
+    puppet.hear(&mut node);
+    puppet.tell(&mut node, vec![branch.range_row()]);
+    puppet.say(&mut node, &Message::FrontEnd);
+
+    puppet.assert_open(&node);
+    let heard = puppet.hear(&mut node);
+    let is_told =
+        |m: &Message| matches!(m, Message::Answer { differs, .. } if *differs == [(0, 2)]);
+    assert!(heard.iter().any(is_told), "{heard:?}");
+    let fleet = &node.fleet.peers[&puppet.device];
+    assert!(fleet.refused_logs[&branch.log()].contains("fork"));
 }
 
 /// A device that tells a peer three logs, and the peer. It says that it holds a hundred entries of the space.
