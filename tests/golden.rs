@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 
 use crdt_schema::ident::LogId;
-use fieldmesh::engine::batch::Held;
+use fieldmesh::engine::batch::{Held, Walk};
 use fieldmesh::store::{Checkup, Progress, Store};
 use fieldmesh::wire::changeset::{decode_change_set, encode_change_set};
 use fieldmesh::wire::message::{FrameDecoder, FrameEncoder, Message};
@@ -168,7 +168,7 @@ fn the_golden_frames_are_read_to_what_was_said() {
     });
     let fetched = store
         .reader()
-        .fetch(0, &Held::new(), usize::MAX)
+        .fetch(&Walk::default(), &Held::new(), usize::MAX)
         .expect("a fetch");
     assert_eq!(sent.flatten().cloned().collect::<Vec<_>>(), fetched.runs);
     assert!(

@@ -37,6 +37,7 @@ fn change_set() -> ChangeSet {
         hlc: Timestamp::from_ms(1_790_000_000_000),
         schema_version: 3,
         person: "amina".to_owned(),
+        tags: [(Dot::new(LogId([2; 16]), 300), [0xaa, 0xbb])].into(),
         edits: vec![Edit {
             collection: "patient".to_owned(),
             id: "KE-1".to_owned(),
@@ -62,6 +63,7 @@ fn run() -> Run {
             space: SpaceName::default(),
             device: DeviceId([4; 32]),
             name: "tablet 4".to_owned(),
+            branch_of: None,
         },
         from: 7,
         entries: vec![encode_change_set(&change_set())],

@@ -1,6 +1,8 @@
 //! Change sets: what one commit says, in intents. They are the truth that devices exchange; documents
 //! are rebuilt from them.
 
+use std::collections::BTreeMap;
+
 use crate::hlc::Timestamp;
 use crate::ident::Dot;
 use crate::value::Value;
@@ -104,4 +106,11 @@ pub struct ChangeSet {
     pub person: String,
     /// The edits.
     pub edits: Vec<Edit>,
+    /// Which entry is meant by each dependency, should its log be forked: one tag for every dot that an
+    /// edit depends on.
+    pub tags: BTreeMap<Dot, DotTag>,
 }
+
+/// The first bytes of the chain value of an entry: tells it from an entry of another branch at the same
+/// position, which its dot does not.
+pub type DotTag = [u8; 2];

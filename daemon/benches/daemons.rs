@@ -1,7 +1,8 @@
 //! `cargo bench -p fieldmesh`: what real daemons cost, in seconds, bytes and memory.
 //!
 //! Every figure is of release builds that talk over loopback and write durably to this machine's disk.
-//! Ratios are within this one run; absolute times are this machine's. `-- --quick` leaves the large sizes out.
+//! Ratios are within this one run; absolute times are this machine's. `-- --quick` leaves the large sizes out;
+//! `-- --million` measures one size only, a million records, and takes as long as they take to be written.
 
 mod records;
 #[path = "../../tests/support.rs"]
@@ -79,6 +80,18 @@ async fn quiet(daemon: &Daemon) -> (u64, u64) {
     last
 }
 
+/// Waits until so many records are durable, as long as there are more of them from minute to minute.
+async fn arrived(daemon: &Daemon, records: u64) {
+    let mut held = 0;
+    while held < records {
+        until_true("more records are durable", || async {
+            daemon.count("item").await > held
+        })
+        .await;
+        held = daemon.count("item").await;
+    }
+}
+
 async fn first_sync(records: u64) -> (Daemon, Daemon) {
     let a = Daemon::with_schema("a", None, SCHEMA).start().await;
     let started = Instant::now();
@@ -90,10 +103,7 @@ async fn first_sync(records: u64) -> (Daemon, Daemon) {
         .start()
         .await;
     let started = Instant::now();
-    until_true("all records are durable on b", || async {
-        b.count("item").await == records
-    })
-    .await;
+    arrived(&b, records).await;
     let seconds = started.elapsed().as_secs_f64();
     let (received, _) = quiet(&b).await;
     println!(
@@ -201,11 +211,12 @@ async fn idle_and_restart(mut b: Daemon, records: u64) {
 
 #[tokio::main]
 async fn main() {
-    let quick = std::env::args().any(|arg| arg == "--quick");
-    let sizes: &[u64] = if quick {
-        &[1_000, 10_000]
-    } else {
-        &[1_000, 10_000, 100_000]
+    let is_asked = |flag: &str| std::env::args().any(|arg| arg == flag);
+    let million = is_asked("--million");
+    let sizes: &[u64] = match (million, is_asked("--quick")) {
+        (true, _) => &[1_000_000],
+        (false, true) => &[1_000, 10_000],
+        (false, false) => &[1_000, 10_000, 100_000],
     };
     println!(
         "machine: {} cores",
@@ -218,5 +229,7 @@ async fn main() {
         drop(a);
         idle_and_restart(b, records).await;
     }
-    group_commit().await;
+    if !million {
+        group_commit().await;
+    }
 }

@@ -11,7 +11,7 @@ use crdt_schema::ident::{DeviceId, OrganisationId};
 use crdt_schema::schema::Schema;
 use ed25519_dalek::SigningKey;
 use fieldmesh::engine::batch::{
-    Arrival, Batch, CommitReport, Fetched, Held, Opening, SchemaTag, SessionId,
+    Batch, CommitReport, Fetched, Held, Opening, SchemaTag, SessionId, Walk,
 };
 use fieldmesh::engine::effect::{CloseReason, Effect};
 use fieldmesh::engine::fleet::Fleet;
@@ -37,8 +37,8 @@ const EFFECTS_MAX: u32 = 1_000_000;
 pub struct Fetch {
     /// The session.
     pub session: SessionId,
-    /// Where to start, exclusive.
-    pub after: Arrival,
+    /// What to read.
+    pub walk: Walk,
     /// What the peer holds or has been sent.
     pub known: Arc<Held>,
     /// About how many entry bytes to read.
@@ -215,12 +215,12 @@ impl<S: Keep> Device<S> {
                 Effect::Send { session, frame } => asks.push(Ask::Send(session, frame)),
                 Effect::Fetch {
                     session,
-                    after,
+                    walk,
                     known,
                     bytes_max,
                 } => asks.push(Ask::Fetch(Fetch {
                     session,
-                    after,
+                    walk,
                     known,
                     bytes_max,
                 })),
@@ -258,7 +258,7 @@ impl<S: Keep> Device<S> {
 
     /// Reads for a peer.
     pub fn read(&self, fetch: &Fetch, bytes_max: usize) -> Result<Fetched, String> {
-        self.store.fetch(fetch.after, &fetch.known, bytes_max)
+        self.store.fetch(&fetch.walk, &fetch.known, bytes_max)
     }
 
     /// When the engine wants to be woken.

@@ -327,6 +327,7 @@ impl Author {
             space,
             device,
             name,
+            branch_of: None,
         };
         Self {
             key: signing_key(number),
@@ -356,6 +357,7 @@ impl Author {
             hlc: Timestamp::from_ms(ms),
             schema_version: 1,
             person: String::new(),
+            tags: deps.iter().map(|dep| (*dep, [0; 2])).collect(),
             edits: vec![Edit {
                 collection: "patient".to_owned(),
                 id: format!("{LIAR_PREFIX}{}", hex::encode(&self.header.log.0[..4])),

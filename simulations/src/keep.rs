@@ -2,7 +2,7 @@
 //! in memory that [`crate::scale`] uses.
 
 use fieldmesh::engine::batch::repair::{Found, Look};
-use fieldmesh::engine::batch::{Arrival, Batch, CommitReport, Fetched, Held};
+use fieldmesh::engine::batch::{Batch, CommitReport, Fetched, Held, Walk};
 use fieldmesh::store::Store;
 
 /// A store that keeps logs. Errors are in words, as the engine takes them.
@@ -10,11 +10,11 @@ pub trait Keep {
     /// Writes all batches in one transaction.
     fn commit(&mut self, batches: Vec<Batch>) -> CommitReport;
 
-    /// What came after `after` and is not `known` to a peer, about `bytes_max` entry bytes of it.
+    /// What lies on the walk and is not `known` to a peer, about `bytes_max` entry bytes of it.
     ///
     /// # Errors
     /// Why it cannot be read.
-    fn fetch(&self, after: Arrival, known: &Held, bytes_max: usize) -> Result<Fetched, String>;
+    fn fetch(&self, walk: &Walk, known: &Held, bytes_max: usize) -> Result<Fetched, String>;
 
     /// The answer to a question about one log.
     ///
@@ -28,8 +28,8 @@ impl Keep for Store {
         Self::commit(self, batches)
     }
 
-    fn fetch(&self, after: Arrival, known: &Held, bytes_max: usize) -> Result<Fetched, String> {
-        let found = self.reader().fetch(after, known, bytes_max);
+    fn fetch(&self, walk: &Walk, known: &Held, bytes_max: usize) -> Result<Fetched, String> {
+        let found = self.reader().fetch(walk, known, bytes_max);
         found.map_err(|error| error.to_string())
     }
 

@@ -179,6 +179,7 @@ mod tests {
             hlc: Timestamp::from_ms(ms),
             schema_version: 1,
             person: String::new(),
+            tags: Default::default(),
             edits: Vec::new(),
         }
     }

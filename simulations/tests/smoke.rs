@@ -38,6 +38,21 @@ fn every_plan_that_once_failed_holds() {
     assert!(count > 0, "there are no regressions");
 }
 
+fn kept(name: &str) -> Outcome {
+    let file = format!("{}/regressions/{name}.plan", env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(file).unwrap();
+    let plan = Plan::from_text(&text, &Family::bundled().unwrap()).unwrap();
+    World::run(&plan, &mut ())
+}
+
+#[test]
+fn an_entry_that_does_not_read_back_is_missed_by_one_peer_and_given_back_by_another() {
+    let outcome = kept("one-entry-does-not-read-back");
+
+    assert!(outcome.reached.has(Sometimes::DamageMended));
+    assert!(!outcome.reached.has(Sometimes::StoreFoundDamaged));
+}
+
 #[test]
 fn a_handful_of_fleets_hold() {
     for seed in 1..=6 {

@@ -14,7 +14,7 @@ use crdt_schema::value::Value;
 use ed25519_dalek::SigningKey;
 use fieldmesh::engine::batch::{
     Batch, Checkpoint, Checkpoints, CommitOutcome, Held, Idempotency, LocalCommit, LocalEdit,
-    LogHeader, PeerRow, Rejection, SchemaTag, VerifiedRun, WriteMode,
+    LogHeader, PeerRow, Rejection, SchemaTag, VerifiedRun, Walk, WriteMode,
 };
 use fieldmesh::store::{Store, StoreOptions};
 use fieldmesh::wire::chain::{JoinSecret, chain_next, chain_start, log_id, organisation_tag};
@@ -69,6 +69,7 @@ fn header(number: u8, space: &str) -> LogHeader {
         space,
         device,
         name,
+        branch_of: None,
     }
 }
 
@@ -144,7 +145,7 @@ impl Device {
         let fetched = other
             .store
             .reader()
-            .fetch(0, &held, usize::MAX)
+            .fetch(&Walk::default(), &held, usize::MAX)
             .expect("a fetch");
         let mut chains = std::collections::BTreeMap::new();
         let verify = |run: &fieldmesh::engine::batch::Run| {
@@ -400,7 +401,7 @@ pub(super) fn write_one_more(store: &mut Store) -> Result<CommitOutcome, Rejecti
 pub(super) fn conversation(store: &Store) -> Vec<Message> {
     let fetched = store
         .reader()
-        .fetch(0, &Held::new(), usize::MAX)
+        .fetch(&Walk::default(), &Held::new(), usize::MAX)
         .expect("a fetch");
     let mut said = opening_messages(store);
     // Two to a message, so that the stream's memory is part of what is kept.

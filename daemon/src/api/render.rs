@@ -203,11 +203,13 @@ mod tests {
             space: SpaceName::default(),
             device: DeviceId([2; 32]),
             name: "tablet-3".into(),
+            branch_of: None,
         };
         let set = ChangeSet {
             hlc: Timestamp::from_ms(1_000),
             schema_version: 1,
             person: "Achieng".into(),
+            tags: Default::default(),
             edits: vec![delete("v2", "other"), delete("v1", "twice")],
         };
 

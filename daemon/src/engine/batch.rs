@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crdt_schema::hlc::Timestamp;
-use crdt_schema::ident::{DeviceId, Dot, LogId, SpaceName};
+use crdt_schema::ident::{DeviceId, Dot, LogId, RecordKey, SpaceName};
 use crdt_schema::intent::{default_ops, register_keys_to_clear};
 use crdt_schema::op::{ChangeSet, Op};
 use crdt_schema::resolution::RecordView;
@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use repair::{Repair, Repaired};
 
+mod calendar;
+pub mod planned;
 pub mod repair;
 
 /// Names a request of a local client until it is answered.
@@ -50,6 +52,17 @@ impl SchemaTag {
     }
 }
 
+/// The place in a log where its signed histories part: everything up to the entry `after` is common to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ForkPoint {
+    /// The log, under the id that its device gave it.
+    pub log: LogId,
+    /// The last common entry.
+    pub after: u64,
+    /// The chain value there.
+    pub chain: [u8; 32],
+}
+
 /// How a log begins: hashed into its chain, so it cannot change later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogHeader {
@@ -61,6 +74,38 @@ pub struct LogHeader {
     pub device: DeviceId,
     /// The device's name when the log began, for people.
     pub name: String,
+    /// Where a branch of a forked log begins. A log that its device began has none.
+    pub branch_of: Option<ForkPoint>,
+}
+
+impl LogHeader {
+    /// The id under which the log's device signs it: a branch is signed as the log that it was.
+    pub fn signed_as(&self) -> LogId {
+        self.branch_of.map_or(self.log, |point| point.log)
+    }
+
+    /// The sequence number before the first entry: not 0 in a branch, whose entries keep their numbers.
+    pub fn base(&self) -> u64 {
+        self.branch_of.map_or(0, |point| point.after)
+    }
+
+    /// The header of the log as its device began it.
+    pub fn whole(&self) -> Self {
+        Self {
+            log: self.signed_as(),
+            branch_of: None,
+            ..self.clone()
+        }
+    }
+
+    /// The header of a branch of this log.
+    pub fn branch(&self, point: ForkPoint, id: LogId) -> Self {
+        Self {
+            log: id,
+            branch_of: Some(point),
+            ..self.clone()
+        }
+    }
 }
 
 /// How far a log is held, and the chain value there.
@@ -185,6 +230,17 @@ pub struct LocalCommit {
     pub edits: Vec<LocalEdit>,
     /// Set if the client may retry.
     pub idempotency: Option<Idempotency>,
+}
+
+impl LocalCommit {
+    /// The record that one of its edits is of.
+    pub fn record(&self, edit: &LocalEdit) -> RecordKey {
+        RecordKey {
+            space: self.log.space.clone(),
+            collection: edit.collection.clone(),
+            id: edit.id.clone(),
+        }
+    }
 }
 
 /// What the store thread is asked to write, in order.
@@ -425,15 +481,40 @@ pub struct CommitReport {
     pub arrival: Arrival,
 }
 
+/// What a fetch for a session reads. Either way causes come before effects, and logs without gaps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Walk {
+    /// The entries of a space, in the order in which they arrived.
+    Space {
+        /// The space.
+        space: SpaceName,
+        /// Where to start in this store's arrival order, exclusive.
+        after: Arrival,
+    },
+    /// What the peer lacks of some logs, out of turn: one log after the other, and each only as far as the
+    /// peer has its causes.
+    Logs(Vec<LogId>),
+}
+
+/// All of the default space.
+impl Default for Walk {
+    fn default() -> Self {
+        Self::Space {
+            space: SpaceName::default(),
+            after: 0,
+        }
+    }
+}
+
 /// What a fetch for a session found.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Fetched {
-    /// Runs in arrival order, causes before effects.
+    /// Runs, causes before effects.
     pub runs: Vec<Run>,
-    /// Every arrival up to this one is in `runs` or was known to the peer. Equal to the store's last
-    /// arrival when there is nothing more to send.
+    /// Every arrival in the space up to this one is in `runs` or was known to the peer. Equal to the store's
+    /// last arrival when there is nothing more to send. Means nothing for a walk over logs.
     pub arrival: Arrival,
-    /// Whether the store's end was reached.
+    /// Whether the walk's end was reached.
     pub end: bool,
     /// Where logs are held back because an entry there or soon after does not read back: at most one
     /// place in each log, just after what reads back.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::batch::repair::Look;
-use super::batch::{Arrival, Batch, Held, RequestId, SessionId};
+use super::batch::{Arrival, Batch, Held, RequestId, SessionId, Walk};
 use super::input::LocalResult;
 
 /// Something to be done. Effects are carried out in the order they are polled.
@@ -31,12 +31,12 @@ pub enum Effect {
         /// The frame, without its length prefix.
         frame: Vec<u8>,
     },
-    /// Read entries for a peer: those after `after` in arrival order that `known` lacks.
+    /// Read entries for a peer: those on the walk that `known` lacks.
     Fetch {
         /// The session they are for.
         session: SessionId,
-        /// Where to start, exclusive.
-        after: Arrival,
+        /// What to read.
+        walk: Walk,
         /// What the peer holds or has been sent.
         known: Arc<Held>,
         /// Stop once this many bytes of entries have been gathered.

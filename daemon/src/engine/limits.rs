@@ -17,6 +17,22 @@ pub(super) const WINDOW_FRAMES: usize = 16;
 /// How many entry bytes may be on their way to a peer at most: bounds what a receiver must stage.
 pub(super) const WINDOW_BYTES: usize = 1 << 20;
 
+/// How many entry bytes may go beyond the window, of what was written just now: a person's few edits.
+pub(super) const FRESH_BYTES_MAX: usize = 16 << 10;
+
+/// How many entries of a log may go out of turn. A longer rest is bulk itself.
+pub(super) const SHORT_ENTRIES_MAX: u64 = 32;
+
+/// How many entries a peer must lack for short logs to go out of turn: fewer are sent in no time.
+pub(super) const BULK_ENTRIES_MIN: u64 = 1_024;
+
+/// How many logs one fetch walks out of turn.
+pub(super) const SHORT_LOGS_MAX: usize = 64;
+
+/// Every so many turns are for the space that has waited longest; the others are for the one that is soonest
+/// done.
+pub(super) const TURNS_PER_WAIT: u64 = 4;
+
 /// How many entry bytes of one session may wait for the store. An honest sender's window, even with the
 /// last message overshooting, is far below it.
 pub(super) const STAGED_BYTES_MAX: usize = 4 << 20;

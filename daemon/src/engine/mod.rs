@@ -57,6 +57,7 @@ mod frontier;
 mod greeting;
 mod ingest;
 mod inquiry;
+mod lanes;
 mod limits;
 mod listening;
 mod opening;
@@ -217,6 +218,7 @@ impl Engine {
             space: space.clone(),
             device,
             name,
+            branch_of: None,
         };
         self.own_logs.insert(space.clone(), header.clone());
         header
@@ -282,14 +284,16 @@ impl Engine {
 
     /// Tells the sessions what has become durable: our own entries themselves, news of all others.
     fn spread(&mut self, now: Now, moved: &[LogId]) {
-        let wrote = moved.iter().any(|log| self.is_own(log));
+        let wrote: Vec<LogId> = moved
+            .iter()
+            .copied()
+            .filter(|log| self.is_own(log))
+            .collect();
         let sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
         for id in sessions {
             self.resume(now, id);
             self.announce(id, moved);
-            if wrote {
-                self.push(id);
-            }
+            self.push_own(id, &wrote);
             self.pump(id);
         }
     }

@@ -1,9 +1,10 @@
-//! What goes out: entries in this store's arrival order, as fast as the peer makes them durable.
+//! What goes out: entries that the peer lacks, as fast as the peer makes them durable.
 //!
-//! The pump keeps one position in the arrival order and runs until it has reached a target: the end at the
-//! opening, at each own commit, and when the peer asks. Entries arrive causes first, and the pump leaves out
-//! only what the peer holds, so whatever prefix arrives is causally closed. Between targets, entries from
-//! other peers are announced (see [`super::announce`]) and not sent.
+//! The pump runs until every space has reached its target: the end at the opening and when the peer asks. What
+//! this device writes is sent when it is written. Which frame is next is up to the [`super::lanes`]; each walks
+//! causes first, and the pump leaves out only what the peer holds or has been sent, so whatever prefix of a
+//! session arrives is causally closed. Between targets, entries from other peers are announced (see
+//! [`super::announce`]) and not sent.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -13,8 +14,10 @@ use crdt_schema::ident::LogId;
 use super::Engine;
 use super::batch::{Arrival, Fetched, Held, Run, SessionId};
 use super::effect::{CloseReason, Effect};
+use super::frontier::Frontier;
 use super::input::Now;
-use super::limits::{MESSAGE_BYTES_MAX, RUN_OVERHEAD_BYTES, SEQ_MAX};
+use super::lanes::{Lanes, Turn};
+use super::limits::{FRESH_BYTES_MAX, MESSAGE_BYTES_MAX, RUN_OVERHEAD_BYTES, SEQ_MAX};
 use super::pace::Pace;
 use crate::mutation::{Mutation, is_planted};
 use crate::wire::message::Message;
@@ -22,13 +25,9 @@ use crate::wire::message::Message;
 /// The outgoing side of one session.
 #[derive(Debug, Default)]
 pub(super) struct Pump {
-    /// Every arrival up to here has been sent or is held by the peer.
-    cursor: Arrival,
-    /// Where to stop.
-    target: Arrival,
-    /// The target when the fetch in flight was asked for.
-    asked: Arrival,
-    is_fetching: bool,
+    pub(super) lanes: Lanes,
+    /// What the fetch in flight is for.
+    asked: Option<Turn>,
     /// What the peer holds or has been sent. Refused logs stand at their greatest possible end.
     known: Arc<Held>,
     /// The last entry and the bytes of each run that was sent and is not acknowledged, oldest first.
@@ -60,7 +59,7 @@ impl Pump {
         let mut known = held.clone();
         known.extend(refused.iter().map(|log| (*log, SEQ_MAX)));
         self.known = Arc::new(known);
-        self.cursor = cursor;
+        self.lanes = Lanes::from(cursor);
         self.has_begun = true;
     }
 
@@ -129,13 +128,27 @@ impl Pump {
         self.unacked_bytes += bytes;
     }
 
-    /// Notes how far a fetch has come. The end that it saw is the store's end at the time it was asked for: a
-    /// target that was set since lies beyond it and still has to be reached.
-    fn reach(&mut self, arrival: Arrival, end: bool) {
-        self.cursor = arrival.max(self.cursor);
-        if end && (self.target == self.asked || is_planted(Mutation::PushSkipped)) {
-            self.target = self.target.min(self.cursor);
+    /// What may be sent next, if there is room for it.
+    fn next_turn(&mut self, frontier: &Frontier) -> Option<Turn> {
+        if !self.has_begun || self.asked.is_some() {
+            return None;
         }
+        let window_bytes = self.pace.window_bytes();
+        let may_others = !self.is_held && self.unacked_bytes < window_bytes;
+        // What was just written neither waits for what is under way nor for another peer to finish.
+        if self.unacked_bytes < window_bytes + FRESH_BYTES_MAX
+            && let Some(turn) = self.lanes.fresh_turn(may_others)
+        {
+            return Some(turn);
+        }
+        if !may_others {
+            return None;
+        }
+        let known = &self.known;
+        self.lanes.next_turn(|space| {
+            let logs = frontier.durable_in(space).map(|(log, _)| log);
+            logs.map(|log| lacking(frontier, known, log)).sum()
+        })
     }
 
     fn lacks(&self, run: &Run) -> bool {
@@ -148,10 +161,35 @@ impl Pump {
 }
 
 impl Engine {
-    /// Lets a session's pump run to the present end of the arrival order.
+    /// Lets a session's pump run to the present end of every space.
     pub(super) fn push(&mut self, id: SessionId) {
         if let Some(session) = self.sessions.get_mut(&id) {
-            session.pump.target = self.arrival;
+            let Pump { lanes, known, .. } = &mut session.pump;
+            for space in self.frontier.spaces() {
+                let logs = self.frontier.durable_in(space);
+                let lacking = logs.map(|(log, _)| (*log, lacking(&self.frontier, known, log)));
+                lanes.aim_at(space, lacking, self.arrival);
+            }
+            lanes.choose_short();
+        }
+    }
+
+    /// Sends what this device has written in some of its logs.
+    pub(super) fn push_own(&mut self, id: SessionId, logs: &[LogId]) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let pump = &mut session.pump;
+        // Before it has begun, the opening will push everything.
+        if !pump.has_begun || (pump.asked.is_some() && is_planted(Mutation::PushSkipped)) {
+            return;
+        }
+        for log in logs {
+            if let Some(known) = self.frontier.get(log) {
+                let lacking = lacking(&self.frontier, &pump.known, log);
+                let space = &known.header.space;
+                pump.lanes.overtake(*log, space, lacking, self.arrival);
+            }
         }
     }
 
@@ -161,19 +199,16 @@ impl Engine {
             return;
         };
         let pump = &mut session.pump;
-        let has_room = pump.unacked_bytes < pump.pace.window_bytes();
-        let is_waiting = !pump.has_begun || pump.is_held;
-        if is_waiting || pump.is_fetching || !has_room || pump.cursor >= pump.target {
+        let Some(turn) = pump.next_turn(&self.frontier) else {
             return;
-        }
-        pump.is_fetching = true;
-        pump.asked = pump.target;
+        };
         self.effects.push_back(Effect::Fetch {
             session: id,
-            after: pump.cursor,
+            walk: turn.walk(),
             known: Arc::clone(&pump.known),
             bytes_max: pump.pace.frame_bytes(),
         });
+        pump.asked = Some(turn);
     }
 
     pub(super) fn on_fetched(&mut self, now: Now, id: SessionId, result: Result<Fetched, String>) {
@@ -204,21 +239,37 @@ impl Engine {
             pump.early = Some(fetched);
             return;
         }
-        pump.is_fetching = false;
-        if fetched.arrival <= pump.cursor && !fetched.end {
+        let Some(turn) = pump.asked.take() else {
+            return;
+        };
+        let (arrival, end) = (fetched.arrival, fetched.end);
+        if !end && !turn.gets_on(arrival, &fetched.runs) {
             let why = "a read made no progress".to_owned();
             return self.close(id, &CloseReason::Store(why));
         }
-        pump.reach(fetched.arrival, fetched.end);
         let damaged = fetched.damaged;
         for place in &damaged {
             pump.hold_back(place.log);
         }
         self.send_runs(now, id, fetched.runs);
+        self.end_turn(id, turn, arrival, end);
         self.pump(id);
         damaged
             .into_iter()
             .for_each(|place| self.note_damage(place));
+    }
+
+    /// Notes how far a turn has come, and what of it is still to be sent.
+    fn end_turn(&mut self, id: SessionId, turn: Turn, arrival: Arrival, end: bool) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            let Pump { lanes, known, .. } = &mut session.pump;
+            let lacks = |log: &LogId| lacking(&self.frontier, known, log) > 0;
+            match turn {
+                Turn::Space { space, .. } => lanes.reach(&space, arrival, end),
+                Turn::Fresh(logs) => lanes.end_fresh(logs, lacks, end, self.arrival),
+                Turn::Short(logs) => lanes.end_short(logs, lacks, end),
+            }
+        }
     }
 
     /// Whether entries were read whose commit has not been reported: replies and publications go first.
@@ -270,28 +321,8 @@ pub(super) fn run_bytes(run: &Run) -> usize {
     run.entries.iter().map(Vec::len).sum::<usize>() + RUN_OVERHEAD_BYTES
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_commit_during_a_fetch_is_still_sent_after_it() {
-        let mut pump = Pump {
-            target: 1,
-            asked: 1,
-            ..Pump::default()
-        };
-        // Our own commit is reported while the store is still reading what it held before.
-        pump.target = 2;
-
-        pump.reach(1, true);
-
-        assert!(
-            pump.cursor < pump.target,
-            "the second arrival is still to be sent"
-        );
-        pump.asked = pump.target;
-        pump.reach(2, true);
-        assert_eq!((pump.cursor, pump.target), (2, 2));
-    }
+/// How many of our entries of a log the peer neither holds nor has been sent.
+fn lacking(frontier: &Frontier, known: &Held, log: &LogId) -> u64 {
+    let known = known.get(log).copied().unwrap_or(0);
+    frontier.durable_seq(log).saturating_sub(known)
 }

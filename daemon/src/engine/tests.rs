@@ -3,6 +3,7 @@
 
 mod checkpoints;
 mod damage;
+mod lanes;
 mod opening;
 mod puppet;
 mod repair;

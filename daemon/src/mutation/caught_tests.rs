@@ -102,7 +102,7 @@ const CAUGHT_BY: &[(Mutation, &str)] = &[
     ),
     (
         Mutation::PushSkipped,
-        "engine::pump::tests::a_commit_during_a_fetch_is_still_sent_after_it",
+        "engine::lanes::tests::a_commit_during_a_fetch_is_still_sent_after_it",
     ),
     (
         Mutation::ResumeFromEnd,

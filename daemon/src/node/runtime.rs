@@ -224,7 +224,7 @@ impl Runtime {
             }
             Effect::Fetch {
                 session,
-                after,
+                walk,
                 known,
                 bytes_max,
             } => {
@@ -232,7 +232,7 @@ impl Runtime {
                 let done = self.read_sender.clone();
                 tokio::task::spawn_blocking(move || {
                     let result = reader
-                        .fetch(after, &known, bytes_max)
+                        .fetch(&walk, &known, bytes_max)
                         .map_err(|e| e.to_string());
                     // The loop has ended if nobody takes the result.
                     let _ = done.blocking_send(Input::Fetched { session, result });

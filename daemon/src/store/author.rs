@@ -6,23 +6,17 @@
 //!
 //! What a write may do is judged here and nowhere else, on the state that it will be appended to.
 
-use crdt_schema::document::Document;
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{Dot, LogId, RecordKey};
-use crdt_schema::intent::{check_change, check_record};
 use crdt_schema::op::{ChangeSet, Edit, Op};
-use crdt_schema::resolution::{Life, RecordView, Target};
-use crdt_schema::schema::{Collection, FieldError, PUBLISHED, Schema, published_collection};
+use crdt_schema::schema::{PUBLISHED, Schema, published_collection};
 
-use crate::engine::batch::{
-    CommitOutcome, LocalCommit, LocalEdit, RecordOutcome, Rejection, StoreFault, WriteMode,
-};
+use crate::engine::batch::planned::{Planned, unchanged};
+use crate::engine::batch::{CommitOutcome, LocalCommit, LocalEdit, Rejection, StoreFault};
 use crate::mutation::{Mutation, is_planted};
 use crate::wire::changeset::{check_change_set, encode_change_set};
 use crate::wire::limits::{DEPS_MAX, ENTRY_BYTES_MAX};
 
-use super::calendar::Calendar;
-use super::etag;
 use super::log::LogWriter;
 use super::record::RecordWriter;
 use super::restrict;
@@ -58,20 +52,6 @@ pub(super) struct Author<'a, 'txn> {
     pub(super) logs: &'a mut LogWriter<'txn>,
     pub(super) records: &'a mut RecordWriter<'txn>,
     pub(super) retries: &'a mut RetryWriter<'txn>,
-}
-
-/// One record's part of the plan, on a copy of its document.
-pub(super) struct Planned<'s> {
-    pub(super) key: RecordKey,
-    pub(super) collection: &'s Collection,
-    doc: Document,
-    view: RecordView,
-    is_new: bool,
-    /// Empty if there is nothing to change.
-    pub(super) ops: Vec<Op>,
-    calendar: Calendar,
-    /// Its place among the edits of the request.
-    place: usize,
 }
 
 impl<'txn> Author<'_, 'txn> {
@@ -119,49 +99,14 @@ impl<'txn> Author<'_, 'txn> {
             .collection(&edit.collection)
             .or_else(|| (edit.collection == PUBLISHED).then(published_collection))
             .ok_or_else(|| failed(format!("the schema has no collection {}", edit.collection)))?;
-        let key = RecordKey {
-            space: commit.log.space.clone(),
-            collection: edit.collection.clone(),
-            id: edit.id.clone(),
-        };
+        let key = commit.record(edit);
         let doc = match self.records.document(&key) {
             Ok(doc) => doc.clone(),
             Err(Trouble::Damaged(why)) => return Err(Refusal::Damaged(key, why)),
             Err(trouble) => return Err(trouble.into()),
         };
-        let own = doc.view(collection, &edit.id);
-        let own_life = own.life;
-        let view = self.records.judge(&key, own)?;
-        let is_new = doc.is_empty();
-        check_own_life(edit, own_life, &view)?;
-        check_expectation(edit, &view, is_new)?;
-        let calendar = Calendar::of(commit);
-        let refusals = calendar.refusals(collection, &edit.ops);
-        if !refusals.is_empty() {
-            return Err(invalid(edit, refusals));
-        }
-        let mut ops = edit.complete(collection, &view, is_new);
-        // What people did not ask for leaves out what they may not ask for.
-        ops.retain(|op| {
-            let field = op.key().and_then(|key| collection.field_by_key(key));
-            edit.ops.contains(op) || field.is_none_or(|field| calendar.is_open(field))
-        });
-        if is_new && ops.is_empty() {
-            let errors = check_record(collection, &view.fields);
-            return Err(invalid(
-                edit,
-                errors_or(errors, "a new record needs at least one field"),
-            ));
-        }
-        Ok(Planned {
-            key,
-            collection,
-            doc,
-            view,
-            is_new,
-            ops,
-            calendar,
-            place,
+        Planned::of(commit, place, collection, doc, |key, own| {
+            Ok(self.records.judge(key, own)?)
         })
     }
 
@@ -170,7 +115,7 @@ impl<'txn> Author<'_, 'txn> {
         commit: &LocalCommit,
         mut plan: Vec<Planned<'txn>>,
     ) -> Result<CommitOutcome, Refusal> {
-        plan.sort_by_key(restrict::order);
+        plan.sort_by_key(Planned::order);
         let end = self.end_of(commit)?;
         let dot = Dot::new(commit.log.log, end.seq + 1);
         // The clock that stamped the write has been told of all our timestamps, so this only
@@ -178,13 +123,16 @@ impl<'txn> Author<'_, 'txn> {
         let hlc = commit.hlc.max(Timestamp(end.hlc.0.saturating_add(1)));
 
         let changed = plan.iter().filter(|planned| !planned.ops.is_empty());
+        let edits: Vec<Edit> = changed
+            .map(|planned| planned.edit(commit.log.log))
+            .collect();
+        let tags = self.logs.tags_of(&edits)?;
         let set = ChangeSet {
             hlc,
             schema_version: self.schema.version,
             person: commit.person.clone(),
-            edits: changed
-                .map(|planned| planned.edit(commit.log.log))
-                .collect(),
+            edits,
+            tags,
         };
         check_change_set(&set).map_err(|error| failed(error.to_string()))?;
         let entry = encode_change_set(&set);
@@ -245,164 +193,6 @@ impl Planned<'_> {
             ops: self.ops.clone(),
         }
     }
-
-    /// Applies the edit and judges the merged record.
-    fn apply(&mut self, dot: Dot, set: &ChangeSet, edit: &Edit) -> Result<(), Refusal> {
-        self.doc
-            .apply(dot, set.hlc, set.schema_version, edit)
-            .map_err(|error| failed(error.to_string()))?;
-        let after = self.doc.view(self.collection, &self.key.id);
-        let before = std::mem::replace(&mut self.view, after);
-        if self.ops.iter().any(|op| matches!(op, Op::Delete { .. })) {
-            return Ok(());
-        }
-        let mut errors = check_change(self.collection, &before.fields, &self.view.fields);
-        // A record that a merge has made invalid stays editable: only what this edit touches is
-        // judged.
-        errors.retain(|error| self.is_new || self.touches(&error.pointer));
-        errors.retain(|error| error.code != "missing_required" || self.is_open(&error.pointer));
-        if errors.is_empty() {
-            return Ok(());
-        }
-        let RecordKey { collection, id, .. } = self.key.clone();
-        Err(Rejection::Invalid {
-            collection,
-            id,
-            errors,
-        }
-        .into())
-    }
-
-    /// Whether people may write the field that the pointer leads to.
-    fn is_open(&self, pointer: &str) -> bool {
-        let name = pointer.strip_prefix('/').unwrap_or(pointer);
-        let field = self.collection.fields.get(name);
-        field.is_none_or(|field| self.calendar.is_open(field))
-    }
-
-    fn touches(&self, pointer: &str) -> bool {
-        let fields = self
-            .ops
-            .iter()
-            .filter_map(|op| self.collection.field_by_key(op.key()?));
-        fields
-            .into_iter()
-            .any(|field| pointer.strip_prefix('/') == Some(&field.name))
-    }
-
-    fn outcome(&self) -> RecordOutcome {
-        RecordOutcome {
-            collection: self.key.collection.clone(),
-            id: self.key.id.clone(),
-            etag: etag(&self.view.heads),
-            created: self.is_new,
-            warnings: self.calendar.warnings(self.collection, &self.ops),
-        }
-    }
-}
-
-/// Whether the record is as the edit expects it.
-fn check_expectation(edit: &LocalEdit, view: &RecordView, is_new: bool) -> Result<(), Refusal> {
-    let (collection, id) = (edit.collection.clone(), edit.id.clone());
-    let deletes = edit.ops.iter().any(|op| matches!(op, Op::Delete { .. }));
-    let restores = edit.ops.iter().any(|op| matches!(op, Op::Restore { .. }));
-    if is_new {
-        let needs_record =
-            edit.mode == WriteMode::Update || edit.if_match.is_some() || deletes || restores;
-        return match needs_record {
-            true => Err(Rejection::NotFound { collection, id }.into()),
-            false => Ok(()),
-        };
-    }
-    if edit.mode == WriteMode::Create && view.life != Life::Deleted {
-        return Err(Rejection::Exists { collection, id }.into());
-    }
-    let etag = etag(&view.heads);
-    if edit
-        .if_match
-        .as_ref()
-        .is_some_and(|expected| *expected != etag)
-    {
-        return Err(Rejection::Changed {
-            collection,
-            id,
-            etag,
-        }
-        .into());
-    }
-    if view.life == Life::Deleted && !restores {
-        return Err(Rejection::Deleted { collection, id }.into());
-    }
-    if view.life == Life::Live && restores {
-        return Err(invalid(edit, errors_or(Vec::new(), "it is not deleted")));
-    }
-    Ok(())
-}
-
-/// A record that is deleted only because one that it goes with is cannot be restored by itself: nothing
-/// that is written into it would bring it back.
-fn check_own_life(edit: &LocalEdit, own: Life, view: &RecordView) -> Result<(), Refusal> {
-    if view.life != Life::Deleted || own == Life::Deleted {
-        return Ok(());
-    }
-    let gone = view
-        .refs
-        .iter()
-        .filter(|reference| reference.target == Target::Deleted);
-    let with = gone.map(|reference| format!("{}/{}", reference.collection, reference.id));
-    Err(Rejection::DeletedWith {
-        collection: edit.collection.clone(),
-        id: edit.id.clone(),
-        with: with.collect(),
-    }
-    .into())
-}
-
-/// The outcome of a write that changes nothing: the change set that the first record owes its state
-/// to.
-fn unchanged(plan: &[Planned<'_>]) -> Result<CommitOutcome, Refusal> {
-    let first = plan
-        .first()
-        .ok_or_else(|| failed("a write without edits".to_owned()))?;
-    let changes = first.doc.changes().into_iter();
-    let newest = changes
-        .filter(|(dot, _)| first.view.heads.contains(dot))
-        .max_by_key(|&(dot, hlc)| (hlc, dot))
-        .ok_or_else(|| failed(format!("record {} has no head", first.key)))?;
-    Ok(CommitOutcome {
-        dot: newest.0,
-        hlc: newest.1,
-        records: plan
-            .iter()
-            .map(|planned| RecordOutcome {
-                created: false,
-                ..planned.outcome()
-            })
-            .collect(),
-        replayed: false,
-    })
-}
-
-fn errors_or(errors: Vec<FieldError>, message: &str) -> Vec<FieldError> {
-    if !errors.is_empty() {
-        return errors;
-    }
-    let (code, message) = ("bad_intent".to_owned(), message.to_owned());
-    vec![FieldError {
-        pointer: String::new(),
-        code,
-        message,
-    }]
-}
-
-fn invalid(edit: &LocalEdit, errors: Vec<FieldError>) -> Refusal {
-    let (collection, id) = (edit.collection.clone(), edit.id.clone());
-    Rejection::Invalid {
-        collection,
-        id,
-        errors,
-    }
-    .into()
 }
 
 fn failed(why: String) -> Refusal {

@@ -69,6 +69,7 @@ fn copy_all(from: &ReadTransaction, into: &WriteTransaction) -> Result<(), Troub
     copy(from, into, tables::ENTRIES)?;
     copy(from, into, tables::POINTS)?;
     copy(from, into, tables::STRETCHES)?;
+    copy(from, into, tables::ARRIVED_IN)?;
     copy(from, into, tables::INDEX)?;
     copy(from, into, tables::DOCS)?;
     copy(from, into, tables::VIEWS)?;

@@ -1,8 +1,7 @@
-//! Reads of the log: single entries, the feed of local subscribers, and what a session sends.
+//! Reads of the log: single entries, and the feed of local subscribers.
 //!
-//! Both walk stretches in arrival order, so effects never come before their causes (see
-//! [`super::log`]). An entry that does not read back holds back its own log and nothing else: it is
-//! named in what a fetch finds, so that somebody may ask the peers for it.
+//! The feed walks stretches in arrival order, so effects never come before their causes (see
+//! [`super::log`]). What a session sends is read by [`super::fetch`].
 
 use std::collections::BTreeMap;
 
@@ -10,20 +9,14 @@ use crdt_schema::ident::{Dot, LogId};
 use crdt_schema::op::ChangeSet;
 use redb::{ReadOnlyTable, ReadTransaction};
 
-use crate::engine::batch::{Arrival, Fetched, Held, LogHeader, Run};
+use crate::engine::batch::{Arrival, LogHeader};
 use crate::wire::changeset::decode_change_set;
-use crate::wire::limits::POINT_GAP_BYTES;
 
 use super::log::Stretch;
-use super::open::last_arrival;
-use super::pack::{Place, Unpacker};
+use super::pack::Unpacker;
 use super::rows::LogRow;
 use super::trouble::Trouble;
 use super::{FeedItem, Reader, StoreError, tables};
-
-/// Runs are joined up to this many entry bytes, to save signatures. Whoever receives one has no points inside
-/// it, so this is also the least that a relay can send at a time.
-const RUN_BYTES_TARGET: usize = 2 * POINT_GAP_BYTES;
 
 impl Reader {
     /// The change set at `dot`, if it is held.
@@ -87,148 +80,6 @@ impl Reader {
             Ok(items)
         })
     }
-
-    /// What came after `after` and is not `known` to a peer, about `bytes_max` entry bytes of it. A
-    /// run always reaches a signed point, even past `bytes_max`.
-    ///
-    /// # Errors
-    /// The store's, or that an entry is damaged.
-    pub fn fetch(
-        &self,
-        after: Arrival,
-        known: &Held,
-        bytes_max: usize,
-    ) -> Result<Fetched, StoreError> {
-        self.handle.read(|tx| {
-            let mut fetch = Fetch {
-                log: LogReader::new(tx)?,
-                runs: Vec::new(),
-                run_bytes: 0,
-                bytes: 0,
-                arrival: after,
-                damaged: BTreeMap::new(),
-            };
-            let mut is_end = true;
-            for stretch in stretches(tx, after)? {
-                if !fetch.take(&stretch?, after, known, bytes_max)? {
-                    is_end = false;
-                    break;
-                }
-            }
-            let arrival = if is_end {
-                last_arrival(tx)?
-            } else {
-                fetch.arrival
-            };
-            Ok(Fetched {
-                runs: fetch.runs,
-                arrival,
-                end: is_end,
-                damaged: fetch.damaged.into_values().collect(),
-            })
-        })
-    }
-}
-
-/// A fetch in progress.
-struct Fetch {
-    log: LogReader,
-    runs: Vec<Run>,
-    /// Entry bytes of the last run.
-    run_bytes: usize,
-    bytes: usize,
-    /// Everything up to here is in `runs`, known or held back.
-    arrival: Arrival,
-    /// The logs that are held back, and from where on.
-    damaged: BTreeMap<u32, Dot>,
-}
-
-impl Fetch {
-    /// Takes what is unknown of a stretch. Returns whether all of it fitted.
-    fn take(
-        &mut self,
-        stretch: &Stretch,
-        after: Arrival,
-        known: &Held,
-        bytes_max: usize,
-    ) -> Result<bool, Trouble> {
-        if stretch.is_void() || self.damaged.contains_key(&stretch.log) {
-            self.arrival = stretch.last();
-            return Ok(true);
-        }
-        let header = self.log.row(stretch.log)?.header.clone();
-        let held = known.get(&header.log).copied().unwrap_or(0);
-        let mut from = start(stretch, after).max(held.saturating_add(1));
-        let end = stretch.from + stretch.count;
-        while from < end {
-            if self.bytes >= bytes_max && !self.runs.is_empty() {
-                return Ok(false);
-            }
-            let point = match self.take_point(&header, stretch.log, from, end) {
-                Ok(point) => point,
-                Err(Trouble::Damaged(why)) => {
-                    tracing::error!(why, "a log is held back until its entry is mended");
-                    self.damaged.insert(stretch.log, Dot::new(header.log, from));
-                    break;
-                }
-                Err(trouble) => return Err(trouble),
-            };
-            self.arrival = stretch.arrival_of(point);
-            from = point + 1;
-        }
-        self.arrival = stretch.last();
-        Ok(true)
-    }
-
-    /// Takes the entries from `from` to the first point there. Takes nothing if one is damaged.
-    fn take_point(
-        &mut self,
-        header: &LogHeader,
-        number: u32,
-        from: u64,
-        end: u64,
-    ) -> Result<u64, Trouble> {
-        let (point, signature) = self.log.point_from(number, from, end)?;
-        self.push(header, number, from..=point, signature)?;
-        Ok(point)
-    }
-
-    /// Adds entries that end at a point, to the last run if they continue it.
-    fn push(
-        &mut self,
-        header: &LogHeader,
-        number: u32,
-        seqs: std::ops::RangeInclusive<u64>,
-        signature: [u8; 64],
-    ) -> Result<(), Trouble> {
-        let from = *seqs.start();
-        let entries: Vec<Vec<u8>> = seqs
-            .map(|seq| self.log.entry(number, seq))
-            .collect::<Result<_, _>>()?;
-        let bytes: usize = entries.iter().map(Vec::len).sum();
-        self.bytes += bytes;
-        match self.runs.last_mut() {
-            Some(run)
-                if run.header.log == header.log
-                    && run.last() + 1 == from
-                    && self.run_bytes + bytes <= RUN_BYTES_TARGET =>
-            {
-                run.entries.extend(entries);
-                run.signature = signature;
-                self.run_bytes += bytes;
-            }
-            _ => {
-                self.runs.push(Run {
-                    header: header.clone(),
-                    from,
-                    entries,
-                    signature,
-                });
-                self.run_bytes = bytes;
-            }
-        }
-        Ok(())
-    }
 }
 
 /// The stretches that reach beyond `after`, in order.
@@ -252,7 +103,7 @@ fn stretches(
 }
 
 /// The first seq of the stretch that arrived after `after`.
-fn start(stretch: &Stretch, after: Arrival) -> u64 {
+pub(super) fn start(stretch: &Stretch, after: Arrival) -> u64 {
     stretch.from + (after + 1).saturating_sub(stretch.first)
 }
 
@@ -302,7 +153,7 @@ impl LogReader {
             .entries
             .get((number, seq))?
             .ok_or_else(|| damaged("it is missing"))?;
-        let entry = self.unpacker.unpack(Place::Entry(number, seq), row.value());
+        let entry = self.unpacker.unpack_entry((number, seq), row.value());
         Ok(entry.map_err(damaged)?.into_owned())
     }
 

@@ -11,7 +11,7 @@ use redb::{ReadableTable, WriteTransaction};
 use crate::wire::changeset::decode_change_set;
 
 use super::log::Stretch;
-use super::pack::{Place, Unpacker};
+use super::pack::Unpacker;
 use super::reading::Stamp;
 use super::record::RecordWriter;
 use super::rows::LogRow;
@@ -71,8 +71,8 @@ pub(super) fn replay(
             let row = entries
                 .get((stretch.log, seq))?
                 .ok_or_else(|| damaged("it is missing"))?;
-            let place = Place::Entry(stretch.log, seq);
-            let entry = unpacker.unpack(place, row.value()).map_err(damaged)?;
+            let entry = unpacker.unpack_entry((stretch.log, seq), row.value());
+            let entry = entry.map_err(damaged)?;
             let set = decode_change_set(&entry).map_err(|error| damaged(&error.to_string()))?;
             for edit in &set.edits {
                 let key = RecordKey {

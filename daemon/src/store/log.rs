@@ -6,6 +6,8 @@
 //! - A *stretch* is a run of arrivals that are consecutive entries of one log. Stretches follow
 //!   each other without gaps, and every stretch ends at a signed point. So whoever sends stretches,
 //!   cut at points, in order, sends causes before effects.
+//! - Every stretch is listed under the space of its log, so that one space is read without the others. A list
+//!   may name stretches that have become void since.
 //! - Points inside a stretch may be thinned out; the one that ends a stretch never is, because the
 //!   entries of other logs that follow it may be effects of what lies before it and causes of what
 //!   lies behind it.
@@ -25,13 +27,14 @@ use crate::mutation::{Mutation, is_planted};
 use crate::wire::chain::{chain_next, chain_start, sign_point};
 use crate::wire::limits::POINT_GAP_BYTES;
 
-use super::pack::{Packer, Place};
+use super::pack::Packer;
 use super::rows::LogRow;
 use super::tables;
 use super::trouble::Trouble;
 
 mod mend;
 pub(super) mod settle;
+mod tags;
 
 /// The number of no log: stands in stretches whose entries were taken out.
 const VOID: u32 = u32::MAX;
@@ -94,6 +97,7 @@ pub(super) struct LogWriter<'txn> {
     entries: Table<'txn, (u32, u64), &'static [u8]>,
     points: Table<'txn, (u32, u64), &'static [u8; 64]>,
     stretches: Table<'txn, u64, (u32, u64, u64)>,
+    arrived_in: Table<'txn, (&'static str, u64), ()>,
     own: Table<'txn, &'static str, [u8; 16]>,
     open: BTreeMap<LogId, OpenLog>,
     /// The stretch that the last append was to, not yet written.
@@ -121,6 +125,7 @@ impl<'txn> LogWriter<'txn> {
             numbers: tx.open_table(tables::LOG_NUMBERS)?,
             entries: tx.open_table(tables::ENTRIES)?,
             points: tx.open_table(tables::POINTS)?,
+            arrived_in: tx.open_table(tables::ARRIVED_IN)?,
             own: tx.open_table(tables::OWN_LOGS)?,
             open: BTreeMap::new(),
             stretch,
@@ -234,6 +239,7 @@ impl<'txn> LogWriter<'txn> {
         if self.stretch.is_none_or(|stretch| stretch.log != number) {
             self.end_stretch()?;
             let first = self.arrival + 1;
+            self.arrived_in.insert((header.space.as_str(), first), ())?;
             self.stretch = Some(Stretch {
                 first,
                 log: number,
@@ -241,14 +247,15 @@ impl<'txn> LogWriter<'txn> {
                 count: 0,
             });
         }
-        let row = self.packer.pack(Place::Entry(number, end + 1), entry);
-        self.entries.insert((number, end + 1), row.as_slice())?;
         if let (Some(log), Some(stretch)) = (self.open.get_mut(&header.log), &mut self.stretch) {
             log.row.seq = end + 1;
             log.row.chain = match is_planted(Mutation::ChainUnlinked) {
                 true => chain_next(&[0; 32], entry),
                 false => chain_next(&log.row.chain, entry),
             };
+            let place = (number, end + 1);
+            let row = self.packer.pack_entry(place, &log.row.chain, entry);
+            self.entries.insert(place, row.as_slice())?;
             log.row.hlc = hlc;
             log.fresh_bytes += entry.len() as u64;
             log.is_moved = true;

@@ -18,13 +18,13 @@
 
 mod adopt;
 mod author;
-mod calendar;
 mod catalogue;
 mod checkup;
 mod commit;
 mod copy;
 mod database;
 mod feed;
+mod fetch;
 mod heal;
 mod inspect;
 mod judge;
@@ -57,7 +57,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crdt_schema::ident::{DeviceId, Dot, OrganisationId, RecordKey, SpaceName};
+use crdt_schema::ident::{DeviceId, OrganisationId, RecordKey, SpaceName};
 use crdt_schema::op::ChangeSet;
 use crdt_schema::resolution::RecordView;
 use crdt_schema::schema::Schema;
@@ -323,16 +323,6 @@ fn sync_parent(path: &Path) -> io::Result<()> {
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
     std::fs::File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()
-}
-
-/// A record's entity tag: a digest of its document's heads.
-fn etag(heads: &[Dot]) -> String {
-    let mut hasher = blake3::Hasher::new();
-    for head in heads {
-        hasher.update(&head.log.0);
-        hasher.update(&head.seq.to_le_bytes());
-    }
-    hex::encode(&hasher.finalize().as_bytes()[..8])
 }
 
 /// Which store file this is, and how old.

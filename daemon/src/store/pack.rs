@@ -6,10 +6,12 @@
 //! fails too.
 //!
 //! Layout: checksum (8 bytes) · 0 · content, or checksum · 1 · length before compression (4 bytes,
-//! little endian) · zstd frame.
+//! little endian) · zstd frame. An entry's row begins with the entry's [`DotTag`], which is thus read without
+//! unpacking and is part of the checksum all the same.
 
 use std::borrow::Cow;
 
+use crdt_schema::op::DotTag;
 use zstd::bulk::{Compressor, Decompressor};
 
 /// Rows shorter than this are kept as they are: compression would not win a page.
@@ -28,21 +30,22 @@ const ZSTD: u8 = 1;
 /// Where a row lies: part of its checksum.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Place {
-    Entry(u32, u64),
+    Entry(u32, u64, DotTag),
     Doc(u64),
     View(u64),
 }
 
 impl Place {
-    fn bytes(self) -> [u8; 13] {
-        let (tag, high, low) = match self {
-            Self::Entry(log, seq) => (b'e', log, seq),
-            Self::Doc(record) => (b'd', 0, record),
-            Self::View(record) => (b'v', 0, record),
+    fn bytes(self) -> [u8; 15] {
+        let (kind, high, low, tag) = match self {
+            Self::Entry(log, seq, tag) => (b'e', log, seq, tag),
+            Self::Doc(record) => (b'd', 0, record, [0; 2]),
+            Self::View(record) => (b'v', 0, record, [0; 2]),
         };
-        let mut bytes = [tag; 13];
+        let mut bytes = [kind; 15];
         bytes[1..5].copy_from_slice(&high.to_le_bytes());
-        bytes[5..].copy_from_slice(&low.to_le_bytes());
+        bytes[5..13].copy_from_slice(&low.to_le_bytes());
+        bytes[13..].copy_from_slice(&tag);
         bytes
     }
 }
@@ -71,6 +74,18 @@ impl Packer {
         }
     }
 
+    /// The row for an entry of a log.
+    pub(super) fn pack_entry(
+        &mut self,
+        (log, seq): (u32, u64),
+        chain: &[u8; 32],
+        entry: &[u8],
+    ) -> Vec<u8> {
+        let tag = dot_tag(chain);
+        let row = self.pack(Place::Entry(log, seq, tag), entry);
+        [&tag[..], &row].concat()
+    }
+
     fn compress(&mut self, content: &[u8]) -> Option<Vec<u8>> {
         if !(COMPRESS_BYTES_MIN..=CONTENT_BYTES_MAX).contains(&content.len()) {
             return None;
@@ -78,6 +93,16 @@ impl Packer {
         let frame = self.compressor.as_mut()?.compress(content).ok()?;
         (frame.len() + 4 < content.len()).then_some(frame)
     }
+}
+
+/// What tells the entry with this chain value from those of other branches.
+pub(super) fn dot_tag(chain: &[u8; 32]) -> DotTag {
+    [chain[0], chain[1]]
+}
+
+/// The tag of an entry, from its row.
+pub(super) fn tag_of(row: &[u8]) -> Option<DotTag> {
+    row.first_chunk().copied()
 }
 
 /// The row for `content`, for rows that are read in bulk.
@@ -129,6 +154,16 @@ impl Unpacker {
             Some((&ZSTD, rest)) => self.decompress(rest).map(Cow::Owned),
             _ => Err("its row has an unknown form"),
         }
+    }
+
+    /// The entry of a row, or in words why it is not what was written.
+    pub(super) fn unpack_entry<'r>(
+        &mut self,
+        (log, seq): (u32, u64),
+        row: &'r [u8],
+    ) -> Result<Cow<'r, [u8]>, &'static str> {
+        let (tag, row) = row.split_first_chunk().ok_or("its row is cut short")?;
+        self.unpack(Place::Entry(log, seq, *tag), row)
     }
 
     fn decompress(&mut self, rest: &[u8]) -> Result<Vec<u8>, &'static str> {
@@ -200,8 +235,15 @@ mod tests {
         assert!(Unpacker::default().unpack(Place::View(1), &row).is_err());
         assert!(
             Unpacker::default()
-                .unpack(Place::Entry(0, 1), &row)
+                .unpack(Place::Entry(0, 1, [0; 2]), &row)
                 .is_err()
         );
+
+        let row = Packer::new().pack_entry((0, 1), &[7; 32], b"an entry");
+        assert_eq!(tag_of(&row), Some([7; 2]));
+        assert!(Unpacker::default().unpack_entry((0, 1), &row).is_ok());
+        assert!(Unpacker::default().unpack_entry((0, 2), &row).is_err());
+        let other = [&[8, 8], &row[2..]].concat();
+        assert!(Unpacker::default().unpack_entry((0, 1), &other).is_err());
     }
 }

@@ -13,6 +13,7 @@ use crdt_schema::schema::Schema;
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata};
 
 use crate::engine::batch::Arrival;
+use crate::engine::batch::planned::etag;
 
 use super::judge::Neighbours;
 use super::open::last_arrival;
@@ -21,7 +22,7 @@ use super::reading::{SchemaState, Stamp};
 use super::record::{load_document, split_stamp};
 use super::rows::ViewRow;
 use super::trouble::Trouble;
-use super::{Counts, ListQuery, Page, Reader, StoreError, StoredRecord, etag, tables};
+use super::{Counts, ListQuery, Page, Reader, StoreError, StoredRecord, tables};
 
 impl Reader {
     /// The record, alive or not, if anybody has written it and the schema knows its collection.

@@ -14,7 +14,7 @@ use crate::wire::changeset::decode_change_set;
 use super::checkup::{Progress, RECORDS_AT_ONCE};
 use super::database::Ending;
 use super::log::Stretch;
-use super::pack::{Place, Unpacker};
+use super::pack::Unpacker;
 use super::record::RecordWriter;
 use super::rows::LogRow;
 use super::trouble::Trouble;
@@ -100,8 +100,8 @@ fn next_records(
             let row = entries
                 .get((stretch.log, seq))?
                 .ok_or_else(|| damaged("an entry is missing"))?;
-            let place = Place::Entry(stretch.log, seq);
-            let entry = unpacker.unpack(place, row.value()).map_err(damaged)?;
+            let entry = unpacker.unpack_entry((stretch.log, seq), row.value());
+            let entry = entry.map_err(damaged)?;
             let set = decode_change_set(&entry).map_err(|error| damaged(&error.to_string()))?;
             for edit in set.edits {
                 let key = RecordKey {

@@ -1,9 +1,7 @@
-//! What references mean for a local write: which deletions they refuse, and in which order edits are
-//! written.
+//! What references mean for a local write: which deletions they refuse.
 //!
 //! A merge cannot refuse anything; what it does instead is in `crdt_schema::reference`.
 
-use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use crdt_schema::ident::RecordKey;
@@ -11,31 +9,18 @@ use crdt_schema::op::Op;
 use crdt_schema::schema::OnDelete;
 use crdt_schema::value::Value;
 
-use super::author::{Planned, Refusal};
+use super::author::Refusal;
 use super::record::RecordWriter;
 use crate::engine::batch::Rejection;
+use crate::engine::batch::planned::Planned;
 
 /// How many referring records are counted, and how many are named.
 const HOLDERS_MAX: usize = 1000;
 const HOLDERS_NAMED: usize = 3;
 
-/// The order of the edits in a change set: records before those that refer to them, and deletions last,
-/// in the opposite order.
-pub(super) fn order(planned: &Planned<'_>) -> (bool, Reverse<usize>, usize) {
-    let rank = planned.collection.rank;
-    match deletes(planned) {
-        true => (true, Reverse(rank), 0),
-        false => (false, Reverse(0), rank),
-    }
-}
-
-fn deletes(planned: &Planned<'_>) -> bool {
-    planned.ops.iter().any(|op| matches!(op, Op::Delete { .. }))
-}
-
 /// Refuses to delete a record to which others would refer afterwards.
 pub(super) fn check(records: &RecordWriter<'_>, plan: &[Planned<'_>]) -> Result<(), Refusal> {
-    for parent in plan.iter().filter(|planned| deletes(planned)) {
+    for parent in plan.iter().filter(|planned| planned.is_delete()) {
         let mut holders = records.holders(&parent.key, HOLDERS_MAX)?;
         for child in plan {
             rewrite(&mut holders, parent, child);
@@ -64,7 +49,7 @@ pub(super) fn check(records: &RecordWriter<'_>, plan: &[Planned<'_>]) -> Result<
 
 /// What the same write makes of the references of `child` to `parent`.
 fn rewrite(holders: &mut BTreeSet<(RecordKey, String)>, parent: &Planned<'_>, child: &Planned<'_>) {
-    if deletes(child) {
+    if child.is_delete() {
         holders.retain(|(holder, _)| *holder != child.key);
         return;
     }

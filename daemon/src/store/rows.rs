@@ -12,7 +12,7 @@ use crdt_schema::resolution::{Answered, Candidate, Life, RecordView, Reference, 
 use crdt_schema::value::Value;
 
 use crate::engine::batch::{
-    Checkpoint, Checkpoints, CommitOutcome, FrontierRow, Held, LogHeader, PeerRow,
+    Checkpoint, Checkpoints, CommitOutcome, ForkPoint, FrontierRow, Held, LogHeader, PeerRow,
 };
 use crate::wire::WireError;
 use crate::wire::codec::{Reader, Writer};
@@ -48,6 +48,12 @@ impl LogRow {
         out.raw(&self.chain);
         out.varint(self.gap_bytes);
         out.varint(self.hlc.0);
+        out.flag(self.header.branch_of.is_some());
+        if let Some(point) = &self.header.branch_of {
+            out.raw(&point.log.0);
+            out.varint(point.after);
+            out.raw(&point.chain);
+        }
         out.into_bytes()
     }
 
@@ -57,18 +63,26 @@ impl LogRow {
         let space = space(&mut row)?;
         let device = DeviceId(row.array("device")?);
         let name = row.text("name", LENGTH_MAX)?.to_owned();
-        let this = Self {
+        let mut this = Self {
             header: LogHeader {
                 log,
                 space,
                 device,
                 name,
+                branch_of: None,
             },
             seq: row.varint("seq")?,
             chain: row.array("chain")?,
             gap_bytes: row.varint("gap")?,
             hlc: Timestamp(row.varint("hlc")?),
         };
+        if row.flag("branch")? {
+            this.header.branch_of = Some(ForkPoint {
+                log: LogId(row.array("log")?),
+                after: row.varint("seq")?,
+                chain: row.array("chain")?,
+            });
+        }
         row.finish("log row")?;
         Ok(this)
     }
@@ -431,6 +445,7 @@ mod tests {
                 space: SpaceName::default(),
                 device: DeviceId([2; 32]),
                 name: "tablet 7".to_owned(),
+                branch_of: None,
             },
             seq: 300,
             chain: [3; 32],

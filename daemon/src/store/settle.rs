@@ -169,6 +169,7 @@ impl Settlement<'_, '_> {
                     kept.filter(|dep| !moving.sets.contains_key(dep)).collect();
                 edit.deps = kept.into_iter().take(DEPS_MAX).collect();
             }
+            set.tags = self.logs.tags_of(&set.edits)?;
             let entry = encode_change_set(&set);
             if entry.len() > ENTRY_BYTES_MAX {
                 return Ok(Err(format!(

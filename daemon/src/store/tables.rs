@@ -24,6 +24,9 @@ pub(super) const POINTS: TableDefinition<'_, (u32, u64), &[u8; 64]> =
 /// First arrival of a stretch → (log number, first seq, count).
 pub(super) const STRETCHES: TableDefinition<'_, u64, (u32, u64, u64)> =
     TableDefinition::new("stretches");
+/// (space, first arrival of a stretch of one of its logs): the way to the stretches of one space.
+pub(super) const ARRIVED_IN: TableDefinition<'_, (&str, u64), ()> =
+    TableDefinition::new("arrived_in");
 /// Record key as ordered bytes → record number.
 pub(super) const INDEX: TableDefinition<'_, &[u8], u64> = TableDefinition::new("index");
 /// Record number → the saved document, packed.
@@ -69,6 +72,7 @@ pub(super) fn create_all(tx: &WriteTransaction) -> Result<(), Trouble> {
     tx.open_table(ENTRIES)?;
     tx.open_table(POINTS)?;
     tx.open_table(STRETCHES)?;
+    tx.open_table(ARRIVED_IN)?;
     tx.open_table(INDEX)?;
     tx.open_table(DOCS)?;
     tx.open_table(VIEWS)?;

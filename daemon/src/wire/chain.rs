@@ -18,6 +18,8 @@ use crate::engine::batch::{CheckpointId, LogHeader};
 const LOG_PURPOSE: &str = "fieldmesh log v1";
 const LOG_ID_PURPOSE: &str = "fieldmesh log id v1";
 const ENTRY_PURPOSE: &str = "fieldmesh entry v1";
+const LINK_PURPOSE: &str = "fieldmesh link v1";
+const BRANCH_PURPOSE: &str = "fieldmesh branch v1";
 const POINT_PURPOSE: &str = "fieldmesh point v1";
 const PROOF_PURPOSE: &str = "fieldmesh proof v1";
 const ORGANISATION_PURPOSE: &str = "fieldmesh organisation v1";
@@ -27,8 +29,12 @@ const ROW_PURPOSE: &str = "fieldmesh row v1";
 const CHECKPOINT_PURPOSE: &str = "fieldmesh checkpoint v1";
 const ROOT_PURPOSE: &str = "fieldmesh root v1";
 
-/// c_0: binds the log to its organisation, space, device and name.
+/// c_0: binds the log to its organisation, space, device and name. A branch begins with the chain value of the
+/// place where it leaves the log.
 pub fn chain_start(organisation: &OrganisationId, header: &LogHeader) -> [u8; 32] {
+    if let Some(point) = header.branch_of {
+        return point.chain;
+    }
     let mut fields = Writer::new();
     fields.raw(&organisation.0);
     fields.raw(&header.log.0);
@@ -42,10 +48,30 @@ pub fn chain_start(organisation: &OrganisationId, header: &LogHeader) -> [u8; 32
 
 /// c_n from c_{n-1} and the canonical bytes of entry n.
 pub fn chain_next(previous: &[u8; 32], entry: &[u8]) -> [u8; 32] {
+    chain_link(previous, &entry_digest(entry))
+}
+
+/// The digest of an entry, which stands for it where its content is of no matter.
+pub fn entry_digest(entry: &[u8]) -> [u8; 32] {
     let mut hasher = Hasher::new_derive_key(ENTRY_PURPOSE);
-    hasher.update(previous);
     hasher.update(entry);
     hasher.finalize().into()
+}
+
+/// c_n from c_{n-1} and the digest of entry n.
+pub fn chain_link(previous: &[u8; 32], digest: &[u8; 32]) -> [u8; 32] {
+    let mut hasher = Hasher::new_derive_key(LINK_PURPOSE);
+    hasher.update(previous);
+    hasher.update(digest);
+    hasher.finalize().into()
+}
+
+/// The id of the branch whose first entry has this chain value: the same on every device, whoever finds the
+/// branch, and whatever other branches are known.
+pub fn branch_id(first: &[u8; 32]) -> LogId {
+    let mut hasher = Hasher::new_derive_key(BRANCH_PURPOSE);
+    hasher.update(first);
+    LogId(start_of(&hasher.finalize()))
 }
 
 /// The author's signature over (organisation, space, log, seq, chain).
@@ -82,7 +108,7 @@ fn point(organisation: &OrganisationId, header: &LogHeader, seq: u64, chain: &[u
     fields.text(POINT_PURPOSE);
     fields.raw(&organisation.0);
     fields.text(header.space.as_str());
-    fields.raw(&header.log.0);
+    fields.raw(&header.signed_as().0);
     fields.raw(&seq.to_le_bytes());
     fields.raw(chain);
     fields.into_bytes()
@@ -106,10 +132,12 @@ pub fn log_id(nonce: [u8; 8], space: &SpaceName, device: &DeviceId, name: &str) 
     LogId(id)
 }
 
-/// Whether a log's id is the one that its device gave it.
+/// Whether a log's id is the one that its device gave it. Of a branch it is the id of the log that it leaves;
+/// its own id is told by its first entry, see [`branch_id`].
 pub fn is_genuine(header: &LogHeader) -> bool {
-    let nonce = std::array::from_fn(|index| header.log.0[index]);
-    header.log == log_id(nonce, &header.space, &header.device, &header.name)
+    let id = header.signed_as();
+    let nonce = std::array::from_fn(|index| id.0[index]);
+    id == log_id(nonce, &header.space, &header.device, &header.name)
 }
 
 /// Names the organisation in HELLO. Not keyed by the secret, so that a device with a mistyped secret can be
@@ -260,6 +288,7 @@ mod tests {
             space: SpaceName::default(),
             device: DeviceId(signer().verifying_key().to_bytes()),
             name: "tablet 4".to_owned(),
+            branch_of: None,
         }
     }
 
@@ -287,11 +316,11 @@ mod tests {
         );
         assert_eq!(
             hex::encode(next),
-            "d13719a68c390f26dffd2a4d61b77a80a03c90a07c53a6f3d69c21dbf9e57e22"
+            "24145e9d651d9b00f8b48b6bd28687040a83b0a5034fc1a45d03242276577b7f"
         );
         assert_eq!(
             hex::encode(&signature[..32]),
-            "66c438c7acabf4ef4c1e4fa39b9e4ac66a7295228c7e117b26a665e05e159627"
+            "d07a04a9dfd4278dffb08a9adf401877908adee7e24717daf22187160d9982f8"
         );
         assert_eq!(
             hex::encode(secret.proof(&ORGANISATION, &from, &to)),
@@ -305,7 +334,7 @@ mod tests {
             hex::encode(secret.space_tag(&ORGANISATION, &SpaceName::default())),
             "8383bda508032b2e"
         );
-        assert_eq!(hex::encode(root), "2dd30e119ace10c554caa10704618300");
+        assert_eq!(hex::encode(root), "d45b69cac8ff79bc0de4646ad4c04905");
     }
 
     #[test]

@@ -2,9 +2,10 @@
 //!
 //! Layout: format, time, schema version and person; then the *shape* of every edit (collection, id,
 //! dependencies, and each op's kind and key); then the *columns*: what the ops say, key by key in the
-//! order of first use, and last what ops on the record as a whole say: the reasons of deletes and restores,
+//! order of first use, then what ops on the record as a whole say: the reasons of deletes and restores,
 //! and the reviews that are accepted. Like values side by side compress
-//! far better than records one after the other, and a single edit is no longer for it.
+//! far better than records one after the other, and a single edit is no longer for it. Last come the tags
+//! of the dependencies, each once, in the order of first mention: they are hashes, and no compression helps.
 //!
 //! A collection, key or log is written out where it is first used and named by number afterwards.
 //!
@@ -16,7 +17,7 @@ use std::vec::IntoIter;
 
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{Dot, KEY_BYTES_MAX, LogId, RECORD_ID_BYTES_MAX};
-use crdt_schema::op::{ChangeSet, Edit, Op};
+use crdt_schema::op::{ChangeSet, DotTag, Edit, Op};
 
 use super::WireError;
 pub use super::check::check_change_set;
@@ -42,7 +43,7 @@ mod op_tag {
 
 /// The canonical bytes. Equal change sets have equal bytes.
 pub fn encode_change_set(set: &ChangeSet) -> Vec<u8> {
-    let mut encoder = Encoder::default();
+    let mut encoder = Encoder::of(&set.tags);
     encoder.shape.byte(FORMAT);
     encoder.shape.varint(set.hlc.0);
     encoder.shape.varint(u64::from(set.schema_version));
@@ -73,17 +74,32 @@ pub fn decode_change_set(bytes: &[u8]) -> Result<ChangeSet, WireError> {
     Ok(set)
 }
 
-#[derive(Default)]
 struct Encoder<'a> {
     shape: Writer,
     collections: BTreeMap<&'a str, usize>,
     keys: BTreeMap<&'a str, usize>,
     logs: BTreeMap<LogId, usize>,
+    /// The tags of the dependencies that have not been mentioned yet.
+    tags: BTreeMap<Dot, DotTag>,
     columns: Vec<Writer>,
     reasons: Writer,
+    mentioned: Writer,
 }
 
 impl<'a> Encoder<'a> {
+    fn of(tags: &BTreeMap<Dot, DotTag>) -> Self {
+        Self {
+            shape: Writer::new(),
+            collections: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            logs: BTreeMap::new(),
+            tags: tags.clone(),
+            columns: Vec::new(),
+            reasons: Writer::new(),
+            mentioned: Writer::new(),
+        }
+    }
+
     fn edit(&mut self, edit: &'a Edit) {
         refer(&mut self.shape, &mut self.collections, &edit.collection);
         self.shape.text(&edit.id);
@@ -105,6 +121,9 @@ impl<'a> Encoder<'a> {
             self.shape.raw(&dep.log.0);
         }
         self.shape.varint(dep.seq);
+        if let Some(tag) = self.tags.remove(dep) {
+            self.mentioned.raw(&tag);
+        }
     }
 
     fn op(&mut self, op: &'a Op) {
@@ -144,7 +163,11 @@ impl<'a> Encoder<'a> {
 
     fn finish(self) -> Vec<u8> {
         let mut bytes = self.shape.into_bytes();
-        for column in self.columns.into_iter().chain([self.reasons]) {
+        for column in self
+            .columns
+            .into_iter()
+            .chain([self.reasons, self.mentioned])
+        {
             bytes.extend(column.into_bytes());
         }
         bytes
@@ -201,6 +224,7 @@ fn read_change_set(bytes: &[u8]) -> Result<ChangeSet, WireError> {
         columns.push(read_column(&mut reader, key, tags)?);
     }
     let mut reasons = read_column(&mut reader, "", &tables.reasons)?;
+    let tags = read_tags(&mut reader, &shapes)?;
     reader.finish("change set: bytes after its end")?;
 
     let mut edits = Vec::with_capacity(shapes.len());
@@ -222,7 +246,22 @@ fn read_change_set(bytes: &[u8]) -> Result<ChangeSet, WireError> {
         schema_version,
         person,
         edits,
+        tags,
     })
+}
+
+/// The tags of all dependencies, each where its dot is first mentioned.
+fn read_tags(
+    reader: &mut Reader<'_>,
+    shapes: &[Shape<'_>],
+) -> Result<BTreeMap<Dot, DotTag>, WireError> {
+    let mut tags = BTreeMap::new();
+    for dep in shapes.iter().flat_map(|shape| &shape.deps) {
+        if !tags.contains_key(dep) {
+            tags.insert(*dep, reader.array("tag of a dependency")?);
+        }
+    }
+    Ok(tags)
 }
 
 fn read_shape<'a>(

@@ -33,7 +33,11 @@ pub fn check_change_set(set: &ChangeSet) -> Result<(), WireError> {
             return Err(WireError::Malformed("change set: two edits of one record"));
         }
     }
-    Ok(())
+    let deps: BTreeSet<&Dot> = set.edits.iter().flat_map(|edit| &edit.deps).collect();
+    unless(
+        !deps.into_iter().eq(set.tags.keys()),
+        WireError::Malformed("change set: tags that are not those of its dependencies"),
+    )
 }
 
 fn check_edit(edit: &Edit) -> Result<(), WireError> {

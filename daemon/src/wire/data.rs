@@ -7,11 +7,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crdt_schema::ident::{DeviceId, LogId, SpaceName};
+use crdt_schema::ident::LogId;
 
 use super::WireError;
+use super::branch::{read_header, write_header};
 use super::codec::{Reader, Writer};
-use super::limits::{DATA_BYTES_MAX, ENTRY_BYTES_MAX, HEADERS_MAX, NAME_BYTES_MAX};
+use super::limits::{DATA_BYTES_MAX, ENTRY_BYTES_MAX, HEADERS_MAX};
 use crate::engine::batch::{LogHeader, Run};
 
 /// Writes DATA bodies of one direction.
@@ -62,9 +63,7 @@ impl RunWriter {
                 self.sent.clear();
             }
             self.sent.insert(header.log);
-            writer.text(header.space.as_str());
-            writer.raw(&header.device.0);
-            writer.text(&header.name);
+            write_header(writer, header);
         }
         writer.count(run.entries.len());
         for entry in &run.entries {
@@ -135,13 +134,7 @@ impl RunReader {
             header_tag::HERE => {}
             _ => return Err(WireError::Malformed("header tag")),
         }
-        let space = reader.text("space name", SpaceName::BYTES_MAX)?;
-        let header = LogHeader {
-            log,
-            space: SpaceName::new(space).map_err(|_| WireError::Malformed("space name"))?,
-            device: DeviceId(reader.array("device")?),
-            name: reader.text("device name", NAME_BYTES_MAX)?.to_owned(),
-        };
+        let header = read_header(reader, log)?;
         match seen {
             Some(seen) if *seen == header => {}
             Some(_) => return Err(WireError::Malformed("run: a second header of its log")),

@@ -16,6 +16,7 @@ pub mod frame;
 pub mod limits;
 pub mod message;
 
+mod branch;
 mod check;
 mod compress;
 mod data;

@@ -2,13 +2,14 @@
 //!
 //! Their meaning is the engine's affair; here they are only bounded.
 
-use crdt_schema::ident::{DeviceId, LogId, SpaceName};
+use crdt_schema::ident::LogId;
 
 use super::WireError;
+use super::branch::{read_header, write_header};
 use super::codec::{Reader, Writer};
-use super::limits::{DATA_BYTES_MAX, ENTRY_BYTES_MAX, NAME_BYTES_MAX, PROBE_SEQS_MAX};
+use super::limits::{DATA_BYTES_MAX, ENTRY_BYTES_MAX, PROBE_SEQS_MAX};
 use super::message::Message;
-use crate::engine::batch::{LogHeader, Run};
+use crate::engine::batch::Run;
 
 pub(super) const ASK_TAG: u8 = 16;
 pub(super) const GIVEN_TAG: u8 = 17;
@@ -26,9 +27,7 @@ pub(super) fn write_given(writer: &mut Writer, log: LogId, run: Option<&Run>) {
     writer.raw(&log.0);
     writer.flag(run.is_some());
     let Some(run) = run else { return };
-    writer.text(run.header.space.as_str());
-    writer.raw(&run.header.device.0);
-    writer.text(&run.header.name);
+    write_header(writer, &run.header);
     writer.varint(run.from);
     writer.count(run.entries.len());
     run.entries.iter().for_each(|entry| writer.bytes(entry));
@@ -64,13 +63,7 @@ pub(super) fn read_given(reader: &mut Reader<'_>) -> Result<Message, WireError> 
     if !reader.flag("run flag")? {
         return Ok(Message::Given { log, run: None });
     }
-    let space = reader.text("space name", SpaceName::BYTES_MAX)?;
-    let header = LogHeader {
-        log,
-        space: SpaceName::new(space).map_err(|_| WireError::Malformed("space name"))?,
-        device: DeviceId(reader.array("device")?),
-        name: reader.text("device name", NAME_BYTES_MAX)?.to_owned(),
-    };
+    let header = read_header(reader, log)?;
     let from = reader.varint("run's first sequence number")?;
     let count = reader.count("number of entries", DATA_BYTES_MAX)?;
     if from == 0 || count == 0 || from.checked_add(count as u64).is_none() {
@@ -123,7 +116,10 @@ pub(super) fn read_tags(reader: &mut Reader<'_>) -> Result<Message, WireError> {
 
 #[cfg(test)]
 mod tests {
+    use crdt_schema::ident::{DeviceId, SpaceName};
+
     use super::*;
+    use crate::engine::batch::{ForkPoint, LogHeader};
     use crate::wire::message::{FrameDecoder, FrameEncoder};
 
     fn round_trip(message: &Message) -> Message {
@@ -140,6 +136,11 @@ mod tests {
                 space: SpaceName::default(),
                 device: DeviceId([2; 32]),
                 name: "tablet".to_owned(),
+                branch_of: Some(ForkPoint {
+                    log: LogId([9; 16]),
+                    after: 6,
+                    chain: [8; 32],
+                }),
             },
             from: 7,
             entries: vec![vec![1, 2], vec![3]],

@@ -90,11 +90,45 @@ impl Image {
         self.pages.get(page).is_some_and(Option::is_some)
     }
 
+    /// Where these bytes are, ascending; places that overlap are counted once.
+    pub(super) fn find(&self, bytes: &[u8]) -> Vec<u64> {
+        let mut found = Vec::new();
+        let mut stretch = Vec::new();
+        let mut begin = 0;
+        // Stretches of pages that hold something: what was never written is zero and is not searched.
+        for page in 0..=self.pages.len() {
+            if let Some(Some(page)) = self.pages.get(page) {
+                stretch.extend_from_slice(&page[..]);
+                continue;
+            }
+            found.extend(places(&stretch, bytes).map(|at| (begin + at) as u64));
+            stretch.clear();
+            begin = (page + 1) * PAGE_BYTES;
+        }
+        found
+    }
+
     /// The pages that hold something, ascending.
     pub(super) fn used_pages(&self) -> impl Iterator<Item = usize> {
         let pages = self.pages.iter().enumerate();
         pages.filter_map(|(at, page)| page.is_some().then_some(at))
     }
+}
+
+/// Where `bytes` are in `all`, one after the other.
+fn places(all: &[u8], bytes: &[u8]) -> impl Iterator<Item = usize> {
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        let (first, rest) = bytes.split_first()?;
+        loop {
+            let at = from + all.get(from..)?.iter().position(|byte| byte == first)?;
+            if all[at + 1..].starts_with(rest) {
+                from = at + bytes.len();
+                return Some(at);
+            }
+            from = at + 1;
+        }
+    })
 }
 
 /// The part of a range of bytes that lies in one page.
@@ -166,6 +200,18 @@ mod tests {
         assert_eq!(bytes(&image, 4990, 10), [7; 10]);
         assert_eq!(bytes(&image, 5000, 5000), [0; 5000]);
         assert_eq!(image.allocated_bytes(), 2 * 4096);
+    }
+
+    #[test]
+    fn bytes_are_found_wherever_they_are_and_across_the_borders_of_pages() {
+        let mut image = Image::default();
+        image.set_len(60_000);
+        image.write(4094, b"needle");
+        image.write(40_000, b"needneedle and needle");
+
+        assert_eq!(image.find(b"needle"), [4094, 40_004, 40_015]);
+        assert_eq!(image.find(b"nettle"), [0; 0]);
+        assert_eq!(image.find(b""), [0; 0]);
     }
 
     #[test]

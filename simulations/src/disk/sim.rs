@@ -166,6 +166,25 @@ impl SimDisk {
         })
     }
 
+    /// Flips a bit of the byte at `place` of these bytes, wherever they are on the disk. Returns how often
+    /// that is. Remains of deleted rows count too.
+    pub fn rot_bytes(&self, bytes: &[u8], place: usize) -> usize {
+        self.with(|state| {
+            let found = state.live.find(bytes);
+            for offset in &found {
+                let offset = offset + place as u64;
+                let mut byte = [0];
+                state.live.read(offset, &mut byte);
+                byte[0] ^= 1;
+                state.live.write(offset, &byte);
+                if offset < state.durable.len() {
+                    state.durable.write(offset, &byte);
+                }
+            }
+            found.len()
+        })
+    }
+
     /// Wears a cold page out: it cannot be read until it is written again. Returns its offset in bytes, or
     /// `None` if there is no cold page.
     pub fn wear(&self, draw: &Draw, number: u64) -> Option<u64> {

@@ -87,6 +87,9 @@ fn kinds(swarm: &Swarm, class: &str, case: u64, at_ms: u64) -> Vec<(u64, FaultKi
         },
         "F13" => FaultKind::IgnoredSync { for_ms },
         "F14" => FaultKind::DiskFull { for_ms },
+        "F15" if draw.happens(&key("entry"), case, 500) => FaultKind::RotEntry {
+            place: draw.number(&key("place"), case, 0..1_000),
+        },
         "F15" => FaultKind::Rot {
             bits: draw.number(&key("bits"), case, 1..9),
         },

@@ -18,7 +18,10 @@ pub(super) fn judge(world: &mut World<'_>) -> Judged {
     world.counts.checks += 1;
     // A device that lost its store is given everything again.
     let losses = world.plan.faults.iter().filter(|fault| match fault.kind {
-        FaultKind::Wipe {} | FaultKind::Restore { .. } | FaultKind::Rot { .. } => true,
+        FaultKind::Wipe {}
+        | FaultKind::Restore { .. }
+        | FaultKind::Rot { .. }
+        | FaultKind::RotEntry { .. } => true,
         FaultKind::IgnoredSync { .. } | FaultKind::RestoreUnnoticed { .. } => true,
         FaultKind::Kill { .. }
         | FaultKind::PowerCut { .. }

@@ -8,7 +8,7 @@ use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{DeviceId, Dot, RecordKey};
 use crdt_schema::resolution::RecordView;
 use crdt_schema::schema::Collection;
-use fieldmesh::engine::batch::{Held, Run};
+use fieldmesh::engine::batch::{Held, Run, Walk};
 use fieldmesh::store::{FeedItem, Reader};
 use fieldmesh::wire::chain::{chain_next, chain_start, verify_point};
 use serde_json::{Map, Value as Json};
@@ -118,7 +118,7 @@ fn causes_first(number: usize, items: &[FeedItem]) -> Judged {
 fn audit(world: &mut World<'_>, number: usize, reader: &Reader) -> Judged {
     let broken = |why: String| (Oracle::Audit, format!("device {number}: {why}"));
     let fetched = reader
-        .fetch(0, &Held::new(), usize::MAX)
+        .fetch(&Walk::default(), &Held::new(), usize::MAX)
         .map_err(|error| broken(error.to_string()))?;
     if let Some(dot) = fetched.damaged.first() {
         return Err(broken(format!("{dot} does not read back")));

@@ -13,7 +13,7 @@ use crdt_schema::ident::{Dot, LogId};
 use crdt_schema::lens::Function;
 use crdt_schema::op::Op;
 use crdt_schema::schema::{MergePolicy, Step};
-use fieldmesh::engine::batch::Held;
+use fieldmesh::engine::batch::{Held, Walk};
 use fieldmesh::store::Reader;
 use fieldmesh::wire::chain::{chain_next, chain_start};
 
@@ -95,7 +95,7 @@ fn entries_are_kept(world: &mut World<'_>) -> Judged {
         let Some(reader) = reader(world, number) else {
             continue;
         };
-        let fetched = reader.fetch(0, &Held::new(), usize::MAX);
+        let fetched = reader.fetch(&Walk::default(), &Held::new(), usize::MAX);
         let fetched = fetched.map_err(|error| broken(number, error))?;
         let mut ends: BTreeMap<LogId, [u8; 32]> = BTreeMap::new();
         for run in &fetched.runs {

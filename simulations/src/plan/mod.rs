@@ -315,6 +315,12 @@ pub enum FaultKind {
         /// How many.
         bits: u64,
     },
+    /// F15: a bit of one stored entry flips while the device is off; then it starts.
+    RotEntry {
+        /// Which of the entries that some others hold and some do not, modulo their number; of all if there
+        /// is none.
+        place: u64,
+    },
     /// F16, F32: the store becomes what it was earlier.
     Restore {
         /// When the backup was taken.
@@ -345,7 +351,7 @@ impl FaultKind {
             Self::PowerCut { .. } => "F12",
             Self::IgnoredSync { .. } => "F13",
             Self::DiskFull { .. } => "F14",
-            Self::Rot { .. } => "F15",
+            Self::Rot { .. } | Self::RotEntry { .. } => "F15",
             Self::Restore { .. } | Self::RestoreUnnoticed { .. } => "F16",
             Self::Wipe {} => "F20",
             Self::ClockJump { .. } => "F23",
@@ -360,6 +366,7 @@ impl FaultKind {
             Self::IgnoredSync { .. } => "ignored_sync",
             Self::DiskFull { .. } => "disk_full",
             Self::Rot { .. } => "rot",
+            Self::RotEntry { .. } => "rot_entry",
             Self::Restore { .. } => "restore",
             Self::RestoreUnnoticed { .. } => "restore_unnoticed",
             Self::Wipe {} => "wipe",
@@ -372,6 +379,7 @@ impl FaultKind {
         match self {
             Self::IgnoredSync { .. }
             | Self::Rot { .. }
+            | Self::RotEntry { .. }
             | Self::Restore { .. }
             | Self::RestoreUnnoticed { .. }
             | Self::Wipe {} => true,

@@ -7,11 +7,12 @@ use crdt_schema::ident::{DeviceId, SpaceName};
 use crdt_schema::resolution::Review;
 use crdt_schema::schema::Schema;
 use ed25519_dalek::SigningKey;
+use fieldmesh::engine::batch::planned::etag;
 use fieldmesh::engine::batch::{CommitReport, Idempotency, LocalEdit, SchemaTag, WriteMode};
 use fieldmesh::engine::input::LocalWrite;
 use fieldmesh::engine::{Engine, EngineConfig};
 
-use super::author::{etag, shown};
+use super::author::shown;
 use super::pool::{RecordName, SharedPool};
 use super::store::MemoryStore;
 use super::verified;

@@ -1,6 +1,8 @@
 //! What a session sends: the same runs as the real store's, out of the pool.
 
-use fieldmesh::engine::batch::{Arrival, Fetched, Held, Run};
+use crdt_schema::ident::{Dot, LogId};
+use fieldmesh::engine::batch::{Arrival, Fetched, Held, Run, Walk};
+use fieldmesh::wire::changeset::decode_change_set;
 use fieldmesh::wire::limits::POINT_GAP_BYTES;
 
 use super::pool::Pool;
@@ -23,10 +25,10 @@ struct Fetch<'s> {
     arrival: Arrival,
 }
 
-/// What came after `after` and is not `known`.
+/// What lies on the walk and is not `known`. There is one space.
 pub(super) fn fetch(
     store: &MemoryStore,
-    after: Arrival,
+    walk: &Walk,
     known: &Held,
     bytes_max: usize,
 ) -> Result<Fetched, String> {
@@ -37,6 +39,10 @@ pub(super) fn fetch(
             held[number as usize] = *seq;
         }
     }
+    let after = match walk {
+        Walk::Space { after, .. } => *after,
+        Walk::Logs(_) => 0,
+    };
     let mut fetch = Fetch {
         store,
         pool,
@@ -48,16 +54,10 @@ pub(super) fn fetch(
         bytes: 0,
         arrival: after,
     };
-    let first = store
-        .stretches
-        .partition_point(|stretch| stretch.last() <= after);
-    let mut end = true;
-    for stretch in &store.stretches[first..] {
-        if !fetch.take(stretch, held[stretch.log as usize])? {
-            end = false;
-            break;
-        }
-    }
+    let end = match walk {
+        Walk::Space { .. } => fetch.walk_space(&held)?,
+        Walk::Logs(logs) => fetch.walk_logs(logs, &mut held)?,
+    };
     Ok(Fetched {
         arrival: if end { store.arrival } else { fetch.arrival },
         runs: fetch.runs,
@@ -67,22 +67,72 @@ pub(super) fn fetch(
 }
 
 impl Fetch<'_> {
+    fn walk_space(&mut self, held: &[u64]) -> Result<bool, String> {
+        let store = self.store;
+        let first = store
+            .stretches
+            .partition_point(|stretch| stretch.last() <= self.after);
+        for stretch in &store.stretches[first..] {
+            if !self.take(stretch, held[stretch.log as usize])? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn walk_logs(&mut self, logs: &[LogId], held: &mut [u64]) -> Result<bool, String> {
+        for number in logs.iter().filter_map(|log| self.pool.number(log)) {
+            let end = self.store.seq(number) + 1;
+            let mut from = held[number as usize].saturating_add(1);
+            while from < end {
+                if self.bytes >= self.bytes_max && !self.runs.is_empty() {
+                    return Ok(false);
+                }
+                let point = self.point_from(number, from, end)?;
+                if !self.is_ready(number, from, point, held) {
+                    break;
+                }
+                self.push(number, from, point)?;
+                held[number as usize] = point;
+                from = point + 1;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether whoever has `held` has everything that these entries depend on.
+    fn is_ready(&self, number: u32, from: u64, to: u64, held: &[u64]) -> bool {
+        let is_held = |dep: &Dot| {
+            let number = self.pool.number(&dep.log);
+            number.is_some_and(|number| dep.seq <= held[number as usize])
+        };
+        (from..=to).all(|seq| {
+            decode_change_set(self.pool.log(number).bytes(seq))
+                .is_ok_and(|set| set.edits.iter().flat_map(|edit| &edit.deps).all(is_held))
+        })
+    }
+
+    /// The first point at or after `from` and before `end`.
+    fn point_from(&self, number: u32, from: u64, end: u64) -> Result<u64, String> {
+        let points = &self.store.logs[number as usize].points;
+        let place = points.partition_point(|point| u64::from(*point) < from);
+        let point = points.get(place).map(|point| u64::from(*point));
+        point
+            .filter(|point| *point < end)
+            .ok_or_else(|| format!("entries from {from} on end without a signature"))
+    }
+
     /// Takes what is unknown of a stretch. Returns whether all of it fitted.
     fn take(&mut self, stretch: &Stretch, held: u64) -> Result<bool, String> {
         let (first, start) = (u64::from(stretch.first), u64::from(stretch.from));
         let arrived = start + (self.after + 1).saturating_sub(first);
         let mut from = arrived.max(held.saturating_add(1));
         let end = start + u64::from(stretch.count);
-        let points = &self.store.logs[stretch.log as usize].points;
         while from < end {
             if self.bytes >= self.bytes_max && !self.runs.is_empty() {
                 return Ok(false);
             }
-            let place = points.partition_point(|point| u64::from(*point) < from);
-            let point = points.get(place).map(|point| u64::from(*point));
-            let point = point
-                .filter(|point| *point < end)
-                .ok_or_else(|| format!("entries from {from} on end without a signature"))?;
+            let point = self.point_from(stretch.log, from, end)?;
             self.push(stretch.log, from, point)?;
             self.arrival = first + (point - start);
             from = point + 1;

@@ -70,6 +70,7 @@ fn is_possible(fault: &FaultKind) -> bool {
         FaultKind::IgnoredSync { .. }
         | FaultKind::DiskFull { .. }
         | FaultKind::Rot { .. }
+        | FaultKind::RotEntry { .. }
         | FaultKind::Restore { .. }
         | FaultKind::RestoreUnnoticed { .. }
         | FaultKind::Wipe {} => false,

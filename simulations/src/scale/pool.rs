@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crdt_schema::document::{Document, DocumentError};
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{Dot, LogId};
-use crdt_schema::op::{ChangeSet, Edit};
+use crdt_schema::op::{ChangeSet, DotTag, Edit};
 use fieldmesh::engine::batch::{FrontierRow, LogHeader};
 use fieldmesh::wire::chain::{chain_next, chain_start};
 
@@ -110,6 +110,13 @@ impl Pool {
     /// How many logs there are.
     pub(super) fn len(&self) -> usize {
         self.logs.len()
+    }
+
+    /// What tells an entry from one of another branch.
+    pub(super) fn tag(&self, dot: &Dot) -> Option<DotTag> {
+        let log = self.log(self.number(&dot.log)?);
+        let chain = log.chain(dot.seq);
+        Some([chain[0], chain[1]])
     }
 
     /// Adds the next entry of a log.

@@ -18,7 +18,7 @@ use ed25519_dalek::SigningKey;
 use fieldmesh::engine::batch::repair::{Found, Look, Repair, Repaired};
 use fieldmesh::engine::batch::{
     Arrival, Batch, CommitOutcome, CommitReport, Fetched, FrontierRow, Held, Opening, PeerRow,
-    RemoteOutcome, SessionId, StoreFault, VerifiedRun,
+    RemoteOutcome, SessionId, StoreFault, VerifiedRun, Walk,
 };
 use fieldmesh::wire::chain::sign_point;
 use fieldmesh::wire::limits::POINT_GAP_BYTES;
@@ -271,8 +271,8 @@ impl Keep for MemoryStore {
         report
     }
 
-    fn fetch(&self, after: Arrival, known: &Held, bytes_max: usize) -> Result<Fetched, String> {
-        fetch::fetch(self, after, known, bytes_max)
+    fn fetch(&self, walk: &Walk, known: &Held, bytes_max: usize) -> Result<Fetched, String> {
+        fetch::fetch(self, walk, known, bytes_max)
     }
 
     fn look(&self, look: &Look) -> Result<Found, String> {

@@ -58,6 +58,7 @@ mod tests {
             space: SpaceName::default(),
             device: device_id(1),
             name: "device 1".to_owned(),
+            branch_of: None,
         };
         let signature = sign_point(&signing_key(1), &ORGANISATION, &header, 3, &[5; 32]);
         let check = |seq, chain, signature| check(&ORGANISATION, &header, seq, chain, signature);

@@ -11,6 +11,7 @@ pub(crate) mod contact;
 mod event;
 mod holding;
 pub(crate) mod power;
+mod rot;
 mod seat;
 pub(crate) mod settle;
 mod settled;

@@ -266,6 +266,7 @@ impl World<'_> {
                 self.queue.after(*down_ms, Event::Boot { device, again });
             }
             FaultKind::Rot { bits } if is_on => self.rot(device, number, *bits),
+            FaultKind::RotEntry { place } if is_on => self.rot_entry(device, *place),
             FaultKind::Restore { witness_kept, .. } => {
                 let memory = if *witness_kept {
                     Memory::Present
@@ -279,24 +280,13 @@ impl World<'_> {
             FaultKind::Kill { .. }
             | FaultKind::PowerCut { .. }
             | FaultKind::Rot { .. }
+            | FaultKind::RotEntry { .. }
             | FaultKind::Wipe {}
             | FaultKind::ClockJump { .. } => {}
         }
         let (t_ms, kind) = (self.queue.now_ms(), kind.name());
         *self.counts.faults.entry(kind).or_default() += 1;
         self.observer.trace(&Trace::Fault { t_ms, kind, device });
-    }
-
-    fn rot(&mut self, device: usize, number: usize, bits: u64) {
-        self.power_off(device, false, KILL_NOTICE_MS);
-        if let Some(seat) = self.seats.get_mut(&device) {
-            for bit in 0..bits.min(64) {
-                seat.disk.rot(&self.draw, number as u64 * 64 + bit);
-            }
-            (seat.may_lose, seat.may_be_damaged) = (true, true);
-        }
-        let again = false;
-        self.queue.after(REPLACE_MS, Event::Boot { device, again });
     }
 
     fn restore(&mut self, number: usize, device: usize, memory: Memory) {

@@ -134,6 +134,12 @@ impl Seat {
         self.witness = Some(WitnessRecord { store, place });
     }
 
+    /// The process ends as it should: it closes its store, which so need not be repaired at the next start.
+    pub(crate) fn close_store(&mut self) {
+        drop(self.device.take());
+        self.end_process();
+    }
+
     /// The process is gone; the disk keeps what the operating system was given.
     pub(crate) fn end_process(&mut self) {
         self.life += 1;

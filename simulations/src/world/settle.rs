@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crdt_schema::ident::LogId;
-use fieldmesh::engine::batch::Held;
+use fieldmesh::engine::batch::{Held, Walk};
 use fieldmesh::engine::input::Input;
 
 use super::World;
@@ -108,7 +108,7 @@ impl World<'_> {
                 continue;
             };
             let reader = device.reader();
-            let fetched = reader.fetch(0, &Held::new(), usize::MAX);
+            let fetched = reader.fetch(&Walk::default(), &Held::new(), usize::MAX);
             let is_readable = fetched.is_ok_and(|fetched| fetched.damaged.is_empty())
                 && reader.feed(0, usize::MAX).is_ok()
                 && reader.reviews().is_ok();

@@ -100,16 +100,19 @@ fn step(
     let ops = (0..count)
         .map(|_| op(drawn, patient))
         .collect::<Result<Vec<_>>>()?;
+    let deps = devices[index].heads();
+    let tags = deps.iter().map(|dep| (*dep, [0; 2])).collect();
     let edit = Edit {
         collection: "patient".to_owned(),
         id: ID.to_owned(),
-        deps: devices[index].heads(),
+        deps,
         ops,
     };
     let set = ChangeSet {
         hlc: hlc(drawn)?,
         schema_version: version,
         person: String::new(),
+        tags,
         edits: vec![edit],
     };
     if let Ok(mut set) = decode_change_set(&encode_change_set(&set))

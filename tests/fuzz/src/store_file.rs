@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use arbitrary::{Result, Unstructured};
 use crdt_schema::ident::SpaceName;
-use fieldmesh::engine::batch::Held;
+use fieldmesh::engine::batch::{Held, Walk};
 use fieldmesh::store::{ListQuery, Progress, Reader, Store, StoreError};
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
@@ -58,7 +58,7 @@ fn read_everything(store: &Store, reader: &Reader) -> std::result::Result<(), St
     reader.check(&mut Silent)?;
     store.opening()?;
     reader.feed(0, 1000)?;
-    reader.fetch(0, &Held::new(), usize::MAX)?;
+    reader.fetch(&Walk::default(), &Held::new(), usize::MAX)?;
     reader.reviews()?;
     for collection in ["patient", "place", "visit"] {
         let query = ListQuery {

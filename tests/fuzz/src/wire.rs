@@ -61,6 +61,7 @@ fn held(log: &LogId) -> Option<LogHeader> {
         space: SpaceName::default(),
         device: DeviceId([4; 32]),
         name: "tablet 4".to_owned(),
+        branch_of: None,
     })
 }
 

@@ -185,6 +185,7 @@ impl Author {
             space,
             device,
             name,
+            branch_of: None,
         };
         Self::begin(key(number), header)
     }
@@ -200,6 +201,7 @@ impl Author {
             space,
             device,
             name,
+            branch_of: None,
         };
         Self::begin(key(60), header)
     }
@@ -241,6 +243,7 @@ impl Author {
 
     fn entry(&mut self, deps: Vec<Dot>, name: &str) -> Vec<u8> {
         self.clock_ms += 1;
+        let tags = deps.iter().map(|dep| (*dep, [0; 2])).collect();
         let edit = Edit {
             collection: "patient".to_owned(),
             id: format!("{}-{}", hex::encode(&self.header.log.0[..2]), self.clock_ms),
@@ -251,6 +254,7 @@ impl Author {
             hlc: Timestamp::from_ms(self.clock_ms),
             schema_version: 1,
             person: String::new(),
+            tags,
             edits: vec![edit],
         })
     }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::world::{Node, START, World, set_name};
-use crate::engine::batch::Held;
+use crate::engine::batch::{Held, Walk};
 
 /// What a link carries between two drops, in bytes of frames.
 const CUT_BYTES: usize = 4_000;
@@ -67,7 +67,7 @@ fn what_was_received_in_one_piece_can_be_sent_on_in_small_ones() {
     let fetched = world.nodes[1]
         .store
         .reader()
-        .fetch(0, &known, 1)
+        .fetch(&Walk::default(), &known, 1)
         .expect("a read");
 
     let bytes: usize = fetched.runs[0].entries.iter().map(Vec::len).sum();

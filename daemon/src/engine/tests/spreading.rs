@@ -2,7 +2,7 @@
 
 use super::puppet::{Author, Puppet};
 use super::world::{Node, START, World, device, set_name};
-use crate::engine::batch::{Batch, Held};
+use crate::engine::batch::{Batch, Held, Walk};
 use crate::engine::input::{Input, Now};
 use crate::engine::limits::{
     FRAME_BYTES_FIRST, STAGED_BYTES_MAX, WANT_DELAY_MAX_MS, WANT_DELAY_MS, WINDOW_BYTES,
@@ -261,7 +261,7 @@ fn an_entry_that_comes_back_is_acknowledged_unless_the_peer_was_told() {
     let runs = node
         .store
         .reader()
-        .fetch(0, &Held::new(), usize::MAX)
+        .fetch(&Walk::default(), &Held::new(), usize::MAX)
         .expect("a read")
         .runs;
     let own = runs[0].header.log;

@@ -168,11 +168,11 @@ impl Node {
                 Effect::Send { session, frame } => self.outbox.push_back((session, frame)),
                 Effect::Fetch {
                     session,
-                    after,
+                    walk,
                     known,
                     bytes_max,
                 } => {
-                    let result = self.store.reader().fetch(after, &known, bytes_max);
+                    let result = self.store.reader().fetch(&walk, &known, bytes_max);
                     let result = result.map_err(|error| error.to_string());
                     self.engine.handle(now, Input::Fetched { session, result });
                 }

@@ -9,7 +9,7 @@ use redb::ReadableTable;
 use crate::engine::batch::Run;
 use crate::wire::chain::{chain_next, chain_start, verify_point};
 
-use super::super::pack::{Place, Unpacker};
+use super::super::pack::Unpacker;
 use super::super::rows::LogRow;
 use super::super::trouble::Trouble;
 use super::LogWriter;
@@ -30,12 +30,10 @@ impl LogWriter<'_> {
         };
         let end = run.last().min(row.seq);
         let mut chain = before;
-        let mut chain_at_end = before;
-        for (seq, entry) in (run.from..).zip(&run.entries) {
+        let mut chains = Vec::with_capacity(run.entries.len());
+        for entry in &run.entries {
             chain = chain_next(&chain, entry);
-            if seq <= end {
-                chain_at_end = chain;
-            }
+            chains.push(chain);
         }
         let header = &run.header;
         if !verify_point(
@@ -54,8 +52,9 @@ impl LogWriter<'_> {
                 return Ok(Err("the run is of another branch".to_owned()));
             }
         }
-        for (seq, entry) in (run.from..=end).zip(&run.entries) {
-            let packed = self.packer.pack(Place::Entry(number, seq), entry);
+        let places = (run.from..=end).zip(&run.entries).zip(&chains);
+        for ((seq, entry), chain) in places.clone() {
+            let packed = self.packer.pack_entry((number, seq), chain, entry);
             self.entries.insert((number, seq), packed.as_slice())?;
         }
         if run.last() <= row.seq {
@@ -63,8 +62,8 @@ impl LogWriter<'_> {
         }
         if let Some(open) = self.open.get_mut(&header.log) {
             open.is_moved = true;
-            if end == row.seq {
-                open.row.chain = chain_at_end;
+            if let Some((_, chain)) = places.last().filter(|_| end == row.seq) {
+                open.row.chain = *chain;
             }
         }
         Ok(Ok(end - run.from + 1))
@@ -106,7 +105,7 @@ impl LogWriter<'_> {
     ) -> Result<Result<Vec<u8>, &'static str>, Trouble> {
         Ok(match self.entries.get((number, seq))? {
             Some(row) => unpacker
-                .unpack(Place::Entry(number, seq), row.value())
+                .unpack_entry((number, seq), row.value())
                 .map(|entry| entry.into_owned()),
             None => Err("it is missing"),
         })

@@ -345,7 +345,11 @@ fn flipped_bits_end_as_errors_or_do_not_matter() {
             );
         }
         // Errors are as good as answers here; only a panic fails the test.
-        drop(device.reader().fetch(0, &Held::new(), usize::MAX));
+        drop(
+            device
+                .reader()
+                .fetch(&Walk::default(), &Held::new(), usize::MAX),
+        );
         drop(device.reader().counts());
         drop(device.write(vec![upsert("3", vec![set("notes", "n")])]));
     }

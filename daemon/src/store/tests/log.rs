@@ -37,7 +37,7 @@ fn single_edits_do_not_leave_a_signature_each() {
     );
     let fetched = device
         .reader()
-        .fetch(0, &Held::new(), usize::MAX)
+        .fetch(&Walk::default(), &Held::new(), usize::MAX)
         .expect("a fetch");
     for run in &fetched.runs {
         let bytes: usize = run.entries.iter().map(Vec::len).sum();
@@ -86,7 +86,7 @@ fn a_fetch_skips_what_is_known_and_reaches_a_point() {
             .collect();
         let fetched = a
             .reader()
-            .fetch(after, &known, usize::MAX)
+            .fetch(&walk(after), &known, usize::MAX)
             .expect("a fetch");
         assert!(fetched.end);
         let show = |run: &Run| format!("{}:{}-{}", run.header.log.0[0], run.from, run.last());
@@ -184,7 +184,7 @@ fn interleaved_logs_arrive_with_causes_before_effects_however_they_are_cut() {
                 let bytes_max = [1, 1000, 100_000][pick(3)];
                 let fetched = from
                     .reader()
-                    .fetch(after, &to.held(), bytes_max)
+                    .fetch(&walk(after), &to.held(), bytes_max)
                     .expect("a fetch");
                 to.take(&fetched);
             }

@@ -25,7 +25,7 @@ use ed25519_dalek::SigningKey;
 use super::{ListQuery, Reader, Store, StoreOptions, StoredRecord};
 use crate::engine::batch::{
     Arrival, Batch, CommitOutcome, CommitReport, Fetched, Held, Idempotency, LocalCommit,
-    LocalEdit, LogHeader, Rejection, Run, VerifiedRun, WriteMode,
+    LocalEdit, LogHeader, Rejection, Run, VerifiedRun, Walk, WriteMode,
 };
 use crate::wire::chain::{chain_next, chain_start, sign_point, verify_point};
 use crate::wire::changeset::{decode_change_set, encode_change_set};
@@ -100,6 +100,7 @@ impl Device {
             space: SpaceName::default(),
             device: DeviceId(key.verifying_key().to_bytes()),
             name: format!("device {number}"),
+            branch_of: None,
         };
         Self {
             store,
@@ -177,7 +178,7 @@ impl Device {
         loop {
             let fetched = other
                 .reader()
-                .fetch(after, &self.held(), bytes_max)
+                .fetch(&walk(after), &self.held(), bytes_max)
                 .expect("a fetch");
             self.take(&fetched);
             after = fetched.arrival;
@@ -252,6 +253,7 @@ impl Device {
             hlc: Timestamp::from_ms(self.clock_ms),
             schema_version: 1,
             person: String::new(),
+            tags: deps.iter().map(|dep| (*dep, [0; 2])).collect(),
             edits: vec![Edit {
                 collection: "patient".to_owned(),
                 id: "1".to_owned(),
@@ -345,4 +347,12 @@ fn restore() -> Op {
 
 fn local_results(report: CommitReport) -> Vec<Result<CommitOutcome, Rejection>> {
     report.local.into_iter().map(|(_, result)| result).collect()
+}
+
+/// The default space after an arrival.
+fn walk(after: Arrival) -> Walk {
+    Walk::Space {
+        space: SpaceName::default(),
+        after,
+    }
 }

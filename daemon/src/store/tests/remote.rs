@@ -10,7 +10,7 @@ use crate::engine::batch::{PeerRow, StoreFault};
 fn all_runs(device: &Device, receiver: &Device) -> Vec<VerifiedRun> {
     let fetched = device
         .reader()
-        .fetch(0, &Held::new(), usize::MAX)
+        .fetch(&Walk::default(), &Held::new(), usize::MAX)
         .expect("a fetch");
     receiver.verify(&fetched.runs)
 }
@@ -302,7 +302,9 @@ fn an_own_log_that_comes_back_from_a_peer_is_no_longer_written() {
     let known = all_runs(&device, &Device::new(2));
     device.clock_ms += 10_000;
     rename(&mut device, "B");
-    let news = device.reader().fetch(0, &restored.held(), usize::MAX);
+    let news = device
+        .reader()
+        .fetch(&Walk::default(), &restored.held(), usize::MAX);
     let second = restored.verify(&news.expect("a fetch").runs);
     rename(&mut device, "C");
     let own_logs = |device: &Device| device.store.opening().expect("an opening").own_logs;

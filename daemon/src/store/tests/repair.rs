@@ -224,7 +224,7 @@ fn a_fetch_leaves_out_a_damaged_log_and_gives_the_others() {
 
     let fetched = device
         .reader()
-        .fetch(0, &Held::new(), usize::MAX)
+        .fetch(&Walk::default(), &Held::new(), usize::MAX)
         .expect("a fetch");
 
     assert_eq!(fetched.damaged, [Dot::new(device.log.log, 1)]);

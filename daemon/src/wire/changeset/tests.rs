@@ -35,8 +35,16 @@ fn change_set(edits: Vec<Edit>) -> ChangeSet {
         hlc,
         schema_version: 3,
         person: "amina".to_owned(),
+        tags: tags_of(&edits),
         edits,
     }
+}
+
+/// A tag for everything that the edits depend on.
+fn tags_of(edits: &[Edit]) -> BTreeMap<Dot, DotTag> {
+    let deps = edits.iter().flat_map(|edit| &edit.deps);
+    deps.map(|dep| (*dep, [dep.log.0[0], dep.seq as u8]))
+        .collect()
 }
 
 /// A change set with one edit of one op.
@@ -81,11 +89,13 @@ fn any_change_set() -> impl Strategy<Value = ChangeSet> {
                     deps,
                     ops,
                 });
+            let edits: Vec<Edit> = edits.collect();
             ChangeSet {
                 hlc: Timestamp(hlc),
                 schema_version,
                 person,
-                edits: edits.collect(),
+                tags: tags_of(&edits),
+                edits,
             }
         },
     )
@@ -268,6 +278,7 @@ fn the_bytes_of_a_change_set_stay_what_they_are() {
         "0404f1c901",                             // column 0: 4 places, -12921
         "05",                                     // column 1: -3
         "06646f75626c65",                         // reasons: "double"
+        "aa07bb2cbb2d",                           // tags of the three dependencies
     ];
     assert_eq!(hex::encode(bytes), expected.concat());
 }
@@ -367,6 +378,7 @@ fn dependencies_ascend_and_count_from_one() {
     let with = |deps: Vec<Dot>| {
         let mut set = single(set("status", Value::Null));
         set.edits[0].deps = deps;
+        set.tags = tags_of(&set.edits);
         set
     };
     assert_eq!(
@@ -381,6 +393,35 @@ fn dependencies_ascend_and_count_from_one() {
             .map(|n| Dot::new(log(1), n + 1))
             .collect(),
     ));
+}
+
+#[test]
+fn every_dependency_has_a_tag_and_costs_two_bytes_however_often_it_is_named() {
+    let dep = Dot::new(log(1), 9);
+    let mut set = change_set(vec![
+        edit("a", vec![set("status", Value::Null)]),
+        edit("b", vec![set("status", Value::Null)]),
+    ]);
+    let free = encode_change_set(&set).len();
+    set.edits[0].deps = vec![dep];
+    set.edits[1].deps = vec![dep];
+    assert_malformed(&set);
+
+    set.tags = BTreeMap::from([(dep, [7, 8])]);
+    let bytes = encode_change_set(&set);
+    // The log's number, its id and the seq, once; both by their numbers in the second edit.
+    assert_eq!(bytes.len(), free + (1 + 16 + 1) + 2 + 2);
+    assert_eq!(bytes[bytes.len() - 2..], [7, 8]);
+    assert_eq!(decode_change_set(&bytes), Ok(set.clone()));
+    assert!(decode_change_set(&bytes[..bytes.len() - 1]).is_err());
+
+    set.tags.insert(Dot::new(log(2), 1), [0, 0]);
+    assert_eq!(
+        check_change_set(&set),
+        Err(WireError::Malformed(
+            "change set: tags that are not those of its dependencies"
+        ))
+    );
 }
 
 #[test]

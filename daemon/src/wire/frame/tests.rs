@@ -21,6 +21,7 @@ fn header(log: u8) -> LogHeader {
         space: SpaceName::default(),
         device: DeviceId([9; 32]),
         name: "tablet 4".to_owned(),
+        branch_of: None,
     }
 }
 
@@ -275,7 +276,8 @@ fn a_header_travels_once_a_session() {
     let second = writer.write(&[run(1, 2, &[b"entry"])]);
 
     let texts = header(1).space.as_str().len() + header(1).name.len();
-    assert_eq!(first.len() - second.len(), 2 + texts + 32);
+    // Two lengths, the device, and that it is no branch.
+    assert_eq!(first.len() - second.len(), 2 + texts + 32 + 1);
 }
 
 #[test]
@@ -465,6 +467,7 @@ fn creations(records: &[Vec<(&'static str, Value)>], n: u64) -> ChangeSet {
         hlc: Timestamp::from_ms(1_760_000_000_000 + 60_000 * n),
         schema_version: 1,
         person: "amina".to_owned(),
+        tags: Default::default(),
         edits: records.iter().map(edit).collect(),
     }
 }

@@ -11,7 +11,7 @@ use crdt_schema::value::Value;
 use ed25519_dalek::SigningKey;
 use fieldmesh::engine::batch::{
     Batch, CommitOutcome, FrontierRow, Held, LocalCommit, LocalEdit, LogHeader, Rejection,
-    StoreFault, WriteMode,
+    StoreFault, Walk, WriteMode,
 };
 use fieldmesh::store::{ListQuery, Store, StoreError, StoreOptions};
 use fieldmesh::wire::chain::{chain_next, chain_start};
@@ -31,6 +31,7 @@ fn header() -> LogHeader {
         space: SpaceName::default(),
         device: DeviceId(key().verifying_key().to_bytes()),
         name: "tablet".to_owned(),
+        branch_of: None,
     }
 }
 
@@ -105,7 +106,7 @@ fn examine(store: &Store) -> Result<u64, StoreError> {
     };
     let mut chain = chain_start(&ORGANISATION, &header());
     let mut seq = 0;
-    let fetched = reader.fetch(0, &Held::new(), usize::MAX)?;
+    let fetched = reader.fetch(&Walk::default(), &Held::new(), usize::MAX)?;
     if let Some(dot) = fetched.damaged.first() {
         return Err(StoreError::Damaged {
             path: "the disk".to_owned(),

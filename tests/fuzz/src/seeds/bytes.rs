@@ -94,6 +94,7 @@ pub(super) fn streams() -> Vec<Vec<u8>> {
         space: SpaceName::default(),
         device: DeviceId([4; 32]),
         name: "tablet 4".to_owned(),
+        branch_of: None,
     };
     let run = |from| Run {
         header: header.clone(),

@@ -34,6 +34,7 @@ impl Author {
             space,
             device,
             name,
+            branch_of: None,
         };
         let chain = chain_start(&ORGANISATION, &header);
         let clock_ms = 1_790_000_000_000;
@@ -153,6 +154,7 @@ impl Author {
             hlc: Timestamp::from_ms(self.clock_ms),
             schema_version: 1,
             person: String::new(),
+            tags: deps.iter().map(|dep| (*dep, [0; 2])).collect(),
             edits: vec![Edit {
                 collection: collection.to_owned(),
                 id: id.to_owned(),

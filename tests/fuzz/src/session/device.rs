@@ -119,11 +119,11 @@ impl Device {
             }
             Effect::Fetch {
                 session,
-                after,
+                walk,
                 known,
                 bytes_max,
             } => {
-                let result = self.store.reader().fetch(after, &known, bytes_max);
+                let result = self.store.reader().fetch(&walk, &known, bytes_max);
                 let result = result.map_err(|error| error.to_string());
                 self.engine
                     .handle(self.now, Input::Fetched { session, result });

@@ -8,7 +8,7 @@ use crdt_schema::ident::DeviceId;
 use crdt_schema::op::Op;
 use crdt_schema::schema::{Collection, Field, FieldError};
 
-use crate::engine::batch::LocalCommit;
+use super::LocalCommit;
 
 /// A device on a day.
 #[derive(Clone, Copy, Debug)]
