@@ -100,6 +100,27 @@ fn a_thousand_logs_on_each_side_end_equal_over_a_link_that_drops_every_four_kilo
 }
 
 #[test]
+fn a_hundred_logs_of_which_ten_differ_are_compared_in_two_and_a_half_kilobytes() {
+    let mut world = World::new(2);
+    let far = |n: u32| if n % 10 == 0 { 101 } else { 1 };
+    load(&mut world.nodes[0], 1, (0..100).map(|n| (n, far(n))));
+    load(&mut world.nodes[1], 2, (0..100).map(|n| (n, 1)));
+    let mut bytes = 0;
+
+    world.join(0, 1);
+    while let Some(node) = (0..2).find(|n| !world.nodes[*n].outbox.is_empty()) {
+        let frame = world.nodes[node].outbox.front();
+        let is_search = |frame: &[u8]| matches!(frame.first(), Some(1..=4 | 20..=22));
+        bytes += frame.map_or(0, |(_, frame)| frame.len() * usize::from(is_search(frame)));
+        world.deliver(node);
+    }
+
+    world.assert_converged();
+    assert_eq!(world.entries_sent(), 1_000);
+    assert!(bytes <= 2_500, "{bytes} bytes");
+}
+
+#[test]
 fn rows_that_moved_since_a_checkpoint_are_told_in_ranges_if_they_are_many() {
     let mut world = World::new(2);
     load(&mut world.nodes[0], 1, (0..600).map(|n| (n, 1)));

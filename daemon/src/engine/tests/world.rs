@@ -412,7 +412,8 @@ impl World {
         false
     }
 
-    fn deliver(&mut self, from: usize) {
+    /// Delivers one frame of a device.
+    pub(super) fn deliver(&mut self, from: usize) {
         let Some((session, frame)) = self.nodes[from].outbox.pop_front() else {
             return;
         };
