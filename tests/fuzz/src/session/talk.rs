@@ -236,7 +236,7 @@ impl Peer {
     /// The same rows as a telling has them, with true tags or not.
     fn some_range_rows(&self, drawn: &mut Unstructured<'_>) -> Result<Vec<RangeRow>> {
         let rows = self.some_rows(drawn)?.into_iter();
-        let lies = drawn.arbitrary()?;
+        let lies: bool = drawn.arbitrary()?;
         let range_row = |row: FrontRow| {
             let truth = self.authors.iter().find(|author| author.log() == row.log);
             RangeRow {
