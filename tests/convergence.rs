@@ -99,7 +99,7 @@ async fn a_review_resolved_on_one_device_is_resolved_on_all_and_stays_so() {
 
     let answer = json!({ "value": "Amina Hassan", "note": "birth card" });
     c.good(
-        Method::POST,
+        reqwest::Method::POST,
         &format!("/v1/reviews/{review}/resolve"),
         Some(answer),
     )
@@ -126,7 +126,7 @@ async fn a_review_resolved_on_one_device_is_resolved_on_all_and_stays_so() {
     }
     let (status, gone) = a
         .ask(
-            Method::POST,
+            reqwest::Method::POST,
             &format!("/v1/reviews/{review}/resolve"),
             Some(json!({ "candidate": 0 })),
         )
@@ -156,7 +156,7 @@ async fn counters_are_exact_when_clients_retry_and_peers_deliver_twice() {
             for _ in 0..2 {
                 let (status, reply) = device
                     .ask_with(
-                        Method::PATCH,
+                        reqwest::Method::PATCH,
                         "/v1/collections/patient/records/p?upsert=true",
                         Some(json!({ "name": "Amina", "visits": {"$add": n} })),
                         &[("Idempotency-Key", &key)],
@@ -214,7 +214,7 @@ async fn the_status_of_a_record_says_who_holds_it() {
 async fn spaces_other_than_main_are_exchanged_as_well() {
     let (a, b) = pair().await;
     let path = "/v1/collections/patient/records/p?upsert=true&space=clinic/kisumu";
-    a.good(Method::PATCH, path, Some(json!({ "name": "Amina" })))
+    a.good(reqwest::Method::PATCH, path, Some(json!({ "name": "Amina" })))
         .await;
 
     let path = "/v1/collections/patient/records/p?space=clinic/kisumu";
@@ -261,7 +261,7 @@ async fn deletes_that_race_edits_wait_for_a_person_and_lose_nothing() {
         );
     }
     b.good(
-        Method::POST,
+        reqwest::Method::POST,
         &format!("/v1/reviews/{review}/resolve"),
         Some(json!({ "keep": false })),
     )

@@ -16,7 +16,7 @@ use fieldmesh::engine::batch::{LogHeader, Run, SchemaTag};
 use fieldmesh::wire::changeset::{decode_change_set, encode_change_set};
 use fieldmesh::wire::dictionary::Dictionary;
 use fieldmesh::wire::message::{
-    FrameDecoder, FrameEncoder, FrontRow, Hello, Message, PROTOCOL_VERSION, SpaceRoot,
+    FrameDecoder, FrameEncoder, FrontRow, Hello, Message, PROTOCOL_VERSION, RangeRow, SpaceRoot,
 };
 use fieldmesh::wire::part::{Part, encode_whole};
 
@@ -101,6 +101,7 @@ fn messages() -> Vec<(&'static str, Message)> {
             count: 300,
         }],
         checkpoints: vec![[8; 8]],
+        accord: Some([3; 8]),
     };
     let row = FrontRow {
         log: LogId([1; 16]),
@@ -109,6 +110,22 @@ fn messages() -> Vec<(&'static str, Message)> {
     };
     let front = Message::Front {
         space: SpaceName::default(),
+        rows: vec![row],
+    };
+    let row = RangeRow {
+        log: LogId([1; 16]),
+        seq: 300,
+        tag: [9; 4],
+    };
+    let (salt, base) = ([4; 8], Some([8; 8]));
+    let range = Message::Range {
+        space: [6; 8],
+        ends: true,
+        rows: vec![row.clone()],
+    };
+    let answer = Message::Answer {
+        more: false,
+        differs: vec![(0, 0), (2, 299)],
         rows: vec![row],
     };
     let bye = Message::Bye {
@@ -120,6 +137,9 @@ fn messages() -> Vec<(&'static str, Message)> {
         ("name", Message::Name("tablet 4".to_owned())),
         ("front", front),
         ("front-end", Message::FrontEnd),
+        ("tell", Message::Tell { salt, base }),
+        ("range", range),
+        ("answer", answer),
         ("ack", Message::Ack(vec![(LogId([1; 16]), 300)])),
         ("want", Message::Want),
         ("bye", bye),

@@ -66,10 +66,11 @@ fn two_devices(size: u64) {
     );
 }
 
-/// A hundred devices have met device 0 in turn; then ten of them write a hundred changes each.
-fn fleet() {
-    let mut mesh = Mesh::new(101);
-    for device in 1..=100 {
+/// So many devices have met device 0 in turn; then ten of them write a hundred changes each. How much search two
+/// may take that have never met is set for a hundred only.
+fn fleet(devices: usize, target: u64) {
+    let mut mesh = Mesh::new(devices + 1);
+    for device in 1..=devices {
         mesh.load(device, 1);
         mesh.meet(0, device);
     }
@@ -84,8 +85,8 @@ fn fleet() {
     }
     let tally = mesh.meet(0, 1);
     row(
-        "1,000 changes, 10 of 100 logs",
-        101,
+        &format!("1,000 changes, 10 of {devices} logs"),
+        1_000 + devices as u64,
         &tally,
         tally.search,
         500,
@@ -93,10 +94,10 @@ fn fleet() {
     let tally = mesh.meet(1, 2);
     row(
         "    the same, never met before",
-        101,
+        1_000 + devices as u64,
         &tally,
         tally.search,
-        2_500,
+        target,
     );
 }
 
@@ -147,5 +148,8 @@ fn main() {
     }
     metered(sizes[1]);
     two_givers(sizes[1]);
-    fleet();
+    fleet(100, 2_500);
+    if !quick {
+        fleet(1_000, TARGET_NONE);
+    }
 }

@@ -306,6 +306,7 @@ fn hello(number: usize, peer: usize, secret: &JoinSecret) -> Hello {
         dictionary: [0; 8],
         spaces: Vec::new(),
         checkpoints: Vec::new(),
+        accord: None,
     }
 }
 

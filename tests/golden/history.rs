@@ -471,6 +471,7 @@ fn opening_messages(store: &Store) -> Vec<Message> {
             count: 40,
         }],
         checkpoints: vec![[7; 8], [8; 8]],
+        accord: None,
     };
     vec![
         Message::Hello(hello),

@@ -30,7 +30,7 @@ const MEETING_MS: u64 = 10_000;
 /// What passed in a meeting, in bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    /// HELLO, NAME, FRONT and FRONT END.
+    /// HELLO, NAME, FRONT, TELL, RANGE, ANSWER and FRONT END.
     pub(crate) search: u64,
     pub(crate) data: u64,
     /// Everything else.
@@ -51,7 +51,7 @@ impl Tally {
     fn count(&mut self, frame: &[u8], delivery: u64) {
         let bytes = frame.len() as u64;
         match frame.first() {
-            Some(1..=4) => self.search += bytes,
+            Some(1..=4 | 20..=22) => self.search += bytes,
             Some(5 | 12) => {
                 self.data += bytes;
                 self.deliveries = delivery;

@@ -21,11 +21,7 @@ use crate::wire::message::Message;
 impl Engine {
     /// Tells a peer how far we hold these logs, as far as it has not been told.
     pub(super) fn announce(&mut self, id: SessionId, logs: &[LogId]) {
-        let Some(session) = self
-            .sessions
-            .get(&id)
-            .filter(|session| session.is_introduced())
-        else {
+        let Some(session) = self.sessions.get(&id).filter(|session| session.has_told) else {
             return;
         };
         let rows: Vec<(LogId, u64)> = logs

@@ -145,14 +145,26 @@ impl Engine {
         if self.common_frontier(id) == Some(mark) {
             self.mark(id);
         }
-        if let Some(session) = self.sessions.get_mut(&id)
-            && self.peers.confirm(&session.device, &[mark])
+        let Some(device) = self.sessions.get(&id).map(|session| session.device) else {
+            return Ok(());
+        };
+        if self.confirm(&device, &[mark])
+            && let Some(session) = self.sessions.get_mut(&id)
         {
             session
                 .save_due_ms
                 .get_or_insert(now.mono_ms + PEER_SAVE_MS);
         }
         Ok(())
+    }
+
+    /// Notes which checkpoints a peer has named. One that is agreed now is better than the accord with it.
+    pub(super) fn confirm(&mut self, device: &DeviceId, named: &[CheckpointId]) -> bool {
+        let is_agreed = self.peers.confirm(device, named);
+        if is_agreed {
+            self.accords.forget(device);
+        }
+        is_agreed
     }
 }
 

@@ -209,6 +209,7 @@ impl Engine {
             self.peers.cut(log, after);
         }
         self.peers.forget_all_checkpoints();
+        self.accords.forget_all();
         self.peers.count_fork(moved);
         self.close_all(&CloseReason::Repaired);
     }

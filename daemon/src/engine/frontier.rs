@@ -6,6 +6,7 @@
 //! This module does not know sessions or peers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use crdt_schema::hlc::Timestamp;
@@ -119,6 +120,17 @@ impl Frontier {
         let ids = ids.filter(|_| all.is_none()).into_iter().flatten();
         let all = all.map(|_| self.durable()).into_iter().flatten();
         all.chain(ids.filter_map(|id| self.logs.get_key_value(id)))
+    }
+
+    /// The same, between two ends of which the first is the smaller.
+    pub(super) fn durable_between(
+        &self,
+        space: &SpaceName,
+        ends: (Bound<LogId>, Bound<LogId>),
+    ) -> impl Iterator<Item = (&LogId, &Log)> {
+        let ids = self.spaces.get(space);
+        let ids = ids.into_iter().flat_map(move |ids| ids.range(ends));
+        ids.filter_map(|id| self.logs.get_key_value(id))
     }
 
     /// Where a log stands for the next run: its staged end, or its beginning if it is new.

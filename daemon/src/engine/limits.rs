@@ -131,6 +131,16 @@ pub(super) const MARK_DELAY_MS: u64 = 1_000;
 /// Most logs in a checkpoint: about 200 kB for each peer.
 pub(super) const CHECKPOINT_LOGS_MAX: usize = 8_192;
 
+/// How many rows may have moved since a checkpoint for both sides to tell them at once, in FRONT: about 3 kB,
+/// what a link that drops again and again still carries. More are told in ranges.
+pub(super) const FRONT_MOVED_MAX: usize = 128;
+
+/// Most rows in the accords with all peers: about 50 MB. Those that were used longest ago go first.
+pub(super) const ACCORD_ROWS_MAX: usize = 1 << 20;
+
+/// Most ranges in a telling: all but the last of each space have as many rows as fit.
+pub(super) const RANGES_MAX: usize = LOGS_MAX;
+
 /// Most rows in the checkpoints of all peers: about 25 MB. Those of the peers that were seen longest ago go first.
 pub(super) const CHECKPOINT_ROWS_MAX: usize = 1 << 20;
 

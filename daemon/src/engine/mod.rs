@@ -29,6 +29,7 @@ use crate::mutation::{Mutation, is_planted};
 use crate::wire::chain::{self, JoinSecret};
 use crate::wire::message::Message;
 
+use self::accord::Accords;
 use self::batch::{
     Arrival, Batch, CommitOutcome, CommitReport, LocalCommit, LogHeader, Opening, RemoteOutcome,
     RequestId, SchemaInUse, SessionId, StoreFault,
@@ -50,14 +51,18 @@ pub mod effect;
 pub mod fleet;
 pub mod input;
 
+mod accord;
 mod announce;
 mod checkpoint;
 mod forks;
+mod front;
 mod frontier;
+mod greeting;
 mod ingest;
 mod inquiry;
 mod lanes;
 mod limits;
+mod listening;
 mod opening;
 mod outsize;
 mod pace;
@@ -66,6 +71,7 @@ mod peers;
 mod pump;
 mod repair;
 mod session;
+mod telling;
 mod timers;
 mod turns;
 
@@ -105,6 +111,7 @@ pub struct Engine {
     staging: Staging,
     sessions: BTreeMap<SessionId, Session>,
     peers: Peers,
+    accords: Accords,
     roots: Roots,
     damage: Damage,
     inquiries: Inquiries,
@@ -139,6 +146,7 @@ impl Engine {
             staging: Staging::default(),
             sessions: BTreeMap::new(),
             peers: Peers::new(held, opening.peers),
+            accords: Accords::default(),
             roots: Roots::default(),
             damage: Damage::default(),
             inquiries: Inquiries::default(),

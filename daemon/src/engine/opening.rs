@@ -1,81 +1,31 @@
 //! How a session opens: HELLO both ways at once, then the frontiers of the spaces that differ.
 //!
 //! HELLO carries a keyed root for each space; where both sides' roots are equal, both hold the same and
-//! nothing more is said. If both name a checkpoint (see [`super::checkpoint`]), FRONT tells only the rows that
-//! have moved since; and a peer whose HELLO shows that it still stands at a checkpoint is sent what it lacks at
-//! once. What a peer tells replaces whatever was known of it before, so that a peer whose store went back in
-//! time is believed.
+//! nothing more is said. If both name a checkpoint (see [`super::checkpoint`]), both tell in FRONT, at once, the
+//! rows that have moved since; and a peer whose HELLO shows that it still stands at a checkpoint is sent what it
+//! lacks at once. Otherwise one side tells and the other answers (see [`super::telling`]). What a peer tells
+//! replaces whatever was known of it before, so that a peer whose store went back in time is believed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crdt_schema::ident::{DeviceId, LogId, SpaceName};
+use crdt_schema::ident::{LogId, SpaceName};
 
 use super::Engine;
 use super::batch::{Checkpoint, Held, SessionId};
 use super::checkpoint::common;
 use super::effect::{Breach, CloseReason};
+use super::greeting::count;
 use super::ingest::Refusal;
 use super::input::Now;
-use super::limits::{
-    CHECKPOINT_LOGS_MAX, ENTRIES_LITTLE, HANDSHAKE_MS, LOGS_MAX, PEER_SAVE_MS, SEQ_MAX,
-};
+use super::limits::{CHECKPOINT_LOGS_MAX, ENTRIES_LITTLE, HANDSHAKE_MS, PEER_SAVE_MS};
+use super::listening::Listener;
 use super::session::{Greeting, Phase};
+use super::telling::Way;
 use crate::mutation::{Mutation, is_planted};
-use crate::wire::chain;
-use crate::wire::limits::{FRONT_ROWS_MAX, SPACES_MAX};
-use crate::wire::message::{FrontRow, Hello, Message, PROTOCOL_VERSION};
+use crate::wire::limits::SPACES_MAX;
+use crate::wire::message::{Hello, Message};
 
 impl Engine {
-    /// Our HELLO to a peer, and what is to be remembered of it.
-    pub(super) fn greet(&mut self, peer: &DeviceId) -> (Hello, Greeting) {
-        let roots = self.roots();
-        let checkpoints = self.usable_checkpoints(peer);
-        let (secret, organisation) = (&self.config.join_secret, &self.config.organisation);
-        let mut spaces = roots.to_vec();
-        let is_whole = spaces.len() <= SPACES_MAX;
-        spaces.truncate(SPACES_MAX);
-        let hello = Hello {
-            version: PROTOCOL_VERSION,
-            organisation_tag: chain::organisation_tag(organisation),
-            proof: secret.proof(organisation, &self.config.device, peer),
-            hub: self.config.hub,
-            schema_version: self.config.schema.tag.version,
-            dictionary: self.config.schema.dictionary.id(),
-            spaces,
-            checkpoints: checkpoints.iter().map(|kept| kept.id).collect(),
-        };
-        let greeting = Greeting {
-            roots: hello.spaces.iter().map(|s| (s.tag, s.root)).collect(),
-            is_whole,
-            held: self.peers.our_held().clone(),
-            arrival: self.arrival,
-            id: self.checkpoint_id(&roots),
-            checkpoints,
-            dictionary: self.config.schema.dictionary.clone(),
-        };
-        (hello, greeting)
-    }
-
-    /// Whether the sender of a HELLO is a member that this device can talk to.
-    fn check_hello(&self, device: &DeviceId, hello: &Hello) -> Result<(), CloseReason> {
-        let (secret, organisation) = (&self.config.join_secret, &self.config.organisation);
-        if hello.version != PROTOCOL_VERSION {
-            return Err(CloseReason::Version {
-                theirs: hello.version,
-            });
-        }
-        if hello.organisation_tag != chain::organisation_tag(organisation) {
-            return Err(CloseReason::OtherOrganisation);
-        }
-        if !secret.verify_proof(organisation, device, &self.config.device, &hello.proof) {
-            return Err(CloseReason::WrongSecret);
-        }
-        if !self.peers.has_room_for(device) {
-            return Err(Breach::TooLarge.of("more peers than can be remembered"));
-        }
-        Ok(())
-    }
-
     pub(super) fn on_hello(
         &mut self,
         now: Now,
@@ -92,24 +42,31 @@ impl Engine {
         };
 
         let roots: BTreeMap<_, _> = hello.spaces.iter().map(|s| (s.tag, s.root)).collect();
-        let agrees = greeting.is_whole && greeting.roots == roots;
+        let is_level = greeting.roots == roots;
+        let agrees = greeting.is_whole && is_level;
         let base = common(&greeting.checkpoints, &hello.checkpoints).cloned();
+        // Spaces beyond the most that HELLO names are not compared by it.
+        let is_front = base.is_some() || is_level && roots.len() < SPACES_MAX;
+        let tells = (greeting.count, self.config.device) < (count(hello), device);
         let their_id = self.checkpoint_id(&hello.spaces);
         let stands_at = greeting.checkpoints.iter().find(|kept| kept.id == their_id);
-        let known = stands_at.or(base.as_ref());
+        let known = stands_at.or(base.as_ref()).filter(|_| is_front);
         let mut story = Story {
             held: rows_of(known),
             told: rows_of(base.as_ref()),
-            fronts: Vec::new(),
         };
         let cursor = match known {
             _ if agrees || is_planted(Mutation::ResumeFromEnd) => greeting.arrival,
             Some(known) => known.arrival,
             None => 0,
         };
-        let is_known = agrees || stands_at.is_some();
+        let is_known = agrees || stands_at.is_some() && is_front;
         let dictionary = greeting.agreed_dictionary(hello, base.as_ref());
-        self.compare(greeting, agrees, &roots, &mut story);
+        let spaces = self.compare(greeting, agrees, &roots, &mut story);
+        let fronts = match is_front {
+            true => self.fronts(&spaces, &story.told),
+            false => Vec::new(),
+        };
 
         tracing::info!(peer = %device.short(), equal = agrees, "session with a peer opens");
         self.peers.connect(device, hello.hub, now.unix_ms);
@@ -117,89 +74,98 @@ impl Engine {
             let both = Checkpoint::new(greeting.id, greeting.arrival, greeting.held.clone());
             self.peers.propose(&device, both);
         }
-        self.peers.confirm(&device, &hello.checkpoints);
         let opening = Phase::Opening {
-            held: story.held.clone(),
+            held: story.held,
             named: BTreeSet::new(),
             cursor,
             count: known.map(|_| count(hello)),
+            forks: Vec::new(),
+            way: match is_front || tells {
+                true => Way::Fronts,
+                false => Way::Listens(Listener::new(count(hello))),
+            },
         };
         if let Some(session) = self.sessions.get_mut(&id) {
-            session.phase = opening;
             session.agree(dictionary);
         }
-        self.tell_frontier(now, id, story, count(hello));
+        if is_front {
+            self.confirm(&device, &hello.checkpoints);
+        } else {
+            // The accord that our HELLO has named is still needed.
+            self.peers.confirm(&device, &hello.checkpoints);
+        }
+        self.introduce(now, id, opening, story.told, count(hello));
+        if is_front {
+            self.tell_fronts(id, fronts);
+        } else if tells {
+            self.tell(id, hello, &spaces);
+        } else {
+            return Ok(());
+        }
+        self.end_front(id);
         if is_known {
             self.begin_early(id);
         }
         Ok(())
     }
 
-    /// Adds to a story what both HELLOs say of each space: that both hold the same, or that rows are to be told.
+    /// Adds to a story the spaces of which both HELLOs say that both hold the same. Returns the others by
+    /// their tags; a space that only the peer holds has no name here.
     fn compare(
         &self,
         greeting: &Greeting,
         agrees: bool,
         roots: &BTreeMap<[u8; 8], [u8; 16]>,
         story: &mut Story,
-    ) {
+    ) -> BTreeMap<[u8; 8], Option<SpaceName>> {
         if agrees {
             (story.held, story.told) = (greeting.held.clone(), greeting.held.clone());
         }
-        let mut fronts = BTreeMap::new();
+        let mut differing: BTreeMap<_, _> = roots.keys().map(|tag| (*tag, None)).collect();
         for space in self.frontier.spaces() {
-            let (secret, organisation) = (&self.config.join_secret, &self.config.organisation);
-            let tag = secret.space_tag(organisation, space);
+            let tag = self.space_tag(space);
             let ours = greeting.roots.get(&tag);
             if ours.is_none() || ours != roots.get(&tag) {
-                fronts.insert(space, Vec::new());
-            } else if !agrees {
-                for (log, _) in self.frontier.durable_in(space) {
-                    if let Some(seq) = greeting.held.get(log) {
-                        story.held.insert(*log, *seq);
-                        story.told.insert(*log, *seq);
-                    }
+                differing.insert(tag, Some(space.clone()));
+                continue;
+            }
+            differing.remove(&tag);
+            if agrees {
+                continue;
+            }
+            for (log, _) in self.frontier.durable_in(space) {
+                if let Some(seq) = greeting.held.get(log) {
+                    story.held.insert(*log, *seq);
+                    story.told.insert(*log, *seq);
                 }
             }
         }
-        for (log, _, _) in story.told.differences(self.peers.our_held()) {
-            if let Some(known) = self.frontier.get(&log)
-                && let Some(rows) = fronts.get_mut(&known.header.space)
-            {
-                rows.push(front_row(&log, known));
-            }
-        }
-        let fronts = fronts.into_iter();
-        story.fronts = fronts.map(|(space, rows)| (space.clone(), rows)).collect();
+        differing
     }
 
-    fn tell_frontier(&mut self, now: Now, id: SessionId, story: Story, entries: u64) {
+    /// Enters the opening: from here on the peer is a member. Says who we are.
+    fn introduce(&mut self, now: Now, id: SessionId, opening: Phase, told: Held, entries: u64) {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
+        session.phase = opening;
         session.deadline_ms = now.mono_ms + HANDSHAKE_MS;
-        session.told = story.told;
+        session.told = told;
+        session.entries = entries;
         session.send(&Message::Name(self.config.name.clone()), &mut self.effects);
         let schema = Message::Schema(self.config.schema.tag.clone());
         session.send(&schema, &mut self.effects);
-        for (space, rows) in story.fronts {
-            for rows in rows.chunks(FRONT_ROWS_MAX) {
-                session
-                    .told
-                    .extend(rows.iter().map(|row| (row.log, row.seq)));
-                let front = Message::Front {
-                    space: space.clone(),
-                    rows: rows.to_vec(),
-                };
-                session.send(&front, &mut self.effects);
-            }
-        }
-        session.entries = entries;
+    }
+
+    /// Says that everything is told; from here on, entries and news may be sent.
+    fn end_front(&mut self, id: SessionId) {
+        let entries = self.sessions.get(&id).map_or(0, |session| session.entries);
         if self.holds(id, entries) {
             self.hold(id);
         }
         self.tell_parts(id);
         if let Some(session) = self.sessions.get_mut(&id) {
+            session.has_told = true;
             session.send(&Message::FrontEnd, &mut self.effects);
         }
     }
@@ -221,99 +187,31 @@ impl Engine {
         self.pump(id);
     }
 
-    pub(super) fn on_front(
-        &mut self,
-        now: Now,
-        id: SessionId,
-        space: &SpaceName,
-        rows: &[FrontRow],
-    ) -> Result<(), CloseReason> {
-        if rows.is_empty() {
-            return Err(Breach::LyingFrontier.of("FRONT without rows"));
-        }
-        if let Some(session) = self.sessions.get_mut(&id) {
-            session.deadline_ms = now.mono_ms + HANDSHAKE_MS;
-        }
-        for row in rows {
-            self.on_front_row(id, space, row)?;
-        }
-        Ok(())
-    }
-
-    fn on_front_row(
-        &mut self,
-        id: SessionId,
-        space: &SpaceName,
-        row: &FrontRow,
-    ) -> Result<(), CloseReason> {
-        let Some(session) = self.sessions.get_mut(&id) else {
+    /// Whether the peer may end the opening now. A side that answered has told everything with that.
+    fn complete(&mut self, id: SessionId) -> Result<(), CloseReason> {
+        let Some(session) = self.sessions.get(&id) else {
             return Ok(());
         };
-        let Phase::Opening { held, named, .. } = &mut session.phase else {
-            return Ok(());
-        };
-        if row.seq > SEQ_MAX {
-            return Err(Breach::LyingFrontier.of("FRONT with a sequence number out of bounds"));
+        match &session.phase {
+            Phase::Opening {
+                way: Way::Tells(teller),
+                ..
+            } if !teller.is_answered() => {
+                Err(Breach::LyingFrontier.of("FRONT END before every range is answered"))
+            }
+            Phase::Opening {
+                way: Way::Listens(_),
+                ..
+            } => {
+                self.end_front(id);
+                Ok(())
+            }
+            _ => Ok(()),
         }
-        if !named.insert(row.log) {
-            return Err(Breach::LyingFrontier.of("FRONT names a log twice"));
-        }
-        let before = held.insert(row.log, row.seq);
-        if before.is_some_and(|before| row.seq < before) {
-            let device = session.device;
-            self.peers.forget_checkpoints(&device);
-            return Err(Breach::LyingFrontier.of("FRONT is behind the checkpoint it builds on"));
-        }
-        if held.len() > LOGS_MAX {
-            return Err(Breach::TooLarge.of("FRONT names more logs than may be"));
-        }
-        let Some(known) = self.frontier.get(&row.log) else {
-            return Ok(());
-        };
-        if known.header.space != *space {
-            return Err(
-                Breach::LyingFrontier.of("FRONT names a log in another space than it is in")
-            );
-        }
-        let end = known.durable;
-        let forked = row.seq == end.seq
-            && row.chain_tag[..] != end.chain[..row.chain_tag.len()]
-            && !is_planted(Mutation::ForkUnseen);
-        let is_ahead = row.seq > end.seq && !is_planted(Mutation::OwnRollbackOverlooked);
-        if self.is_own(&row.log) && (forked || is_ahead) {
-            self.retire(id, &row.log)?;
-        }
-        if forked {
-            self.refuse(id, row.log, Refusal::Forked);
-        }
-        self.sessions
-            .get(&id)
-            .map_or(Ok(()), |session| session.check_faults())
-    }
-
-    /// Stops writing a log of ours that a peer holds otherwise or further than we do: this store is older
-    /// than what it once sent, or a copy. What the peer holds of it comes back like any other log.
-    pub(super) fn retire(&mut self, id: SessionId, log: &LogId) -> Result<(), CloseReason> {
-        let Some(known) = self.frontier.get(log) else {
-            return Ok(());
-        };
-        let Some(session) = self.sessions.get_mut(&id) else {
-            return Ok(());
-        };
-        let space = known.header.space.clone();
-        if !session.retired.insert(space.clone()) {
-            return Err(Breach::LyingFrontier
-                .of("claims again to hold more of our own log than was written"));
-        }
-        tracing::warn!(
-            peer = %session.device.short(), %log, %space,
-            "this store is older than what it once sent; beginning a new log"
-        );
-        self.own_logs.remove(&space);
-        Ok(())
     }
 
     pub(super) fn on_front_end(&mut self, now: Now, id: SessionId) -> Result<(), CloseReason> {
+        self.complete(id)?;
         let Some(session) = self.sessions.get_mut(&id) else {
             return Ok(());
         };
@@ -321,6 +219,7 @@ impl Engine {
             mut held,
             cursor,
             count,
+            forks,
             ..
         } = std::mem::replace(&mut session.phase, Phase::Live)
         else {
@@ -328,9 +227,16 @@ impl Engine {
         };
         if count.is_some_and(|count| held.entries() < count) {
             let device = session.device;
-            self.peers.forget_checkpoints(&device);
+            self.forget_common_ground(&device);
             return Err(Breach::LyingFrontier.of("its frontier does not add up to its HELLO"));
         }
+        for log in forks {
+            self.refuse(id, log, Refusal::Forked);
+        }
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return Ok(());
+        };
+        session.check_faults()?;
         for log in session.refused.keys() {
             held.remove(log);
         }
@@ -366,14 +272,12 @@ impl Engine {
     }
 }
 
-/// What is told to a peer at the opening, and what is known of it before it tells.
+/// What both know of each other when the telling begins.
 struct Story {
-    /// What it holds: of its checkpoint, and of the spaces that do not differ.
+    /// What the peer holds: of its checkpoint, and of the spaces that do not differ.
     held: Held,
     /// What it knows that we hold.
     told: Held,
-    /// The rows that have moved, of each space that differs.
-    fronts: Vec<(SpaceName, Vec<FrontRow>)>,
 }
 
 fn rows_of(checkpoint: Option<&Checkpoint>) -> Held {
@@ -385,20 +289,4 @@ fn is_little(theirs: &Held, ours: &Held) -> bool {
     let rows = theirs.differences(ours);
     let lacking = rows.map(|(_, theirs, ours)| ours.saturating_sub(theirs));
     lacking.fold(0, u64::saturating_add) <= ENTRIES_LITTLE
-}
-
-/// How many entries the sender of a HELLO holds.
-fn count(hello: &Hello) -> u64 {
-    let counts = hello.spaces.iter().map(|space| space.count);
-    counts.fold(0, u64::saturating_add)
-}
-
-fn front_row(id: &LogId, log: &super::frontier::Log) -> FrontRow {
-    let mut chain_tag = [0; 8];
-    chain_tag.copy_from_slice(&log.durable.chain[..8]);
-    FrontRow {
-        log: *id,
-        seq: log.durable.seq,
-        chain_tag,
-    }
 }

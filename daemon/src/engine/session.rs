@@ -21,6 +21,7 @@ use super::input::Now;
 use super::limits::{FAULTS_MAX, HANDSHAKE_MS, LOGS_MAX, STRANGER_FRAME_BYTES_MAX};
 use super::pump::Pump;
 use super::repair::RepairTalk;
+use super::telling::Way;
 use super::timers::Want;
 use crate::wire::WireError;
 use crate::wire::dictionary::Dictionary;
@@ -40,8 +41,12 @@ pub(super) enum Phase {
         cursor: Arrival,
         /// The logs that its FRONT has named.
         named: BTreeSet<LogId>,
-        /// How many entries its HELLO said that it holds: what a checkpoint and FRONT must add up to.
+        /// How many entries its HELLO said that it holds: what is built on and what is told must add up to.
         count: Option<u64>,
+        /// The logs of which it holds another history: refused once everything is told.
+        forks: Vec<LogId>,
+        /// Who tells, and how.
+        way: Way,
     },
     /// Entries flow.
     Live,
@@ -55,6 +60,8 @@ pub(super) struct Greeting {
     pub(super) roots: BTreeMap<[u8; 8], [u8; 16]>,
     /// Whether every space was named.
     pub(super) is_whole: bool,
+    /// How many entries the spaces have.
+    pub(super) count: u64,
     /// What we held.
     pub(super) held: Held,
     /// Our last arrival.
@@ -95,6 +102,8 @@ pub(super) struct Session {
     pub(super) deadline_ms: u64,
     /// What this side has told.
     pub(super) told: Held,
+    /// Whether it has told everything, so that news may follow.
+    pub(super) has_told: bool,
     /// The logs that are not exchanged in this session.
     pub(super) refused: BTreeMap<LogId, Refusal>,
     /// How many of `refused` are damaged or forked, rather than depending on such.
@@ -136,6 +145,7 @@ impl Session {
             dictionary: None,
             deadline_ms: now.mono_ms + HANDSHAKE_MS,
             told: Held::new(),
+            has_told: false,
             refused: BTreeMap::new(),
             faults: 0,
             retired: BTreeSet::new(),
@@ -323,6 +333,20 @@ impl Engine {
             (Phase::Opening { .. }, Message::Front { space, rows }) => {
                 self.on_front(now, id, &space, &rows)
             }
+            (Phase::Opening { .. }, Message::Tell { salt, base }) => {
+                self.on_tell(now, id, salt, base)
+            }
+            (Phase::Opening { .. }, Message::Range { space, ends, rows }) => {
+                self.on_range(now, id, space, ends, &rows)
+            }
+            (
+                Phase::Opening { .. },
+                Message::Answer {
+                    more,
+                    differs,
+                    rows,
+                },
+            ) => self.on_answer(now, id, more, &differs, &rows),
             (Phase::Opening { .. }, Message::Hold) => {
                 if let Some(session) = self.sessions.get_mut(&id) {
                     session.pump.is_held = true;
@@ -502,6 +526,9 @@ fn out_of_place(phase: &Phase, message: &Message) -> String {
         Message::Schema(_) => "SCHEMA",
         Message::Front { .. } => "FRONT",
         Message::FrontEnd => "FRONT END",
+        Message::Tell { .. } => "TELL",
+        Message::Range { .. } => "RANGE",
+        Message::Answer { .. } => "ANSWER",
         Message::Data(_) => "DATA",
         Message::Part(_) => "PART",
         Message::Have { .. } => "HAVE",

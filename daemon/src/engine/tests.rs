@@ -14,5 +14,6 @@ mod resume;
 mod schemas;
 mod spreading;
 mod store_faults;
+mod telling;
 mod turns;
 mod world;

@@ -30,6 +30,10 @@ pub const WHOLE_BYTES_MAX: usize = ENTRY_BYTES_MAX + POINT_BYTES_TARGET + (16 <<
 /// Most rows in one FRONT message: 13 kB or so, a few seconds on the slowest link.
 pub const FRONT_ROWS_MAX: usize = 512;
 
+/// Most rows in one RANGE and in one ANSWER message: about 1.3 kB, what a link must carry between two drops for
+/// a telling to get on.
+pub const RANGE_ROWS_MAX: usize = 64;
+
 /// Most rows in one ACK message.
 pub const ACK_ROWS_MAX: usize = 4096;
 

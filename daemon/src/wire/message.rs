@@ -13,7 +13,7 @@ use super::limits::{
     ACK_ROWS_MAX, BYE_BYTES_MAX, CHECKPOINTS_MAX, FRONT_ROWS_MAX, NAME_BYTES_MAX, SPACES_MAX,
 };
 use super::part::{self, PART_TAG, Part, WholeId};
-use super::{branch, repair};
+use super::{branch, repair, telling};
 use crate::engine::batch::fork::ForkProof;
 use crate::engine::batch::{CheckpointId, Run, SchemaTag};
 
@@ -40,6 +40,8 @@ pub struct Hello {
     /// The frontiers that the sender knows both to have held. If the receiver names one of them as well, both
     /// tell only the rows that have moved since.
     pub checkpoints: Vec<CheckpointId>,
+    /// What the sender remembers of an earlier telling with the receiver that was not brought to an end.
+    pub accord: Option<CheckpointId>,
 }
 
 /// One space in HELLO.
@@ -64,6 +66,17 @@ pub struct FrontRow {
     pub chain_tag: [u8; 8],
 }
 
+/// One row of a telling: what [`FrontRow`] says, with a shorter tag that is of this telling only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RangeRow {
+    /// The log.
+    pub log: LogId,
+    /// The last entry held durably.
+    pub seq: u64,
+    /// See [`super::chain::JoinSecret::row_tag`].
+    pub tag: [u8; 4],
+}
+
 /// Everything that travels after the stream has opened, one message a frame.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Message {
@@ -81,7 +94,35 @@ pub enum Message {
         /// Its rows, ascending by log; at most [`super::limits::FRONT_ROWS_MAX`] a message.
         rows: Vec<FrontRow>,
     },
-    /// All FRONT messages have been sent (also sent at once when every root is equal).
+    /// A telling begins: the sender tells its frontier in ranges, the receiver answers each.
+    Tell {
+        /// What the tags of all rows are made with: drawn anew for each telling.
+        salt: [u8; 8],
+        /// What both have told each other before; nothing if it is not named.
+        base: Option<CheckpointId>,
+    },
+    /// A range of the frontier of one space: from where the last one ended to the last of its rows, or to the
+    /// end. In it the sender holds exactly what it has told before and these rows.
+    Range {
+        /// The tag of the space.
+        space: [u8; 8],
+        /// Whether the range goes on to the end of the space.
+        ends: bool,
+        /// What is new since the base, ascending by log; at most [`super::limits::RANGE_ROWS_MAX`].
+        rows: Vec<RangeRow>,
+    },
+    /// The answer to the oldest range that has none: there the sender holds exactly what the range names, what
+    /// it has told before, and what this says.
+    Answer {
+        /// Whether another message goes on with the answer.
+        more: bool,
+        /// Of the rows of the range, by index, those that the sender holds otherwise, and how far: 0 for not at
+        /// all, and the same place if it holds another history there.
+        differs: Vec<(u64, u64)>,
+        /// What the range does not name and is new since the base, ascending by log.
+        rows: Vec<RangeRow>,
+    },
+    /// All FRONT, RANGE or ANSWER messages have been sent (also sent at once when every root is equal).
     FrontEnd,
     /// Entries. Compressed in one stream for the session's direction.
     Data(Vec<Run>),
@@ -154,7 +195,7 @@ const BYE_TAG: u8 = 8;
 const MARK_TAG: u8 = 9;
 const HOLD_TAG: u8 = 10;
 const SCHEMA_TAG: u8 = 11;
-const FORK_TAG: u8 = 20;
+const FORK_TAG: u8 = 14;
 
 /// Whether a frame is DATA or PART: what it holds would have to be decompressed.
 pub fn is_data(frame: &[u8]) -> bool {
@@ -188,6 +229,15 @@ pub(super) fn write_plain(message: &Message) -> Vec<u8> {
             }
         }
         Message::FrontEnd => writer.byte(FRONT_END_TAG),
+        Message::Tell { salt, base } => telling::write_tell(&mut writer, salt, base.as_ref()),
+        Message::Range { space, ends, rows } => {
+            telling::write_range(&mut writer, space, *ends, rows);
+        }
+        Message::Answer {
+            more,
+            differs,
+            rows,
+        } => telling::write_answer(&mut writer, *more, differs, rows),
         Message::Data(_) => writer.byte(DATA_TAG),
         Message::Part(_) => writer.byte(PART_TAG),
         Message::Have { whole, bytes } => part::write_have(&mut writer, whole, *bytes),
@@ -240,6 +290,7 @@ fn write_hello(writer: &mut Writer, hello: &Hello) {
     for id in &hello.checkpoints {
         writer.raw(id);
     }
+    telling::write_id(writer, hello.accord.as_ref());
 }
 
 /// The longest beginning of `text` that has at most `limit` bytes and ends between characters.
@@ -268,6 +319,9 @@ pub(super) fn read_plain(tag: u8, body: &[u8]) -> Result<Message, WireError> {
         repair::PROBE_TAG => repair::read_probe(&mut reader)?,
         repair::TAGS_TAG => repair::read_tags(&mut reader)?,
         FORK_TAG => Message::Fork(Box::new(branch::read_fork(&mut reader)?)),
+        telling::TELL_TAG => telling::read_tell(&mut reader)?,
+        telling::RANGE_TAG => telling::read_range(&mut reader)?,
+        telling::ANSWER_TAG => telling::read_answer(&mut reader)?,
         BYE_TAG => Message::Bye {
             code: reader.text("code of bye", BYE_BYTES_MAX)?.to_owned(),
             text: reader.text("text of bye", BYE_BYTES_MAX)?.to_owned(),
@@ -290,6 +344,7 @@ fn read_hello(mut reader: Reader<'_>) -> Result<Hello, WireError> {
         dictionary: [0; 8],
         spaces: Vec::new(),
         checkpoints: Vec::new(),
+        accord: None,
     };
     if hello.version != PROTOCOL_VERSION {
         return Ok(hello);
@@ -309,6 +364,7 @@ fn read_hello(mut reader: Reader<'_>) -> Result<Hello, WireError> {
     for _ in 0..reader.count("number of checkpoints", CHECKPOINTS_MAX)? {
         hello.checkpoints.push(reader.array("checkpoint")?);
     }
+    hello.accord = telling::read_id(&mut reader)?;
     if !hello.spaces.is_sorted_by(|a, b| a.tag < b.tag) {
         return Err(WireError::Malformed("hello: spaces not in ascending order"));
     }

@@ -23,6 +23,7 @@ mod check;
 mod compress;
 mod data;
 mod repair;
+mod telling;
 mod value;
 
 /// Why bytes from a peer were refused. All are the peer's fault.

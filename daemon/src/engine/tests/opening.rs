@@ -235,8 +235,8 @@ fn only_the_spaces_that_differ_are_told() {
     world.meet(0, 1);
 
     world.assert_converged();
-    assert_eq!(world.count(0, |m| matches!(m, Message::Front { .. })), 1);
-    assert_eq!(world.count(1, |m| matches!(m, Message::Front { .. })), 1);
+    assert_eq!(world.count(1, |m| matches!(m, Message::Range { .. })), 1);
+    assert_eq!(world.count(0, |m| matches!(m, Message::Answer { .. })), 1);
     assert_eq!(world.entries_sent(), 1);
 }
 

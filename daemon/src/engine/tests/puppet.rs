@@ -12,8 +12,16 @@ use crate::engine::input::{Input, Now};
 use crate::wire::chain::{chain_next, chain_start, log_id, organisation_tag, sign_point};
 use crate::wire::changeset::encode_change_set;
 use crate::wire::message::{
-    FrameDecoder, FrameEncoder, FrontRow, Hello, Message, PROTOCOL_VERSION,
+    FrameDecoder, FrameEncoder, FrontRow, Hello, Message, PROTOCOL_VERSION, RangeRow,
 };
+
+/// What the puppets make their tags with when they tell.
+pub(super) const SALT: [u8; 8] = [5; 8];
+
+/// The tag of the default space.
+pub(super) fn default_tag() -> [u8; 8] {
+    SECRET.space_tag(&ORGANISATION, &SpaceName::default())
+}
 
 pub(super) struct Puppet {
     pub(super) session: SessionId,
@@ -75,6 +83,27 @@ impl Puppet {
         puppet
     }
 
+    /// Opens a session with any device and gets to where entries flow, telling nothing.
+    pub(super) fn meet_as(node: &mut Node, number: u8, session: SessionId, with: u8) -> Self {
+        let mut puppet = Self::arrive(node, number, session);
+        let proof = SECRET.proof(&ORGANISATION, &puppet.device, &device(with));
+        let hello = Hello {
+            proof,
+            ..puppet.hello()
+        };
+        puppet.say(node, &Message::Hello(hello));
+        puppet.say(node, &Message::FrontEnd);
+        puppet
+    }
+
+    /// Tells a frontier of the default space, in one range, and does not end the opening.
+    pub(super) fn tell(&mut self, node: &mut Node, rows: Vec<RangeRow>) {
+        let (salt, base) = (SALT, None);
+        self.say(node, &Message::Tell { salt, base });
+        let (space, ends) = (default_tag(), true);
+        self.say(node, &Message::Range { space, ends, rows });
+    }
+
     /// The HELLO of a member without entries, for device 1.
     pub(super) fn hello(&self) -> Hello {
         Hello {
@@ -86,6 +115,7 @@ impl Puppet {
             dictionary: [0; 8],
             spaces: Vec::new(),
             checkpoints: Vec::new(),
+            accord: None,
         }
     }
 
@@ -175,6 +205,22 @@ impl Author {
             branch_of: None,
         };
         Self::begin(key(number), header)
+    }
+
+    /// One of many authors: a log of device 60 of that number.
+    pub(super) fn numbered(number: u32) -> Self {
+        let (space, device, name) = (SpaceName::default(), device(60), "tablet".to_owned());
+        let nonce = *blake3::hash(&number.to_le_bytes()).as_bytes();
+        let nonce = std::array::from_fn(|index| nonce[index]);
+        let log = log_id(nonce, &space, &device, &name);
+        let header = LogHeader {
+            log,
+            space,
+            device,
+            name,
+            branch_of: None,
+        };
+        Self::begin(key(60), header)
     }
 
     pub(super) fn begin(key: SigningKey, header: LogHeader) -> Self {
@@ -291,6 +337,15 @@ impl Author {
             from,
             entries,
             signature,
+        }
+    }
+
+    /// How this log stands in a telling with the salt of the puppets.
+    pub(super) fn range_row(&self) -> RangeRow {
+        RangeRow {
+            log: self.log(),
+            seq: self.seq,
+            tag: SECRET.row_tag(&ORGANISATION, &SALT, &self.chain),
         }
     }
 

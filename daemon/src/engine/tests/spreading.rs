@@ -281,7 +281,10 @@ fn an_entry_that_comes_back_is_acknowledged_unless_the_peer_was_told() {
     let run = author.run(1);
     let mut giver = Puppet::meet(&mut node, 5, 2);
     giver.say(&mut node, &Message::Data(vec![run.clone()]));
-    let mut taker = Puppet::meet(&mut node, 6, 3);
+    let mut taker = Puppet::arrive(&mut node, 6, 3);
+    taker.say(&mut node, &Message::Hello(taker.hello()));
+    taker.tell(&mut node, Vec::new());
+    taker.say(&mut node, &Message::FrontEnd);
     taker.hear(&mut node);
     taker.say(&mut node, &Message::Data(vec![run]));
     assert!(taker.hear_acks(&mut node).is_empty(), "the opening told it");

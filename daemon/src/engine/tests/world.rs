@@ -97,6 +97,8 @@ pub(super) struct Node {
     pub(super) fleet: Arc<Fleet>,
     /// Every effect in short, in order.
     pub(super) trace: Vec<String>,
+    /// Whether effects are traced: with thousands of logs their texts are what a test spends its time on.
+    pub(super) is_traced: bool,
     requests: RequestId,
 }
 
@@ -123,6 +125,7 @@ impl Node {
             published: 0,
             fleet: Arc::default(),
             trace: Vec::new(),
+            is_traced: true,
             requests: 0,
         }
     }
@@ -149,7 +152,9 @@ impl Node {
 
     fn carry_out(&mut self, now: Now) {
         while let Some(effect) = self.engine.poll_effect() {
-            self.trace.push(format!("{effect:?}"));
+            if self.is_traced {
+                self.trace.push(format!("{effect:?}"));
+            }
             match effect {
                 Effect::Commit(batch) => self.pending.push(batch),
                 Effect::Reply { request, result } => drop(self.replies.insert(request, result)),
@@ -430,7 +435,8 @@ impl World {
         false
     }
 
-    fn deliver(&mut self, from: usize) {
+    /// Delivers one frame of a device.
+    pub(super) fn deliver(&mut self, from: usize) {
         let Some((session, frame)) = self.nodes[from].outbox.pop_front() else {
             return;
         };

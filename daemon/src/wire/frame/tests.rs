@@ -13,9 +13,9 @@ use crate::engine::batch::{LogHeader, Run, SchemaTag};
 use crate::wire::changeset::encode_change_set;
 use crate::wire::limits::{
     ACK_ROWS_MAX, BYE_BYTES_MAX, DATA_BYTES_TARGET, FRONT_ROWS_MAX, HEADERS_MAX, NAME_BYTES_MAX,
-    SPACES_MAX,
+    RANGE_ROWS_MAX, SPACES_MAX,
 };
-use crate::wire::message::{FrontRow, Hello, PROTOCOL_VERSION, SpaceRoot};
+use crate::wire::message::{FrontRow, Hello, PROTOCOL_VERSION, RangeRow, SpaceRoot};
 
 fn header(log: u8) -> LogHeader {
     LogHeader {
@@ -52,6 +52,7 @@ fn hello() -> Hello {
         dictionary: [4; 8],
         spaces: vec![space(1), space(2)],
         checkpoints: vec![[6; 8], [7; 8]],
+        accord: None,
     }
 }
 
@@ -68,6 +69,34 @@ fn front(rows: impl Iterator<Item = u32>) -> Message {
     Message::Front {
         space: SpaceName::default(),
         rows: rows.map(row).collect(),
+    }
+}
+
+fn range_rows(rows: impl Iterator<Item = u32>) -> Vec<RangeRow> {
+    let Message::Front { rows, .. } = front(rows) else {
+        unreachable!("a front is a front")
+    };
+    let row = |row: FrontRow| RangeRow {
+        log: row.log,
+        seq: row.seq,
+        tag: [5; 4],
+    };
+    rows.into_iter().map(row).collect()
+}
+
+fn range(rows: impl Iterator<Item = u32>) -> Message {
+    Message::Range {
+        space: [6; 8],
+        ends: true,
+        rows: range_rows(rows),
+    }
+}
+
+fn answer(differs: &[(u64, u64)], rows: impl Iterator<Item = u32>) -> Message {
+    Message::Answer {
+        more: false,
+        differs: differs.to_vec(),
+        rows: range_rows(rows),
     }
 }
 
@@ -97,6 +126,18 @@ fn every_message_comes_back_as_it_was_sent() {
         }),
         front(0..3),
         front(0..0),
+        Message::Tell {
+            salt: [1; 8],
+            base: Some([2; 8]),
+        },
+        Message::Tell {
+            salt: [1; 8],
+            base: None,
+        },
+        range(0..3),
+        range(0..RANGE_ROWS_MAX as u32),
+        answer(&[(0, 0), (63, u64::MAX)], 0..RANGE_ROWS_MAX as u32),
+        answer(&[], 0..0),
         Message::FrontEnd,
         Message::Data(vec![run(1, 1, &[b"one", b"two"]), run(2, 40, &[b"three"])]),
         Message::Data(vec![run(1, 3, &[b"one"])]),
@@ -636,4 +677,26 @@ proptest! {
             prop_assert!(runs.iter().all(|run| !run.entries.is_empty()));
         }
     }
+}
+
+#[test]
+fn rows_of_a_telling_out_of_order_or_over_their_limit_are_refused() {
+    let encode = |message: &Message| FrameEncoder::new().encode(message);
+
+    assert_eq!(
+        refusal(&encode(&range([2, 1].into_iter()))),
+        WireError::Malformed("rows not in ascending order")
+    );
+    assert_eq!(
+        refusal(&encode(&answer(&[], [1, 1].into_iter()))),
+        WireError::Malformed("rows not in ascending order")
+    );
+    assert_eq!(
+        refusal(&encode(&answer(&[(1, 4), (1, 5)], 0..0))),
+        WireError::Malformed("answer: rows not in ascending order")
+    );
+    assert!(matches!(
+        refusal(&encode(&range(0..RANGE_ROWS_MAX as u32 + 1))),
+        WireError::TooLarge { .. }
+    ));
 }

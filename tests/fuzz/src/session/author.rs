@@ -11,7 +11,7 @@ use fieldmesh::wire::chain::{chain_next, chain_start, log_id, sign_point};
 use fieldmesh::wire::changeset::encode_change_set;
 use fieldmesh::wire::message::FrontRow;
 
-use super::device::device_id;
+use super::device::{SECRET, device_id};
 use crate::seeds::{ORGANISATION, signer};
 
 /// One log and where its author is.
@@ -59,6 +59,11 @@ impl Author {
             seq: self.seq,
             chain_tag,
         }
+    }
+
+    /// The tag of the log's end in a telling with this salt.
+    pub(super) fn row_tag(&self, salt: &[u8; 8]) -> [u8; 4] {
+        SECRET.row_tag(&ORGANISATION, salt, &self.chain)
     }
 
     /// One entry that nobody can object to.

@@ -6,13 +6,16 @@ use fieldmesh::engine::batch::{Run, SchemaTag, SessionId};
 use fieldmesh::engine::input::Input;
 use fieldmesh::wire::chain::organisation_tag;
 use fieldmesh::wire::message::{
-    FrameEncoder, FrontRow, Hello, Message, PROTOCOL_VERSION, SpaceRoot,
+    FrameEncoder, FrontRow, Hello, Message, PROTOCOL_VERSION, RangeRow, SpaceRoot,
 };
 use fieldmesh::wire::part::{Part, encode_whole};
 
 use super::author::Author;
 use super::device::{Device, NUMBER, SECRET, device_id};
 use crate::seeds::ORGANISATION;
+
+/// What the peer makes its tags with when it tells.
+const SALT: [u8; 8] = [5; 8];
 
 /// A peer, with the two logs that it writes.
 pub(super) struct Peer {
@@ -97,6 +100,7 @@ impl Peer {
             dictionary: [0; 8],
             spaces: Vec::new(),
             checkpoints: Vec::new(),
+            accord: None,
         }
     }
 
@@ -108,7 +112,7 @@ impl Peer {
 
     fn something(&mut self, drawn: &mut Unstructured<'_>) -> Result<Message> {
         let log = self.some_log(drawn)?;
-        Ok(match drawn.int_in_range(0..=22)? {
+        Ok(match drawn.int_in_range(0..=26)? {
             0 => Message::Hello(self.some_hello(drawn)?),
             1 => Message::Name("somebody else".to_owned()),
             2 => Message::Schema(SchemaTag {
@@ -145,12 +149,35 @@ impl Peer {
                     .collect::<Result<_>>()?;
                 Message::Tags { log, rows }
             }
+            15 => Message::Tell {
+                salt: SALT,
+                base: drawn.arbitrary()?,
+            },
+            16 | 17 => {
+                let space = self.some_space(drawn)?;
+                Message::Range {
+                    space: SECRET.space_tag(&ORGANISATION, &space),
+                    ends: drawn.arbitrary()?,
+                    rows: self.some_range_rows(drawn)?,
+                }
+            }
+            18 | 19 => {
+                let indexes = ascending(drawn)?.into_iter();
+                let differs = indexes
+                    .map(|index| Ok((index, seq(drawn)?)))
+                    .collect::<Result<_>>()?;
+                Message::Answer {
+                    more: drawn.arbitrary()?,
+                    differs,
+                    rows: self.some_range_rows(drawn)?,
+                }
+            }
             14 => Message::Bye {
                 code: "protocol".to_owned(),
                 text: "so there".to_owned(),
             },
-            15 | 16 => self.some_part(drawn)?,
-            17 => {
+            20 | 21 => self.some_part(drawn)?,
+            22 => {
                 let (whole, bytes) = encode_whole(&self.some_run(drawn)?);
                 let bytes = drawn.int_in_range(0..=bytes.len() + 1)?;
                 Message::Have { whole, bytes }
@@ -168,7 +195,7 @@ impl Peer {
 
     fn some_hello(&self, drawn: &mut Unstructured<'_>) -> Result<Hello> {
         let mut hello = self.hello();
-        match drawn.int_in_range(0..=5)? {
+        match drawn.int_in_range(0..=6)? {
             0 => hello.version = drawn.arbitrary()?,
             1 => hello.organisation_tag = drawn.arbitrary()?,
             2 => hello.proof = drawn.arbitrary()?,
@@ -178,6 +205,7 @@ impl Peer {
                 hello.spaces = vec![SpaceRoot { tag, root, count }];
             }
             4 => hello.checkpoints = vec![drawn.arbitrary()?],
+            5 => hello.accord = drawn.arbitrary()?,
             _ => {}
         }
         Ok(hello)
@@ -231,6 +259,23 @@ impl Peer {
             offset,
             bytes: bytes[offset..end].to_vec(),
         }))
+    }
+
+    /// The same rows as a telling has them, with true tags or not.
+    fn some_range_rows(&self, drawn: &mut Unstructured<'_>) -> Result<Vec<RangeRow>> {
+        let rows = self.some_rows(drawn)?.into_iter();
+        let lies: bool = drawn.arbitrary()?;
+        let range_row = |row: FrontRow| {
+            let truth = self.authors.iter().find(|author| author.log() == row.log);
+            RangeRow {
+                log: row.log,
+                seq: row.seq,
+                tag: truth
+                    .filter(|_| !lies)
+                    .map_or([1; 4], |author| author.row_tag(&SALT)),
+            }
+        };
+        Ok(rows.map(range_row).collect())
     }
 
     fn some_run(&mut self, drawn: &mut Unstructured<'_>) -> Result<Run> {
