@@ -15,6 +15,7 @@ mod transport;
 mod watch;
 mod work;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -38,6 +39,9 @@ struct Options {
     /// Print one JSON object for each system and size instead of tables.
     #[arg(long)]
     json: bool,
+    /// Print tables of what earlier runs printed with `--json`; run nothing.
+    #[arg(long)]
+    read: Vec<PathBuf>,
     /// Run one system in this process and print a line of JSON for each phase.
     #[arg(long, hide = true, requires = "link")]
     one: Option<System>,
@@ -53,6 +57,18 @@ fn main() -> ExitCode {
             work::play(system, link, records, options.updates);
         }
         return ExitCode::SUCCESS;
+    }
+    if !options.read.is_empty() {
+        return match outcome::read(&options.read) {
+            Ok(outcomes) => {
+                table::print_all(&outcomes);
+                ExitCode::SUCCESS
+            }
+            Err(why) => {
+                eprintln!("{why}");
+                ExitCode::FAILURE
+            }
+        };
     }
     let is_wanted = |system: &System| {
         options.only.is_empty() || options.only.contains(system) || *system == System::Fieldmesh
@@ -74,7 +90,7 @@ fn main() -> ExitCode {
                 println!("{}", outcome.to_json());
             }
         } else {
-            table::print(records, options.updates, &outcomes);
+            table::print_all(&outcomes);
         }
     }
     ExitCode::from(u8::from(!is_good))

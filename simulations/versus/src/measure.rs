@@ -41,13 +41,17 @@ pub fn measured(phase: impl FnOnce() -> Traffic) -> Cost {
     }
 }
 
-/// Processor time of this process so far, in the kernel's ticks of a hundredth of a second.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let after_name = stat.rsplit(") ").next().unwrap_or_default();
-    let ticks = after_name.split(' ').skip(11).take(2);
-    let ticks = ticks.filter_map(|ticks| ticks.parse::<f64>().ok());
-    ticks.sum::<f64>() / 100.0
+/// Processor time of this process's threads so far. None of those that do a system's work ends before it.
+pub fn cpu_seconds() -> f64 {
+    let threads = std::fs::read_dir("/proc/self/task")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let nanoseconds = threads.filter_map(|thread| {
+        let schedstat = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        schedstat.split(' ').next()?.parse::<u64>().ok()
+    });
+    nanoseconds.sum::<u64>() as f64 / 1e9
 }
 
 /// The most memory that this process has used, in bytes.

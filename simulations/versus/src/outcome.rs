@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
@@ -130,8 +131,31 @@ impl Outcome {
         }
     }
 
+    /// How many records, and how many updates of them.
+    pub fn work(&self) -> (usize, usize) {
+        (self.records, self.updates)
+    }
+
     /// It as one JSON object.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("outcomes can be written as JSON")
     }
+}
+
+/// Reads what earlier runs printed as JSON.
+///
+/// # Errors
+/// A file cannot be read, or holds something else.
+pub fn read(files: &[PathBuf]) -> Result<Vec<Outcome>, String> {
+    let mut outcomes = Vec::new();
+    for file in files {
+        let place = file.display();
+        let text = std::fs::read_to_string(file).map_err(|error| format!("{place}: {error}"))?;
+        for line in text.lines() {
+            let outcome =
+                serde_json::from_str(line).map_err(|error| format!("{place}: {error}"))?;
+            outcomes.push(outcome);
+        }
+    }
+    Ok(outcomes)
 }

@@ -1,6 +1,8 @@
 //! Results for people: one markdown table a phase, with ratios against fieldmesh, and where it loses.
 
-use crate::contender::System;
+use std::collections::BTreeSet;
+
+use crate::contender::{ALL, System};
 use crate::measure::Cost;
 use crate::outcome::{Outcome, PhaseOutcome};
 use crate::records::{record, updates};
@@ -10,15 +12,28 @@ use crate::work::{PHASES, Phase, Reached};
 /// The level of the compressed sizes in titles.
 const ZSTD_LEVEL: i32 = 3;
 
-/// Prints a table for every phase, and where the first system is not the best.
-pub fn print(records: usize, updated: usize, outcomes: &[Outcome]) {
+/// Prints tables for every number of records that there are outcomes of.
+pub fn print_all(outcomes: &[Outcome]) {
+    let works: BTreeSet<(usize, usize)> = outcomes.iter().map(Outcome::work).collect();
+    for work in works {
+        let place = |outcome: &&Outcome| ALL.iter().position(|system| *system == outcome.system);
+        let mut same: Vec<&Outcome> = outcomes
+            .iter()
+            .filter(|outcome| outcome.work() == work)
+            .collect();
+        same.sort_by_key(place);
+        print(work, &same);
+    }
+}
+
+fn print((records, updated): (usize, usize), outcomes: &[&Outcome]) {
     println!("## {} records\n", grouped(records as u64));
     for phase in PHASES {
         println!("### {}\n", title(phase, records, updated));
         println!(
-            "| | bytes there | bytes back | × bytes | transport adds | messages | round trips | CPU s | wall s | × wall | 64 kbit/s |"
+            "| | bytes there | bytes back | × bytes | transport adds | messages | round trips | CPU s | wall s | × wall | 64 kbit/s | bytes on it |"
         );
-        println!("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
+        println!("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
         let ours = done(outcomes, System::Fieldmesh, phase);
         for outcome in outcomes {
             println!(
@@ -94,14 +109,14 @@ fn phase_of(outcome: &Outcome, phase: Phase) -> Option<(&PhaseOutcome, Cost)> {
     }
 }
 
-fn done(outcomes: &[Outcome], system: System, phase: Phase) -> Option<Cost> {
+fn done(outcomes: &[&Outcome], system: System, phase: Phase) -> Option<Cost> {
     let outcome = outcomes.iter().find(|outcome| outcome.system == system)?;
     Some(phase_of(outcome, phase)?.1)
 }
 
 fn row(outcome: &Outcome, phase: Phase, ours: Option<Cost>) -> String {
     let (found, cost) = match outcome.phases.get(&phase) {
-        None => return "not reached | | | | | | | | |".to_owned(),
+        None => return "not reached | | | | | | | | | |".to_owned(),
         Some(found) => match found.reached {
             Reached::Over(progress) => return over(progress),
             Reached::Done(cost) => (found, cost),
@@ -122,6 +137,7 @@ fn row(outcome: &Outcome, phase: Phase, ours: Option<Cost>) -> String {
         format!("{:.4}", cost.wall),
         ratio(cost.wall, ours.map(|ours| ours.wall)),
         decimals(found.rural, " s"),
+        found.rural_bytes.map_or("–".to_owned(), grouped),
     ];
     cells.join(" | ")
 }
@@ -134,7 +150,7 @@ fn over(progress: Progress) -> String {
     } = progress;
     let minutes = LIMIT.as_secs() / 60;
     format!(
-        "over {minutes} min: {} records loaded, {} B said in {} messages | | | | | | | | |",
+        "over {minutes} min of processor time: {} records loaded, {} B said in {} messages | | | | | | | | | |",
         grouped(loaded),
         grouped(bytes),
         grouped(messages)
@@ -160,7 +176,7 @@ fn grouped(number: u64) -> String {
 }
 
 /// Where another system does better than fieldmesh.
-fn losses(outcomes: &[Outcome], phase: Phase) -> Vec<String> {
+fn losses(outcomes: &[&Outcome], phase: Phase) -> Vec<String> {
     let measures: [(&str, fn(&PhaseOutcome, &Cost) -> Option<f64>); 5] = [
         ("bytes", |_, cost| Some(cost.total() as f64)),
         ("round trips", |phase, _| phase.round_trips),
@@ -178,7 +194,8 @@ fn losses(outcomes: &[Outcome], phase: Phase) -> Vec<String> {
     for (what, measure) in measures {
         let better = outcomes.iter().filter_map(|outcome| {
             let (theirs, their_cost) = phase_of(outcome, phase)?;
-            let share = measure(theirs, &their_cost)? / measure(ours, &cost)?;
+            let share =
+                measure(theirs, &their_cost)? / measure(ours, &cost).filter(|ours| *ours > 0.0)?;
             // Less than a hundredth is no loss.
             (share < 0.99).then(|| format!("{} {share:.2}", outcome.system.name()))
         });

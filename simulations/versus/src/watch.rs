@@ -6,8 +6,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// How long one phase may take, loading the first device included.
+use crate::measure::cpu_seconds;
+
+/// How much processor time one phase may take, loading the first device included. Processor time, so that
+/// it does not matter what else the machine does.
 pub const LIMIT: Duration = Duration::from_secs(180);
+
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_millis(500);
 
 static LOADED: AtomicU64 = AtomicU64::new(0);
 static BYTES: AtomicU64 = AtomicU64::new(0);
@@ -43,7 +49,11 @@ pub struct Watch(#[expect(dead_code, reason = "its end is what is waited for")] 
 pub fn begin(over: impl FnOnce(Progress) + Send + 'static) -> Watch {
     let (watched, ended) = channel();
     std::thread::spawn(move || {
-        if ended.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
+        let limit = cpu_seconds() + LIMIT.as_secs_f64();
+        while ended.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+            if cpu_seconds() < limit {
+                continue;
+            }
             over(Progress {
                 loaded: LOADED.load(Ordering::Relaxed),
                 bytes: BYTES.load(Ordering::Relaxed),

@@ -1,8 +1,8 @@
 //! samod: an Automerge repository on each device, one document a record, everything shared with everybody.
 //!
 //! Its repositories run tasks of their own, so they talk over channels on a runtime whose clock is virtual: it
-//! goes on only when nothing is left to do. In its favour: storage is in memory, and B is told the names of
-//! the documents.
+//! goes on only when nothing is left to do. In its favour: storage is in memory, and the second device is
+//! told the names of the documents.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,7 +24,7 @@ use super::automerge::{document, fields};
 use crate::link::{Lane, Link, Traffic};
 use crate::records::{Record, UPDATED, Update, name};
 
-/// Silence, in virtual time, after which a meeting is over.
+/// Silence with nothing under way, in virtual time, after which a meeting is over.
 const SILENCE: Duration = Duration::from_secs(30);
 
 pub(super) struct Pair {
