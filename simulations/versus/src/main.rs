@@ -33,7 +33,7 @@ struct Options {
     /// How many one-field updates the last meeting carries.
     #[arg(long, default_value_t = 1_000)]
     updates: usize,
-    /// Only this system, and fieldmesh to compare it with; may be given several times.
+    /// Only this system; may be given several times.
     #[arg(long)]
     only: Vec<System>,
     /// Print one JSON object for each system and size instead of tables.
@@ -70,14 +70,13 @@ fn main() -> ExitCode {
             }
         };
     }
-    let is_wanted = |system: &System| {
-        options.only.is_empty() || options.only.contains(system) || *system == System::Fieldmesh
-    };
+    let is_wanted = |system: &System| options.only.is_empty() || options.only.contains(system);
     let mut is_good = true;
     for &records in &options.records {
         let mut outcomes = Vec::new();
         for system in ALL.into_iter().filter(is_wanted) {
             match Outcome::of(system, records, options.updates) {
+                Ok(outcome) if options.json => println!("{}", outcome.to_json()),
                 Ok(outcome) => outcomes.push(outcome),
                 Err(why) => {
                     eprintln!("{} with {records} records: {why}", system.name());
@@ -85,13 +84,7 @@ fn main() -> ExitCode {
                 }
             }
         }
-        if options.json {
-            for outcome in &outcomes {
-                println!("{}", outcome.to_json());
-            }
-        } else {
-            table::print_all(&outcomes);
-        }
+        table::print_all(&outcomes);
     }
     ExitCode::from(u8::from(!is_good))
 }

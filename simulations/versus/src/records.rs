@@ -1,4 +1,4 @@
-//! The records that every contender is given: twelve fields, about 540 bytes as JSON.
+//! The records that every contender is given: twelve fields with the id, about 540 bytes as JSON.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -18,18 +18,14 @@ quantity = { type = "integer" }
 at       = { type = "datetime" }
 tags     = { type = "text" }
 notes    = { type = "text" }
-checked  = { type = "bool" }
 "#;
-
-/// The field that updates change.
-pub const UPDATED: &str = "quantity";
 
 /// One record.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// Its name.
+    /// Its id: a UUID of version 7, as text.
     pub id: String,
-    /// Its fields.
+    /// Its other fields.
     pub fields: Map<String, Json>,
 }
 
@@ -41,120 +37,43 @@ impl Record {
         all.extend(self.fields.clone());
         Json::Object(all).to_string().into_bytes()
     }
-
-    /// Changes [`UPDATED`].
-    pub fn update(&mut self, value: i64) {
-        self.fields.insert(UPDATED.to_owned(), value.into());
-    }
 }
 
 /// Words that compress about as well as short field notes do.
-const WORDS: [&str; 96] = [
-    "water",
-    "pump",
-    "broken",
-    "near",
-    "school",
-    "road",
-    "closed",
-    "after",
-    "rain",
-    "need",
-    "parts",
-    "visited",
-    "family",
-    "child",
-    "fever",
-    "given",
-    "tablets",
-    "return",
-    "monday",
-    "stock",
-    "low",
-    "maize",
-    "beans",
-    "seed",
-    "delivered",
-    "truck",
-    "late",
-    "bridge",
-    "out",
-    "clinic",
-    "full",
-    "nurse",
-    "away",
-    "meeting",
-    "market",
-    "day",
-    "price",
-    "down",
-    "harvest",
-    "good",
-    "rust",
-    "on",
-    "leaves",
-    "sprayed",
-    "twice",
-    "borehole",
-    "dry",
-    "tank",
-    "cleaned",
-    "chlorine",
-    "added",
-    "test",
-    "negative",
-    "positive",
-    "referred",
-    "district",
-    "hospital",
-    "mother",
-    "well",
-    "baby",
-    "weight",
-    "gaining",
-    "measles",
-    "vaccine",
-    "finished",
-    "cold",
-    "box",
-    "ice",
-    "fuel",
-    "empty",
-    "driver",
-    "waiting",
-    "permit",
-    "signed",
-    "load",
-    "checked",
-    "seal",
-    "intact",
-    "bag",
-    "torn",
-    "count",
-    "again",
-    "tomorrow",
-    "chief",
-    "informed",
-    "land",
-    "plot",
-    "boundary",
-    "dispute",
-    "settled",
-    "loan",
-    "paid",
-    "group",
-    "savings",
-    "absent",
-    "sick",
-];
+const WORDS: &str = "water pump broken near school road closed after rain need parts visited family child fever \
+    given tablets return monday stock low maize beans seed delivered truck late bridge out \
+    clinic full nurse away meeting market day price down harvest good rust on leaves sprayed \
+    twice borehole dry tank cleaned chlorine added test negative positive referred district \
+    hospital mother well baby weight gaining measles vaccine finished cold box ice fuel empty \
+    driver waiting permit signed load checked seal intact bag torn count again tomorrow chief \
+    informed land plot boundary dispute settled loan paid group savings absent sick";
 
-/// The name of a record.
-pub fn name(number: usize) -> String {
-    format!("i{number:07}")
+/// The states of a record; an update goes on to the next.
+const STATES: [&str; 4] = ["open", "assigned", "done", "closed"];
+
+/// The id of a record: ascending, as ids that begin with the time are, and otherwise random.
+pub fn id(number: usize) -> String {
+    let mut draws = Draws::new(number as u64 ^ 0x1d);
+    let ms = 1_780_000_000_000 + number as u64 * 6_000 + draws.below(6_000);
+    let (a, b, c) = (
+        draws.below(0x1000),
+        draws.below(0x4000) + 0x8000,
+        draws.below(1 << 48),
+    );
+    format!(
+        "{:08x}-{:04x}-7{a:03x}-{b:04x}-{c:012x}",
+        ms >> 16,
+        ms & 0xffff
+    )
 }
 
-/// When something is written, in milliseconds since 1970: people do not write every millisecond, nor at a
-/// fixed rate.
+/// The sixteen bytes of an id.
+pub fn raw_id(id: &str) -> [u8; 16] {
+    let number = u128::from_str_radix(&id.replace('-', ""), 16);
+    number.expect("ids are UUIDs").to_be_bytes()
+}
+
+/// How long somebody takes before the next entry, in milliseconds: people do not write at a fixed rate.
 pub fn pause_ms(draw: u64) -> u64 {
     3_000 + (draw.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 51)
 }
@@ -174,48 +93,81 @@ pub fn is_same(one: &Map<String, Json>, other: &Map<String, Json>) -> bool {
 /// The record of a number.
 pub fn record(number: usize) -> Record {
     let mut draws = Draws::new(number as u64);
-    let (title, notes, tags) = (draws.text(20, 40), draws.text(170, 410), draws.text(10, 25));
+    let (title, notes, tags) = (draws.text(20, 40), draws.text(120, 360), draws.text(10, 25));
     let fields = json!({
         "kind": draws.one_of(["visit", "delivery", "survey", "repair"]),
         "title": title,
-        "status": draws.one_of(["open", "assigned", "done", "closed"]),
+        "status": draws.one_of(STATES),
         "priority": draws.below(5),
         "assignee": format!("worker-{:04}", draws.below(300)),
-        "lat": (draws.below(10_000_000) as f64 - 5_000_000.0) / 1e6,
+        "lat": draws.latitude(),
         "lon": (33_000_000 + draws.below(9_000_000)) as f64 / 1e6,
         "quantity": draws.below(500),
-        "at": format!("2026-{:02}-{:02}T{:02}:{:02}:00Z", 1 + draws.below(12), 1 + draws.below(28), draws.below(24), draws.below(60)),
+        "at": draws.moment(),
         "tags": tags,
         "notes": notes,
-        "checked": draws.below(2) == 1,
     });
     let Json::Object(fields) = fields else {
         unreachable!("the literal above is an object");
     };
     Record {
-        id: name(number),
+        id: id(number),
         fields,
     }
 }
 
-/// One update: a record's number and the new value of [`UPDATED`].
-#[derive(Clone, Copy, Debug)]
+/// One field of one record gets a value that it does not have.
+#[derive(Clone, Debug)]
 pub struct Update {
-    /// Which record.
+    /// Which record, by its number.
     pub record: usize,
-    /// The new value, which no record had before.
-    pub value: i64,
+    /// Which field.
+    pub field: &'static str,
+    /// The new value.
+    pub value: Json,
 }
 
-/// `count` updates of different records, spread over all of them. `round` makes their values new.
-pub fn updates(records: usize, count: usize, round: usize) -> Vec<Update> {
-    let stride = records / count.min(records);
-    (0..count.min(records))
-        .map(|n| Update {
-            record: n * stride + round % stride.max(1),
-            value: (1_000 * (round + 1) + n % 1_000) as i64,
-        })
+/// `count` updates of different records, drawn from all of them: 40 % status, 25 % quantity, 20 % latitude,
+/// 10 % title, 5 % a new note of about 240 characters. Each `round` updates other records in other ways.
+pub fn updates(records: usize, count: usize, round: u64) -> Vec<Update> {
+    let mut draws = Draws::new(round ^ 0x5eed);
+    let mut numbers: Vec<usize> = (0..records).collect();
+    let count = count.min(records);
+    for place in 0..count {
+        let other = place + draws.below((records - place) as u64) as usize;
+        numbers.swap(place, other);
+    }
+    numbers.truncate(count);
+    numbers
+        .into_iter()
+        .map(|number| update(&mut draws, number, round))
         .collect()
+}
+
+fn update(draws: &mut Draws, number: usize, round: u64) -> Update {
+    let (field, value) = match draws.below(100) {
+        0..40 => {
+            let before = record(number).fields["status"].clone();
+            let place = STATES
+                .iter()
+                .position(|state| before == *state)
+                .unwrap_or_default();
+            // Rounds go on by one and by two, so that a record that both of them update changes each time.
+            (
+                "status",
+                STATES[(place + 1 + round as usize) % STATES.len()].into(),
+            )
+        }
+        40..65 => ("quantity", (500 + 500 * round + draws.below(500)).into()),
+        65..85 => ("lat", (draws.latitude() + 10.0 * (round + 1) as f64).into()),
+        85..95 => ("title", draws.text(20, 40).into()),
+        _ => ("notes", draws.text(220, 260).into()),
+    };
+    Update {
+        record: number,
+        field,
+        value,
+    }
 }
 
 /// A small generator (xorshift64*), so that every contender is given the same bytes.
@@ -237,11 +189,22 @@ impl Draws {
         words[self.below(4) as usize]
     }
 
+    fn latitude(&mut self) -> f64 {
+        (self.below(10_000_000) as f64 - 5_000_000.0) / 1e6
+    }
+
+    fn moment(&mut self) -> String {
+        let (month, day) = (1 + self.below(12), 1 + self.below(28));
+        let (hour, minute) = (self.below(24), self.below(60));
+        format!("2026-{month:02}-{day:02}T{hour:02}:{minute:02}:00Z")
+    }
+
     fn text(&mut self, least: u64, most: u64) -> String {
+        let words: Vec<&str> = WORDS.split(' ').collect();
         let length = (least + self.below(most - least)) as usize;
         let mut text = String::new();
         while text.len() < length {
-            text.push_str(WORDS[self.below(WORDS.len() as u64) as usize]);
+            text.push_str(words[self.below(words.len() as u64) as usize]);
             text.push(' ');
         }
         text.trim_end().to_owned()
@@ -257,18 +220,33 @@ mod tests {
         let texts: Vec<Vec<u8>> = (0..500).map(|number| record(number).to_json()).collect();
         let mean = texts.iter().map(Vec::len).sum::<usize>() / texts.len();
 
-        assert!((500..580).contains(&mean), "{mean}");
+        assert!((520..560).contains(&mean), "{mean}");
         assert!(texts.windows(2).all(|two| two[0] != two[1]));
     }
 
     #[test]
-    fn updates_are_of_different_records_and_give_them_values_that_they_did_not_have() {
-        let updates = updates(10_000, 1_000, 1);
-        let mut numbers: Vec<usize> = updates.iter().map(|update| update.record).collect();
-        numbers.dedup();
+    fn ids_ascend() {
+        let ids: Vec<String> = (0..1_000).map(id).collect();
 
-        assert_eq!(numbers.len(), 1_000);
-        assert!(updates.iter().all(|update| update.value >= 1_000));
+        assert!(ids.is_sorted());
+        assert!(ids.iter().all(|id| id.len() == 36));
+    }
+
+    #[test]
+    fn updates_are_of_different_records_and_give_them_values_that_they_did_not_have() {
+        for round in 0..2 {
+            let updates = updates(2_000, 1_000, round);
+            let mut numbers: Vec<usize> = updates.iter().map(|update| update.record).collect();
+            numbers.sort_unstable();
+            numbers.dedup();
+
+            assert_eq!(numbers.len(), 1_000);
+            assert!(
+                updates
+                    .iter()
+                    .all(|update| record(update.record).fields[update.field] != update.value)
+            );
+        }
     }
 
     #[test]
@@ -276,7 +254,7 @@ mod tests {
         let mut other = record(1);
         assert!(is_same(&record(1).fields, &other.fields));
 
-        other.update(-1);
+        other.fields.insert("quantity".to_owned(), 500.into());
         assert!(!is_same(&record(1).fields, &other.fields));
     }
 }

@@ -85,10 +85,10 @@ fn title(phase: Phase, records: usize, updated: usize) -> String {
     }
 }
 
-fn changed(records: usize, count: usize, round: usize) -> impl Iterator<Item = Vec<u8>> {
+fn changed(records: usize, count: usize, round: u64) -> impl Iterator<Item = Vec<u8>> {
     updates(records, count, round).into_iter().map(|update| {
         let mut record = record(update.record);
-        record.update(update.value);
+        record.fields.insert(update.field.to_owned(), update.value);
         record.to_json()
     })
 }

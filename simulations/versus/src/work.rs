@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::contender::{Contender, System};
 use crate::link::Link;
 use crate::measure::{Cost, measured, peak_memory};
-use crate::records::{Record, is_same, name, record, updates};
+use crate::records::{Record, Update, is_same, record, updates};
 use crate::watch::{self, Progress, Watch};
 
 /// How many records a device is given at a time.
@@ -75,7 +75,7 @@ pub fn play(system: System, link: Link, count: usize, many: usize) {
         pair,
         link,
         count,
-        values: BTreeMap::new(),
+        changes: BTreeMap::new(),
     };
     play.first();
     play.meet(Phase::Equal, watched(Phase::Equal));
@@ -87,8 +87,8 @@ struct Play {
     pair: Box<dyn Contender>,
     link: Link,
     count: usize,
-    /// What the updates have made of records, by their numbers.
-    values: BTreeMap<usize, i64>,
+    /// What the updates have changed, by the numbers of the records.
+    changes: BTreeMap<usize, Vec<Update>>,
 }
 
 impl Play {
@@ -103,12 +103,13 @@ impl Play {
         self.meet(Phase::First, watch);
     }
 
-    fn change(&mut self, phase: Phase, count: usize, round: usize) {
+    fn change(&mut self, phase: Phase, count: usize, round: u64) {
         let watch = watched(phase);
         let updates = updates(self.count, count, round);
         self.pair.update(&updates);
-        self.values
-            .extend(updates.iter().map(|update| (update.record, update.value)));
+        for update in updates {
+            self.changes.entry(update.record).or_default().push(update);
+        }
         self.meet(phase, watch);
     }
 
@@ -123,11 +124,12 @@ impl Play {
     fn check(&mut self) {
         for number in 0..self.count {
             let mut expected = record(number);
-            if let Some(value) = self.values.get(&number) {
-                expected.update(*value);
+            for update in self.changes.get(&number).into_iter().flatten() {
+                let value = update.value.clone();
+                expected.fields.insert(update.field.to_owned(), value);
             }
             for end in 0..2 {
-                let found = self.pair.record(end, &name(number));
+                let found = self.pair.record(end, &expected.id);
                 let is_right = found
                     .as_ref()
                     .is_some_and(|found| is_same(found, &expected.fields));

@@ -14,7 +14,7 @@ use serde_json::{Map, Value as Json};
 
 use super::Contender;
 use crate::link::{Link, Side, Traffic, talk};
-use crate::records::{Record, UPDATED, Update, name, pause_ms};
+use crate::records::{Record, Update, id, pause_ms, raw_id};
 
 /// How many bytes of documents' messages travel together, so that the other end can begin before all is there.
 const BATCH_BYTES: usize = 16 << 10;
@@ -26,9 +26,9 @@ pub(super) struct Pair {
 
 #[derive(Default)]
 struct Device {
-    docs: BTreeMap<String, (AutoCommit, State)>,
+    docs: BTreeMap<[u8; 16], (AutoCommit, State)>,
     /// Which documents to ask about at the next meeting.
-    asked: Vec<String>,
+    asked: Vec<[u8; 16]>,
     taken: u64,
 }
 
@@ -44,20 +44,18 @@ impl Contender for Pair {
     fn load(&mut self, records: &[Record]) {
         for record in records {
             let doc = document(record);
-            self.devices[0]
-                .docs
-                .insert(record.id.clone(), (doc, State::new()));
-            self.devices[0].asked.push(record.id.clone());
+            let id = raw_id(&record.id);
+            self.devices[0].docs.insert(id, (doc, State::new()));
+            self.devices[0].asked.push(id);
         }
     }
 
     fn update(&mut self, updates: &[Update]) {
         let device = &mut self.devices[0];
         for update in updates {
-            let id = name(update.record);
+            let id = raw_id(&id(update.record));
             let (doc, _) = device.docs.get_mut(&id).expect("it was loaded");
-            doc.put(ROOT, UPDATED, update.value)
-                .expect("the root takes a value");
+            put(doc, update.field, &update.value);
             doc.commit_with(written(update.record + 1_000_000));
             device.asked.push(id);
         }
@@ -67,7 +65,7 @@ impl Contender for Pair {
         let [a, b] = &mut self.devices;
         if !self.is_told {
             for device in [&mut *a, &mut *b] {
-                device.asked = device.docs.keys().cloned().collect();
+                device.asked = device.docs.keys().copied().collect();
             }
         }
         let traffic = talk(link, a, b);
@@ -76,7 +74,7 @@ impl Contender for Pair {
     }
 
     fn record(&mut self, device: usize, id: &str) -> Option<Map<String, Json>> {
-        let (doc, _) = self.devices[device].docs.get(id)?;
+        let (doc, _) = self.devices[device].docs.get(&raw_id(id))?;
         Some(fields(doc))
     }
 }
@@ -85,19 +83,23 @@ impl Contender for Pair {
 pub(super) fn document(record: &Record) -> AutoCommit {
     let mut doc = AutoCommit::new();
     for (name, value) in &record.fields {
-        let put = match value {
-            Json::String(text) => doc.put(ROOT, name.as_str(), text.as_str()),
-            Json::Bool(flag) => doc.put(ROOT, name.as_str(), *flag),
-            Json::Number(number) => match number.as_i64() {
-                Some(whole) => doc.put(ROOT, name.as_str(), whole),
-                None => doc.put(ROOT, name.as_str(), number.as_f64().unwrap_or_default()),
-            },
-            other => panic!("records hold scalars only, not {other}"),
-        };
-        put.expect("the root takes a value");
+        put(&mut doc, name, value);
     }
     doc.commit_with(written(record.fields.len()));
     doc
+}
+
+/// Sets a field of a flat document.
+pub(super) fn put(doc: &mut impl Transactable, name: &str, value: &Json) {
+    let put = match value {
+        Json::String(text) => doc.put(ROOT, name, text.as_str()),
+        Json::Number(number) => match number.as_i64() {
+            Some(whole) => doc.put(ROOT, name, whole),
+            None => doc.put(ROOT, name, number.as_f64().unwrap_or_default()),
+        },
+        other => panic!("records hold texts and numbers, not {other}"),
+    };
+    put.expect("the root takes a value");
 }
 
 /// A change carries the second in which it was written, as a change set of fieldmesh does.
@@ -116,7 +118,6 @@ pub(super) fn fields(doc: &impl ReadDoc) -> Map<String, Json> {
             ScalarValue::Str(text) => Json::from(text.as_str()),
             ScalarValue::Int(number) => Json::from(*number),
             ScalarValue::F64(number) => Json::from(*number),
-            ScalarValue::Boolean(flag) => Json::from(*flag),
             other => panic!("documents hold what records do, not {other:?}"),
         };
         (key, value)
@@ -143,7 +144,7 @@ impl Side for Device {
     fn receive(&mut self, _: f64, message: Vec<u8>) -> Vec<Vec<u8>> {
         let mut batch = Batch::default();
         for (id, message) in Batch::read(&message) {
-            let (doc, state) = self.docs.entry(id.clone()).or_default();
+            let (doc, state) = self.docs.entry(id).or_default();
             let message = Message::decode(&message).expect("messages are good");
             let before = doc.get_heads();
             doc.sync()
@@ -162,7 +163,7 @@ impl Side for Device {
     }
 }
 
-/// Several documents' messages in one: of each its name and its bytes, with a byte and two for their lengths.
+/// Several documents' messages in one: of each its id of sixteen bytes, two bytes of length, and its bytes.
 #[derive(Default)]
 struct Batch {
     full: Vec<Vec<u8>>,
@@ -170,10 +171,8 @@ struct Batch {
 }
 
 impl Batch {
-    fn push(&mut self, id: &str, message: &[u8]) {
-        self.last
-            .push(u8::try_from(id.len()).expect("names are short"));
-        self.last.extend(id.as_bytes());
+    fn push(&mut self, id: &[u8; 16], message: &[u8]) {
+        self.last.extend(id);
         let length = u16::try_from(message.len()).expect("messages are short");
         self.last.extend(length.to_le_bytes());
         self.last.extend(message);
@@ -189,15 +188,14 @@ impl Batch {
         self.full
     }
 
-    fn read(mut bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
+    fn read(mut bytes: &[u8]) -> Vec<([u8; 16], Vec<u8>)> {
         let mut take = |count: usize| {
             let (head, rest) = bytes.split_at_checked(count)?;
             bytes = rest;
             Some(head)
         };
         let mut next = || {
-            let length = usize::from(take(1)?[0]);
-            let id = String::from_utf8(take(length)?.to_vec()).ok()?;
+            let id = take(16)?.try_into().ok()?;
             let length = u16::from_le_bytes(take(2)?.try_into().ok()?);
             Some((id, take(usize::from(length))?.to_vec()))
         };

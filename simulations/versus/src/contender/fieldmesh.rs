@@ -11,7 +11,6 @@ use crdt_schema::ident::{DeviceId, OrganisationId, RecordKey, SpaceName};
 use crdt_schema::intent::ops_from_patch;
 use crdt_schema::op::Op;
 use crdt_schema::schema::Schema;
-use crdt_schema::value::Value;
 use ed25519_dalek::SigningKey;
 use fieldmesh::engine::batch::{LocalEdit, SchemaTag, SessionId, WriteMode};
 use fieldmesh::engine::effect::Effect;
@@ -23,7 +22,7 @@ use serde_json::{Map, Value as Json};
 
 use super::Contender;
 use crate::link::{Link, Side, Traffic, talk};
-use crate::records::{Record, SCHEMA, UPDATED, Update, name, pause_ms};
+use crate::records::{Record, SCHEMA, Update, id, pause_ms};
 
 const ORGANISATION: OrganisationId = OrganisationId([7; 16]);
 /// How many people's writes wait for one transaction while a device is loaded.
@@ -69,9 +68,12 @@ impl Contender for Pair {
     }
 
     fn update(&mut self, updates: &[Update]) {
+        let schema = Arc::clone(&self.devices[0].schema);
+        let collection = schema.collection("item").expect("the schema has it");
         let edits = updates.iter().map(|update| {
-            let (key, value) = (UPDATED.to_owned(), Value::Integer(update.value));
-            (name(update.record), vec![Op::Set { key, value }])
+            let patch = Map::from_iter([(update.field.to_owned(), update.value.clone())]);
+            let ops = ops_from_patch(collection, &patch).expect("updates keep the schema");
+            (id(update.record), ops)
         });
         self.devices[0].write(edits.collect());
     }

@@ -1,4 +1,4 @@
-//! iroh-docs: one entry a record, keyed by its name, whose content is the record's JSON.
+//! iroh-docs: one entry a record, keyed by its id of sixteen bytes, whose content is the other fields as JSON.
 //!
 //! The store is on disk and is driven by iroh-docs' own actor; the sync messages are its own, in the encoding
 //! and framing that it sends. Contents are fetched as iroh-blobs would, all at once as soon as they are known
@@ -18,7 +18,7 @@ use serde_json::{Map, Value as Json};
 
 use super::Contender;
 use crate::link::{Link, Side, Traffic, talk};
-use crate::records::{Record, Update, name};
+use crate::records::{Record, Update, id, raw_id};
 
 pub(super) struct Pair {
     // The actors of the devices run on it.
@@ -64,7 +64,7 @@ impl Pair {
 impl Contender for Pair {
     fn load(&mut self, records: &[Record]) {
         for record in records {
-            self.devices[0].put(&record.id, record.to_json());
+            self.devices[0].put(&record.id, &record.fields);
         }
         self.devices[0].flush();
     }
@@ -72,11 +72,10 @@ impl Contender for Pair {
     fn update(&mut self, updates: &[Update]) {
         let device = &mut self.devices[0];
         for update in updates {
-            let id = name(update.record);
-            let fields = device.fields(&id).expect("it was loaded");
-            let mut record = Record { id, fields };
-            record.update(update.value);
-            device.put(&record.id, record.to_json());
+            let id = id(update.record);
+            let mut fields = device.fields(&id).expect("it was loaded");
+            fields.insert(update.field.to_owned(), update.value.clone());
+            device.put(&id, &fields);
         }
         device.flush();
     }
@@ -118,9 +117,10 @@ impl Device {
         }
     }
 
-    fn put(&mut self, id: &str, content: Vec<u8>) {
+    fn put(&mut self, id: &str, fields: &Map<String, Json>) {
+        let content = serde_json::to_vec(fields).expect("fields can be written as JSON");
         let hash = hash(&content);
-        let key = id.as_bytes().to_vec().into();
+        let key = raw_id(id).to_vec().into();
         let put = self.docs.insert_local(
             self.namespace,
             self.author,
@@ -139,7 +139,7 @@ impl Device {
     }
 
     fn entry(&self, id: &str) -> Option<SignedEntry> {
-        let key = id.as_bytes().to_vec().into();
+        let key = raw_id(id).to_vec().into();
         let found = self.docs.get_exact(self.namespace, self.author, key, false);
         block_on(found).expect("the store can be read")
     }
@@ -148,9 +148,7 @@ impl Device {
         let content = self
             .contents
             .get(self.entry(id)?.content_hash().as_bytes())?;
-        let mut fields: Map<String, Json> = serde_json::from_slice(content).ok()?;
-        fields.remove("id")?;
-        Some(fields)
+        serde_json::from_slice(content).ok()
     }
 
     fn entries(&mut self, bytes: &[u8]) -> Vec<Vec<u8>> {

@@ -65,7 +65,8 @@ impl Contender for Pair {
         for update in updates {
             self.server.changes += 1;
             self.server.changed[update.record] = self.server.changes;
-            self.server.records[update.record].update(update.value);
+            let fields = &mut self.server.records[update.record].fields;
+            fields.insert(update.field.to_owned(), update.value.clone());
         }
     }
 

@@ -8,8 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use automerge::transaction::Transactable;
-use automerge::{Automerge, ROOT};
+use automerge::Automerge;
 use futures::channel::mpsc::{SendError, UnboundedReceiver, UnboundedSender, unbounded};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
@@ -20,9 +19,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 use url::Url;
 
 use super::Contender;
-use super::automerge::{document, fields};
+use super::automerge::{document, fields, put};
 use crate::link::{Lane, Link, Traffic};
-use crate::records::{Record, UPDATED, Update, name};
+use crate::records::{Record, Update, id};
 
 /// Silence with nothing under way, in virtual time, after which a meeting is over.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -67,12 +66,11 @@ impl Contender for Pair {
     fn update(&mut self, updates: &[Update]) {
         self.runtime.block_on(async {
             for update in updates {
-                let put = |doc: &mut Automerge| {
-                    doc.transact(|tx| tx.put(ROOT, UPDATED, update.value))
-                        .map(drop)
-                };
-                let handle = &self.handles[0][&name(update.record)];
-                handle.with_document(put).expect("the root takes a value");
+                self.handles[0][&id(update.record)].with_document(|doc| {
+                    let mut change = doc.transaction();
+                    put(&mut change, update.field, &update.value);
+                    change.commit();
+                });
             }
         });
     }
