@@ -175,9 +175,12 @@ fn grouped(number: u64) -> String {
     groups.collect::<Vec<_>>().join(",")
 }
 
+/// What is compared in one phase.
+type Measure = fn(&PhaseOutcome, &Cost) -> Option<f64>;
+
 /// Where another system does better than fieldmesh.
 fn losses(outcomes: &[&Outcome], phase: Phase) -> Vec<String> {
-    let measures: [(&str, fn(&PhaseOutcome, &Cost) -> Option<f64>); 5] = [
+    let measures: [(&str, Measure); 5] = [
         ("bytes", |_, cost| Some(cost.total() as f64)),
         ("round trips", |phase, _| phase.round_trips),
         ("processor time", |_, cost| Some(cost.cpu)),
