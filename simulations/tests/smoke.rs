@@ -40,8 +40,9 @@ fn every_plan_that_once_failed_holds() {
 
 fn kept(name: &str) -> Outcome {
     let file = format!("{}/regressions/{name}.plan", env!("CARGO_MANIFEST_DIR"));
-    let text = fs::read_to_string(file).unwrap();
-    let plan = Plan::from_text(&text, &Family::bundled().unwrap()).unwrap();
+    let text = fs::read_to_string(file).expect("the plan");
+    let family = Family::bundled().expect("the bundled schemas");
+    let plan = Plan::from_text(&text, &family).expect("a good plan");
     World::run(&plan, &mut ())
 }
 
