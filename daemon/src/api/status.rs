@@ -67,6 +67,8 @@ fn repairs(fleet: &Fleet) -> Repairs {
         mended: repairs.mended,
         taken_back: repairs.taken_back,
         rewritten: repairs.rewritten,
+        forks: repairs.forks,
+        branched: repairs.branched,
     }
 }
 

@@ -117,7 +117,9 @@ where
             for log in family {
                 let row = rows(log)?;
                 let is_parent = |row: &LogRow| (row.seq, row.chain) == (at.after, at.chain);
-                parent = parent.or(row.filter(is_parent));
+                if parent.is_none() {
+                    parent = row.filter(is_parent);
+                }
             }
             let Some(row) = parent.filter(|row| !ancestors.contains(&row.header.log)) else {
                 break;

@@ -87,6 +87,10 @@ pub struct Repairs {
     pub taken_back: u64,
     /// How many change sets of a forked log were written again in a new one.
     pub rewritten: u64,
+    /// How many forks of logs were settled here by keeping both histories, as branches.
+    pub forks: u64,
+    /// How many change sets were moved from a forked log to a branch.
+    pub branched: u64,
 }
 
 /// A log that does not read back.

@@ -36,6 +36,7 @@ pub enum Look {
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "one is on its way at a time")]
 pub enum Found {
     /// Entries.
     Run {

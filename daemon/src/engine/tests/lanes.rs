@@ -157,7 +157,10 @@ fn short_logs_whose_causes_are_there_go_before_bulk() {
     let last = Dot::new(bulk.log(), BULK);
     giver.say(
         &mut node,
-        &Message::Data(vec![answers.run(5), follower.run_after(vec![last])]),
+        &Message::Data(vec![
+            answers.run(5),
+            follower.run_tagged(vec![(last, bulk.tag(BULK))]),
+        ]),
     );
     node.handle(START, Input::SessionClosed { session: 91 });
 

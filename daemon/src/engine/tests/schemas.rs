@@ -113,5 +113,5 @@ fn entries_compressed_with_a_dictionary_that_was_not_agreed_on_are_a_counted_bre
     node.handle(START, Input::Frame { session: 1, bytes });
 
     puppet.assert_breach(&node, "dictionary that was not agreed on");
-    assert_eq!(node.fleet.refusals["protocol"], 1);
+    assert_eq!(node.fleet.refusals["unknown_dictionary"], 1);
 }

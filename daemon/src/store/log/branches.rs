@@ -161,7 +161,9 @@ impl LogWriter<'_> {
                 let header = self.find(branch)?.and_then(|row| row.header.branch_of);
                 let continues =
                     header.is_some_and(|at| (at.after, at.chain) == (row.seq, row.chain));
-                next = next.or(continues.then_some(branch));
+                if continues && next.is_none() {
+                    next = Some(branch);
+                }
             }
             match next {
                 Some(branch) => log = branch,
