@@ -214,8 +214,12 @@ async fn the_status_of_a_record_says_who_holds_it() {
 async fn spaces_other_than_main_are_exchanged_as_well() {
     let (a, b) = pair().await;
     let path = "/v1/collections/patient/records/p?upsert=true&space=clinic/kisumu";
-    a.good(reqwest::Method::PATCH, path, Some(json!({ "name": "Amina" })))
-        .await;
+    a.good(
+        reqwest::Method::PATCH,
+        path,
+        Some(json!({ "name": "Amina" })),
+    )
+    .await;
 
     let path = "/v1/collections/patient/records/p?space=clinic/kisumu";
     until_true("b has the record of the new space", || async {

@@ -35,7 +35,6 @@ pub(super) fn prepare(handle: &Handle, options: &StoreOptions) -> Result<(), Sto
     }
     check_organisation(handle, options.organisation)?;
     handle.read(check_ends)?;
-    handle.read(check_index)?;
     if is_planted(Mutation::IdempotencyForgotten) {
         let forget = |tx: &WriteTransaction| {
             tx.open_table(tables::RETRIES)?.retain(|_, _| false)?;
@@ -100,27 +99,6 @@ fn check_index(tx: &ReadTransaction) -> Result<(), Trouble> {
     match good == if index.is_empty()? { 0 } else { 2 } {
         true => Ok(()),
         false => Err(Trouble::Damaged("the list of records is lost".to_owned())),
-    }
-}
-
-/// Whether the index of records begins and ends with names of records. A disk that lost the page at its top
-/// shows what lay there before, which nothing else would notice. What can be rebuilt is not judged here.
-fn check_index(tx: &ReadTransaction) -> Result<(), Trouble> {
-    let index = tx.open_table(tables::INDEX)?;
-    let indexed = index.len()?;
-    let ends = [index.first()?, index.last()?];
-    for (key, _) in ends.iter().flatten() {
-        let name = tables::parse_record_key(key.value());
-        if !name.is_some_and(|name| !name.id.is_empty()) {
-            let detail = "the index of records names what is no record".to_owned();
-            return Err(Trouble::Damaged(detail));
-        }
-    }
-    match indexed > 0 && ends.iter().any(Option::is_none) {
-        true => Err(Trouble::Damaged(format!(
-            "{indexed} records are indexed and none is shown"
-        ))),
-        false => Ok(()),
     }
 }
 

@@ -50,12 +50,13 @@ fn frame(node: &mut Node, bytes: &[u8]) {
 
 /// A DATA frame with a body of so many zeros: a thousandth of its size on the wire.
 fn bomb(bytes: usize) -> Vec<u8> {
-    let mut frame = vec![5, 0];
-    let mut stream = zstd::stream::Encoder::new(&mut frame, 3).expect("it begins");
+    let mut stream = zstd::stream::Encoder::new(Vec::new(), 3).expect("it begins");
     stream.window_log(20).expect("a good size");
     std::io::Write::write_all(&mut stream, &vec![0; bytes]).expect("it compresses");
     std::io::Write::flush(&mut stream).expect("it flushes");
-    drop(stream);
+    let mut frame = vec![5, 0];
+    // zstd's magic number does not travel.
+    frame.extend(&stream.get_ref()[4..]);
     frame
 }
 
@@ -132,19 +133,14 @@ const SESSIONS: &[Wrong] = &[
     },
     Wrong {
         name: "damaged compression",
-        does: |node| {
-            frame(
-                node,
-                &[5, 0, 0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xff, 0xff, 0xff, 0xff],
-            )
-        },
+        does: |node| frame(node, &[5, 0, 0x00, 0xff, 0xff, 0xff, 0xff]),
         code: "malformed_frame",
         words: "compression",
         ends: Ends::Session,
     },
     Wrong {
         name: "compression of another kind",
-        does: |node| frame(node, &[5, 0, 0x37, 0xa4, 0x30, 0xec, 1, 2, 3]),
+        does: |node| frame(node, &[5, 0x37, 0xa4, 0x30, 0xec, 1, 2, 3]),
         code: "malformed_frame",
         words: "compressed stream's beginning",
         ends: Ends::Session,
