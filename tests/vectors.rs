@@ -12,6 +12,7 @@ use crdt_schema::ident::{DeviceId, Dot, LogId, SpaceName};
 use crdt_schema::op::{ChangeSet, Edit, Op};
 use crdt_schema::schema::Schema;
 use crdt_schema::value::Value;
+use fieldmesh::engine::batch::fork::{ForkProof, Side};
 use fieldmesh::engine::batch::{LogHeader, Run, SchemaTag};
 use fieldmesh::wire::changeset::{decode_change_set, encode_change_set};
 use fieldmesh::wire::dictionary::Dictionary;
@@ -128,6 +129,16 @@ fn messages() -> Vec<(&'static str, Message)> {
         differs: vec![(0, 0), (2, 299)],
         rows: vec![row],
     };
+    let side = |byte| Side {
+        digests: vec![[byte; 32]],
+        signature: [byte; 64],
+    };
+    let fork = Message::Fork(Box::new(ForkProof {
+        header: run().header,
+        after: 6,
+        chain: [4; 32],
+        sides: [side(5), side(6)],
+    }));
     let bye = Message::Bye {
         code: "timeout".to_owned(),
         text: "peer did not answer in time".to_owned(),
@@ -145,6 +156,7 @@ fn messages() -> Vec<(&'static str, Message)> {
         ("bye", bye),
         ("mark", Message::Mark([8; 8])),
         ("hold", Message::Hold),
+        ("fork", fork),
     ]
     .into_iter()
     .chain(repair_messages())
@@ -302,7 +314,7 @@ fn every_tag_of_the_code_is_described_and_no_other() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/wire");
     let read = |name: &str| fs::read_to_string(path.join(name)).expect("a source file");
     let mut written: BTreeMap<u8, String> = BTreeMap::new();
-    for file in ["message.rs", "part.rs", "repair.rs"] {
+    for file in ["message.rs", "part.rs", "repair.rs", "telling.rs"] {
         for line in read(file).lines() {
             let Some((before, after)) = line.split_once("_TAG: u8 = ") else {
                 continue;
