@@ -83,6 +83,8 @@ pub enum CloseReason {
     Repaired,
     /// What was kept of an entry that comes in parts is gone, or was not what it was said to be.
     PartsLost,
+    /// The peer tells its frontier on top of something that this device has forgotten since it named it.
+    GroundLost,
     /// The store could not take or give entries.
     Store(String),
     /// The peer said goodbye, with its reason.
@@ -101,6 +103,9 @@ impl fmt::Display for CloseReason {
             Self::Offline => f.write_str("this device was taken off the network"),
             Self::Repaired => f.write_str("a log was repaired; the session begins anew"),
             Self::PartsLost => f.write_str("parts of an entry were lost; the session begins anew"),
+            Self::GroundLost => {
+                f.write_str("what the telling builds on is forgotten; the session begins anew")
+            }
             Self::Store(why) => write!(f, "store unavailable: {why}"),
             Self::Peer(why) => write!(f, "peer closed the session: {why}"),
         }
@@ -120,6 +125,7 @@ impl CloseReason {
             Self::Offline => "offline",
             Self::Repaired => "repaired",
             Self::PartsLost => "parts_lost",
+            Self::GroundLost => "ground_lost",
             Self::Store(_) => "store",
             Self::Peer(_) => "peer",
         }

@@ -115,7 +115,7 @@ impl Engine {
         match base {
             Some(base) if !self.recall(&device, base) => {
                 self.forget_common_ground(&device);
-                return Err(protocol("TELL builds on what is not remembered here"));
+                return Err(CloseReason::GroundLost);
             }
             Some(_) => {}
             None => {

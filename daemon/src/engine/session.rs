@@ -497,6 +497,7 @@ fn is_trouble(reason: &CloseReason) -> bool {
         CloseReason::Replaced
             | CloseReason::Repaired
             | CloseReason::PartsLost
+            | CloseReason::GroundLost
             | CloseReason::Offline
             | CloseReason::Peer(_)
     )
@@ -514,6 +515,7 @@ fn farewell(reason: &CloseReason) -> String {
         | CloseReason::Replaced
         | CloseReason::Repaired
         | CloseReason::PartsLost
+        | CloseReason::GroundLost
         | CloseReason::Offline
         | CloseReason::Peer(_) => reason.to_string(),
     }

@@ -247,7 +247,15 @@ pub(super) fn records(
         .range::<&[u8]>((start, Bound::Unbounded))?
         .take(RECORDS_AT_ONCE);
     let rows = rows.map(|row| row.map(|(key, number)| (key.value().to_vec(), number.value())));
-    Ok(rows.collect::<Result<_, _>>()?)
+    let rows = rows.collect::<Result<Vec<_>, _>>()?;
+    // In a damaged tree the next page may be one that has passed: a walk over all would not end.
+    let is_next = |(key, _): &(Vec<u8>, u64)| after.is_none_or(|after| &key[..] > after);
+    match rows.iter().all(is_next) && rows.is_sorted_by(|(one, _), (next, _)| one < next) {
+        true => Ok(rows),
+        false => Err(Trouble::Damaged(
+            "the list of records is out of order".to_owned(),
+        )),
+    }
 }
 
 fn check_derived(

@@ -47,10 +47,10 @@ const LITTLE: [CParameter; 3] = [
 /// How a zstd stream begins. Only this format can be read: no older one, and no frames to be skipped.
 const MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
 
-/// A stream whose first body has so many bytes is begun without a dictionary. For a stream with one, zstd keeps
-/// small tables and finds less of what is further back: that costs a long stream a tenth, where a dictionary gains
-/// nothing. A sender's first frame is as large as this whenever there is more to come.
-const DICTIONARY_BODY_MAX: usize = 2 << 10;
+/// A stream whose first body has so many bytes is begun in full size and without a dictionary. A sender's first frame
+/// is as large as this whenever there is more to come. A small stream finds less of what is further back, and so
+/// does one with a dictionary, for which zstd keeps small tables: that costs a long stream a tenth.
+const FIRST_BODY_LITTLE: usize = 2 << 10;
 
 /// How much is taken off the streams at a time, at most.
 const CHUNK_BYTES: usize = 32 << 10;
@@ -102,8 +102,8 @@ impl Compressor {
         let stream = match &mut self.stream {
             Some(stream) => stream,
             none => {
-                if body.len() >= DICTIONARY_BODY_MAX {
-                    self.dictionary = None;
+                if body.len() >= FIRST_BODY_LITTLE {
+                    (self.dictionary, self.is_little) = (None, false);
                 }
                 let (level, parameters) = match (self.is_thorough, self.is_little) {
                     (true, _) => (LEVEL_THOROUGH, &FULL[..]),

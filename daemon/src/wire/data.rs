@@ -137,17 +137,24 @@ impl RunReader {
         held: &Headers<'_>,
     ) -> Result<LogHeader, WireError> {
         const UNKNOWN: WireError = WireError::Malformed("run: its log has no header yet");
+        const SECOND: WireError = WireError::Malformed("run: a second header of its log");
         let seen = self.seen.get(&log);
         match reader.byte("header tag")? {
             header_tag::SENT => return seen.cloned().ok_or(UNKNOWN),
-            header_tag::HELD => return held(&log).ok_or(UNKNOWN),
+            header_tag::HELD => {
+                let held = held(&log).ok_or(UNKNOWN)?;
+                return match seen {
+                    Some(seen) if *seen != held => Err(SECOND),
+                    Some(_) | None => Ok(held),
+                };
+            }
             header_tag::HERE => {}
             _ => return Err(WireError::Malformed("header tag")),
         }
         let header = read_header(reader, log)?;
         match seen {
             Some(seen) if *seen == header => {}
-            Some(_) => return Err(WireError::Malformed("run: a second header of its log")),
+            Some(_) => return Err(SECOND),
             None => {
                 if self.seen.len() == HEADERS_MAX {
                     self.seen.clear();

@@ -302,7 +302,11 @@ fn a_telling_that_builds_on_what_nobody_remembers_begins_anew_next_time() {
     let (mut node, mut puppet, _) = listening();
     let (salt, base) = (SALT, Some([9; 8]));
     puppet.say(&mut node, &Message::Tell { salt, base });
-    puppet.assert_breach(&node, "not remembered");
+    assert_eq!(
+        node.end_of(puppet.session),
+        Some(&CloseReason::GroundLost),
+        "an honest peer may come to this, so it is no breach"
+    );
 
     let mut puppet = Puppet::arrive(&mut node, 2, 8);
     let heard = puppet.hear(&mut node);

@@ -311,8 +311,16 @@ fn the_header_of_a_log_that_the_receiver_holds_does_not_travel() {
     let body = writer.write(&runs);
 
     let held = |log: &LogId| (*log == header(1).log).then(|| header(1));
-    assert_eq!(RunReader::default().read(&body, &held), Ok(runs));
+    assert_eq!(RunReader::default().read(&body, &held), Ok(runs.clone()));
     assert!(RunReader::default().read(&body, &|_| None).is_err());
+    let mut reader = RunReader::default();
+    let other = |_: &LogId| Some(header(2));
+    let whole = RunWriter::default().write(&runs);
+    assert!(reader.read(&whole, &other).is_ok());
+    assert!(
+        reader.read(&body, &other).is_err(),
+        "a second header of one log"
+    );
     assert!(body.len() < RunWriter::default().write(&[run(1, 5, &[b"entry"])]).len() - 40);
 }
 
