@@ -98,6 +98,12 @@ impl Document {
         dots
     }
 
+    /// When the changes were written that no other change follows.
+    pub fn head_times(&self) -> impl Iterator<Item = Timestamp> {
+        let heads = self.heads().into_iter();
+        heads.filter_map(|dot| Some(self.index.find(dot)?.hlc))
+    }
+
     /// Whether no edit has been applied yet.
     pub fn is_empty(&self) -> bool {
         self.index.is_empty()

@@ -6,12 +6,11 @@
 //!
 //! What a write may do is judged here and nowhere else, on the state that it will be appended to.
 
-use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{Dot, LogId, RecordKey};
 use crdt_schema::op::{ChangeSet, Edit, Op};
 use crdt_schema::schema::{PUBLISHED, Schema, published_collection};
 
-use crate::engine::batch::planned::{Planned, unchanged};
+use crate::engine::batch::planned::{Planned, time_of, unchanged};
 use crate::engine::batch::{CommitOutcome, LocalCommit, LocalEdit, Rejection, StoreFault};
 use crate::mutation::{Mutation, is_planted};
 use crate::wire::changeset::{check_change_set, encode_change_set};
@@ -118,9 +117,7 @@ impl<'txn> Author<'_, 'txn> {
         plan.sort_by_key(Planned::order);
         let end = self.end_of(commit)?;
         let dot = Dot::new(commit.log.log, end.seq + 1);
-        // The clock that stamped the write has been told of all our timestamps, so this only
-        // matters if it was told wrong: a log whose time stands still is refused by every peer.
-        let hlc = commit.hlc.max(Timestamp(end.hlc.0.saturating_add(1)));
+        let hlc = time_of(commit, end.hlc, &plan);
 
         let changed = plan.iter().filter(|planned| !planned.ops.is_empty());
         let edits: Vec<Edit> = changed

@@ -5,13 +5,12 @@
 use std::convert::Infallible;
 
 use crdt_schema::document::Document;
-use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{Dot, LogId};
 use crdt_schema::op::{ChangeSet, Edit};
 use crdt_schema::reference;
 use crdt_schema::resolution::RecordView;
 use crdt_schema::schema::Collection;
-use fieldmesh::engine::batch::planned::{Planned, unchanged};
+use fieldmesh::engine::batch::planned::{Planned, time_of, unchanged};
 use fieldmesh::engine::batch::{CommitOutcome, LocalCommit, Rejection, StoreFault};
 use fieldmesh::wire::changeset::{check_change_set, encode_change_set};
 use fieldmesh::wire::limits::{DEPS_MAX, ENTRY_BYTES_MAX};
@@ -84,7 +83,7 @@ fn append(
     let last = pool.number(&own).map(|number| last_hlc(pool, number, held));
     let last = last.unwrap_or_default();
     let dot = Dot::new(own, held + 1);
-    let hlc = commit.hlc.max(Timestamp(last.0.saturating_add(1)));
+    let hlc = time_of(commit, last, &plan);
     let changed = plan.iter().filter(|planned| !planned.ops.is_empty());
     let edits: Vec<Edit> = changed.map(|planned| edit(planned, own)).collect();
     let deps = edits.iter().flat_map(|edit| &edit.deps);

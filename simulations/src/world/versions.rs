@@ -70,7 +70,7 @@ impl World<'_> {
         match device.use_schema(version) {
             Ok(()) if version < before => self.reach(Sometimes::SchemaWentBack),
             Ok(()) => {}
-            Err(error) if is_known && !is_troubled => {
+            Err(error) if is_known && !is_troubled && !says_full(&error) => {
                 let detail = format!("device {number} knows version {version}: {error}");
                 return self.break_oracle(Oracle::Versions, detail);
             }
@@ -142,6 +142,7 @@ impl World<'_> {
         };
         if let Err(error) = device.refresh(VIEWS_PER_STEP)
             && !is_troubled
+            && !says_full(&error)
         {
             let detail = format!("device {number} cannot derive its views anew: {error}");
             return self.break_oracle(Oracle::Versions, detail);
@@ -213,4 +214,10 @@ impl World<'_> {
                 .measure(&Measured::Settled { reader: &reader });
         }
     }
+}
+
+/// Whether a store says that its disk is full. After there is room again, it says so once more where the write before
+/// was not its last.
+fn says_full(error: &impl ToString) -> bool {
+    error.to_string().contains("the disk is full")
 }

@@ -8,6 +8,7 @@
 use std::cmp::Reverse;
 
 use crdt_schema::document::Document;
+use crdt_schema::hlc::{DRIFT_MAX_MS, Timestamp};
 use crdt_schema::ident::{Dot, RecordKey};
 use crdt_schema::intent::{check_change, check_record};
 use crdt_schema::op::{ChangeSet, Edit, Op};
@@ -157,6 +158,18 @@ impl<'s> Planned<'s> {
             warnings: self.calendar.warnings(self.collection, &self.ops),
         }
     }
+}
+
+/// When a change set is written whose log ends at `last`: later than that, than the clock that stamped it has seen, and
+/// than all that its edits follow. A clock that was started anew does not know of the last, and one that ran ahead of
+/// this one by more than [`DRIFT_MAX_MS`] is not followed.
+pub fn time_of(commit: &LocalCommit, last: Timestamp, plan: &[Planned<'_>]) -> Timestamp {
+    let trusted_ms = commit.unix_ms.saturating_add(DRIFT_MAX_MS);
+    let changed = plan.iter().filter(|planned| !planned.ops.is_empty());
+    let causes = changed.flat_map(|planned| planned.doc.head_times());
+    let trusted = causes.filter(|time| time.ms() <= trusted_ms);
+    let after = trusted.chain([last]).max().unwrap_or(last);
+    commit.hlc.max(Timestamp(after.0.saturating_add(1)))
 }
 
 /// The outcome of a write that changes nothing: the change set that the first record owes its state

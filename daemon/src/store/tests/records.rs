@@ -463,3 +463,20 @@ fn every_space_has_its_own_log_and_records() {
         2
     );
 }
+
+#[test]
+fn an_edit_is_later_than_what_it_follows_even_when_the_clock_that_stamps_it_was_started_anew() {
+    let (disk_a, disk_b) = (Disk::default(), Disk::default());
+    let (mut a, mut b) = (Device::on(&disk_a, 1), Device::on(&disk_b, 2));
+    for (ahead_ms, is_followed) in [(60_000, true), (3 * 3_600_000, false)] {
+        a.clock_ms = b.clock_ms + ahead_ms;
+        let write = |name| vec![upsert("1", vec![set("name", name)])];
+        let cause = a.write(write("A")).expect("a write");
+        b.pull(&a, usize::MAX);
+
+        let effect = b.write(write("B")).expect("a write");
+
+        assert_eq!(effect.hlc > cause.hlc, is_followed, "{ahead_ms} ms ahead");
+        a.pull(&b, usize::MAX);
+    }
+}
