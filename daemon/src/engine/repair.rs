@@ -98,6 +98,16 @@ impl Engine {
         self.seek_all();
     }
 
+    /// Asks a peer once more for what is damaged: it had not got that far when it was asked.
+    pub(super) fn seek_from(&mut self, id: SessionId, log: LogId, before: u64, after: u64) {
+        if let Some(damaged) = self.damage.logs.get_mut(&log)
+            && (before + 1..=after).contains(&damaged.from)
+        {
+            damaged.tried.remove(&id);
+            self.seek(log);
+        }
+    }
+
     fn seek_all(&mut self) {
         let logs: Vec<LogId> = self.damage.logs.keys().copied().collect();
         logs.into_iter().for_each(|log| self.seek(log));
