@@ -88,7 +88,8 @@ impl Engine {
             session.pump.acknowledge(log, seq);
             return Ok(false);
         }
-        if seq <= self.peers.held_seq(&session.device, &log) {
+        let before = self.peers.held_seq(&session.device, &log);
+        if seq <= before {
             // A row that says nothing new says that what was sent above it is not taken.
             session.pump.acknowledge(log, seq);
             if session.pump.awaits(&log) {
@@ -105,6 +106,7 @@ impl Engine {
             .get_or_insert(now.mono_ms + PEER_SAVE_MS);
         Self::expect_mark(session, now);
         session.pump.acknowledge(log, seq);
+        self.seek_from(id, log, before, seq);
         Ok(seq > self.frontier.staged_seq(&log))
     }
 

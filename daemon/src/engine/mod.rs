@@ -58,6 +58,7 @@ mod forks;
 mod front;
 mod frontier;
 mod greeting;
+mod held_back;
 mod ingest;
 mod inquiry;
 mod lanes;

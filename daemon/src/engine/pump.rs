@@ -8,12 +8,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crdt_schema::ident::LogId;
+use crdt_schema::ident::{Dot, LogId};
 
 use super::Engine;
 use super::batch::{Arrival, Fetched, Held, Run, SessionId};
 use super::effect::{CloseReason, Effect};
 use super::frontier::Frontier;
+use super::held_back::HeldBack;
 use super::input::Now;
 use super::lanes::{Lanes, Turn};
 use super::limits::{FRESH_BYTES_MAX, MESSAGE_BYTES_MAX, RUN_OVERHEAD_BYTES, SEQ_MAX};
@@ -29,8 +30,10 @@ pub(super) struct Pump {
     pub(super) lanes: Lanes,
     /// What the fetch in flight is for.
     asked: Option<Turn>,
-    /// What the peer holds or has been sent. Refused logs stand at their greatest possible end.
+    /// What the peer holds or has been sent. Refused logs, and those of which something is held back, stand at
+    /// their greatest possible end.
     pub(super) known: Held,
+    held_back: HeldBack,
     /// The last entry and the bytes of each run that was sent and is not acknowledged, oldest first.
     unacked: BTreeMap<LogId, VecDeque<Sent>>,
     pub(super) unacked_bytes: usize,
@@ -109,9 +112,12 @@ impl Pump {
         logs.filter_map(|(log, runs)| Some((*log, runs.back()?.last)))
     }
 
-    /// Leaves a log out that cannot be read.
-    fn hold_back(&mut self, log: LogId) {
-        self.note_known(log, SEQ_MAX);
+    /// Sends no more of a log from a place on, nor from before it what has not been sent yet.
+    fn hold_back(&mut self, frontier: &Frontier, place: Dot) {
+        let next = self.known.seq(&place.log) + 1;
+        let from = place.seq.min(next);
+        self.held_back.note(frontier, Dot::new(place.log, from));
+        self.note_known(place.log, SEQ_MAX);
     }
 
     /// Whether entries of the log, or parts of one, were sent and are not acknowledged.
@@ -264,6 +270,12 @@ impl Engine {
             return self.close(id, &CloseReason::Store(why));
         }
         let (mut runs, mut arrival, mut end) = (fetched.runs, fetched.arrival, fetched.end);
+        let damaged = fetched.damaged;
+        for place in &damaged {
+            pump.held_back.note(&self.frontier, *place);
+        }
+        let theirs = self.peers.held(&session.device);
+        let dependent = pump.held_back.take_out(&self.frontier, theirs, &mut runs);
         if let Some(at) = runs.iter().position(|run| pump.is_outsize(run)) {
             runs.truncate(at + 1);
             let whole = runs.pop();
@@ -275,11 +287,12 @@ impl Engine {
                 arrival = 0;
             }
         }
-        let damaged = fetched.damaged;
-        for place in &damaged {
-            pump.hold_back(place.log);
-        }
         self.send_runs(now, id, runs);
+        if let Some(session) = self.sessions.get_mut(&id) {
+            for place in damaged.iter().chain(&dependent) {
+                session.pump.hold_back(&self.frontier, *place);
+            }
+        }
         self.send_parts(now, id);
         self.end_turn(id, turn, arrival, end);
         self.pump(id);

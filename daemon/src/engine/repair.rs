@@ -1,6 +1,6 @@
 //! Damaged logs: found when they are read or when a peer shows another history, mended from peers.
 //!
-//! A place that does not read back holds back its own log only. It is asked for from one peer after the
+//! A place that does not read back holds back its own log, and what depends on it (see [`super::held_back`]). It is asked for from one peer after the
 //! other until one gives a run that bears the author's signature on top of what reads back before it; then
 //! the log is read through again for the next such place. Once it reads back whole, the sessions begin
 //! anew, because what was held back may have kept other logs back as well.
@@ -96,6 +96,16 @@ impl Engine {
             damaged.tried.extend(damaged.asked.take());
         }
         self.seek_all();
+    }
+
+    /// Asks a peer once more for what is damaged: it had not got that far when it was asked.
+    pub(super) fn seek_from(&mut self, id: SessionId, log: LogId, before: u64, after: u64) {
+        if let Some(damaged) = self.damage.logs.get_mut(&log)
+            && (before + 1..=after).contains(&damaged.from)
+        {
+            damaged.tried.remove(&id);
+            self.seek(log);
+        }
     }
 
     fn seek_all(&mut self) {

@@ -4,6 +4,7 @@
 mod checkpoints;
 mod damage;
 mod forks;
+mod held_back;
 mod lanes;
 mod opening;
 mod parts;

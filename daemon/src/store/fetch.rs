@@ -5,8 +5,8 @@
 //! depends on is known to the peer or has been taken before it. Dependencies never leave a space, so both hold
 //! whatever is sent of other spaces.
 //!
-//! An entry that does not read back holds back its own log and nothing else: it is named in what a fetch
-//! finds, so that somebody may ask the peers for it.
+//! An entry that does not read back holds back its own log and nothing else here: it is named in what a fetch
+//! finds, so that the engine may hold back what depends on it and ask the peers for it.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
