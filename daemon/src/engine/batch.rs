@@ -501,6 +501,8 @@ pub struct CommitReport {
     pub remote: Vec<RemoteOutcome>,
     /// The outcome of each repair in it.
     pub repairs: Vec<Repaired>,
+    /// Entries that were found not to read back.
+    pub damaged: Vec<Dot>,
     /// The frontier rows that moved, each once, as they are now.
     pub rows: Vec<FrontierRow>,
     /// The last arrival in the store.
@@ -513,6 +515,7 @@ impl CommitReport {
         self.local.extend(later.local);
         self.remote.extend(later.remote);
         self.repairs.extend(later.repairs);
+        self.damaged.extend(later.damaged);
         let moved = |row: &FrontierRow| later.rows.iter().any(|it| it.header.log == row.header.log);
         self.rows.retain(|row| !moved(row));
         self.rows.extend(later.rows);

@@ -69,6 +69,12 @@ impl Inquiries {
         }
     }
 
+    /// Lets all logs be inquired about again: a damaged one, which may have kept forks of others from being
+    /// settled, is whole.
+    pub(super) fn forget_all(&mut self) {
+        self.begun_ms.clear();
+    }
+
     /// Lets a log be inquired about again: it has changed.
     pub(super) fn forget(&mut self, log: &LogId) {
         self.begun_ms.retain(|(_, of), _| of != log);

@@ -276,6 +276,10 @@ impl Engine {
             .repairs
             .into_iter()
             .for_each(|repaired| self.on_repaired(repaired));
+        report
+            .damaged
+            .into_iter()
+            .for_each(|place| self.note_damage(place));
         match self.settle(report.remote) {
             Ok(()) => {
                 self.spread(now, &moved);

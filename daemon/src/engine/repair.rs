@@ -217,7 +217,7 @@ impl Engine {
             return;
         }
         tracing::warn!(%log, "a damaged log is whole again");
-        self.inquiries.forget(&log);
+        self.inquiries.forget_all();
         self.peers.show_damage(log, None);
         self.close_all(&CloseReason::Repaired);
     }

@@ -95,11 +95,13 @@ pub(super) struct Committed {
 /// The report of a transaction that failed.
 pub(super) fn failed_report(
     batches: &[Batch],
-    fault: &StoreFault,
+    trouble: &Trouble,
     arrival: Arrival,
 ) -> CommitReport {
+    let fault = &trouble.fault();
     let mut report = CommitReport {
         arrival,
+        damaged: trouble.place().into_iter().collect(),
         ..CommitReport::default()
     };
     for batch in batches {
@@ -442,7 +444,17 @@ impl<'txn> Joined<'txn> {
         drop((records, retries));
         let (moved, arrival) = logs.finish()?;
         if !self.damaged.is_empty() {
-            heal::rebuild_records(tx, facts.schema, facts.stamp, &self.damaged)?;
+            let healed = heal::rebuild_records(tx, facts.schema, facts.stamp, &self.damaged)?;
+            match healed {
+                Ok(()) => {}
+                Err(trouble) if report.repairs.is_empty() => {
+                    let why = trouble.fault();
+                    tracing::error!(%why, "the log is damaged too: records stay unreadable");
+                    report.damaged.extend(trouble.place());
+                }
+                // The records would know entries by names that these no longer have. The log must be mended first.
+                Err(trouble) => return Err(trouble),
+            }
         }
         let has_published = catalogue::write_found(tx, &facts.schema.name, &self.found)?;
         let has_writes = self.has_writes || !moved.is_empty() || !self.damaged.is_empty();

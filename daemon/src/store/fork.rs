@@ -2,6 +2,7 @@
 //!
 //! Everything happens in one transaction: the log's rows, the arrivals, the proof, and the records that the moved
 //! entries have touched, which are rebuilt from the logs. So it has happened or it has not.
+//! While a log is damaged the records cannot be rebuilt, so the fork waits until the log is mended.
 //!
 //! The proof is kept, because other devices must be told.
 

@@ -19,13 +19,13 @@ use super::rows::LogRow;
 use super::tables;
 use super::trouble::Trouble;
 
-/// Replays the given records from the log. Reads the whole log, so it is for damage only.
+/// Replays the given records from the log, or says what of it does not read back: then they are as they were. Reads the whole log, so it is for damage and forks only.
 pub(super) fn rebuild_records(
     tx: &WriteTransaction,
     schema: &Schema,
     stamp: Stamp,
     keys: &BTreeSet<RecordKey>,
-) -> Result<(), Trouble> {
+) -> Result<Result<(), Trouble>, Trouble> {
     let (stretches, entries, logs) = (
         tx.open_table(tables::STRETCHES)?,
         tx.open_table(tables::ENTRIES)?,
@@ -42,10 +42,7 @@ pub(super) fn rebuild_records(
     };
     let docs = match replay(&stretches, &entries, &logs, &names, keys) {
         Ok(docs) => docs,
-        Err(Trouble::Damaged(why)) => {
-            tracing::error!(why, "the log is damaged too: records stay unreadable");
-            return Ok(());
-        }
+        Err(trouble @ (Trouble::Damaged(_) | Trouble::Unread(..))) => return Ok(Err(trouble)),
         Err(trouble) => return Err(trouble),
     };
     drop((stretches, entries, logs, numbers, branches));
@@ -53,7 +50,8 @@ pub(super) fn rebuild_records(
     for (key, doc) in docs {
         records.restore(&key, doc)?;
     }
-    records.flush()
+    records.flush()?;
+    Ok(Ok(()))
 }
 
 /// The documents of the given records, from the log alone.
@@ -90,11 +88,12 @@ where
         for seq in stretch.from..stretch.from + stretch.count {
             let dot = Dot::new(header.log, seq);
             let damaged = |why: &str| Trouble::Damaged(format!("entry {dot}: {why}"));
+            let unread = |why| Trouble::Unread(dot, why);
             let row = entries
                 .get((stretch.log, seq))?
-                .ok_or_else(|| damaged("it is missing"))?;
+                .ok_or_else(|| unread("it is missing"))?;
             let entry = unpacker.unpack_entry((stretch.log, seq), row.value());
-            let entry = entry.map_err(damaged)?;
+            let entry = entry.map_err(unread)?;
             let set = decode_change_set(&entry).map_err(|error| damaged(&error.to_string()))?;
             let set = names.renamed(&mut rows, &set)?;
             for edit in &set.edits {

@@ -289,7 +289,7 @@ impl Store {
             Err(trouble) => {
                 let fault = trouble.fault();
                 tracing::error!(%fault, "a commit failed");
-                commit::failed_report(batches, &fault, self.arrival)
+                commit::failed_report(batches, &trouble, self.arrival)
             }
         }
     }

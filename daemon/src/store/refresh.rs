@@ -145,7 +145,11 @@ fn step(
     records.flush()?;
     drop(records);
     if !damaged.is_empty() {
-        heal::rebuild_records(tx, &state.active, state.stamp(), &damaged)?;
+        let healed = heal::rebuild_records(tx, &state.active, state.stamp(), &damaged)?;
+        if let Err(trouble) = healed {
+            let why = trouble.fault();
+            tracing::error!(%why, "the log is damaged too: records stay unreadable");
+        }
     }
     Ok(step)
 }

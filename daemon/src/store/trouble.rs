@@ -2,6 +2,8 @@
 //! what a person can do about them. Private to the store; callers see [`StoreError`] and
 //! [`StoreFault`].
 
+use crdt_schema::ident::Dot;
+
 use crate::engine::batch::StoreFault;
 
 use super::StoreError;
@@ -15,6 +17,8 @@ pub(super) enum Trouble {
     Database(Box<redb::Error>),
     /// A row does not read back as it was written. Names the row.
     Damaged(String),
+    /// An entry of a log does not read back.
+    Unread(Dot, &'static str),
     /// The database panicked, as it may over damaged pages.
     Panicked(String),
     /// The database is closed after a failure.
@@ -29,7 +33,15 @@ impl Trouble {
 
     /// Whether the database must be opened anew before it can be used.
     pub(super) fn needs_reopening(&self) -> bool {
-        !matches!(self, Self::Damaged(_))
+        !matches!(self, Self::Damaged(_) | Self::Unread(..))
+    }
+
+    /// The entry that does not read back, if that is the trouble.
+    pub(super) fn place(&self) -> Option<Dot> {
+        match self {
+            Self::Unread(place, _) => Some(*place),
+            _ => None,
+        }
     }
 
     /// The trouble as a write's outcome.
@@ -44,7 +56,7 @@ impl Trouble {
     pub(super) fn explain(self, path: &str) -> StoreError {
         let path = path.to_owned();
         match &self {
-            Self::Damaged(_) | Self::Panicked(_) => StoreError::Damaged {
+            Self::Damaged(_) | Self::Unread(..) | Self::Panicked(_) => StoreError::Damaged {
                 path,
                 detail: self.words(),
             },
@@ -79,6 +91,7 @@ impl Trouble {
                 other => other.to_string(),
             },
             Self::Damaged(what) => what.clone(),
+            Self::Unread(place, why) => format!("entry {place}: {why}"),
             Self::Panicked(what) => format!("the database panicked: {what}"),
             Self::Closed(why) => format!("the database is closed: {why}; try again"),
         }

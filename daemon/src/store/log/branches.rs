@@ -188,7 +188,8 @@ impl LogWriter<'_> {
         let mut unpacker = Unpacker::default();
         for seq in point.after + 1..=row.seq {
             let damaged = |why: &str| Trouble::Damaged(format!("entry {log}:{seq}: {why}"));
-            let entry = self.read(&mut unpacker, old, seq)?.map_err(damaged)?;
+            let entry = self.read(&mut unpacker, old, seq)?;
+            let entry = entry.map_err(|why| Trouble::Unread(Dot::new(log, seq), why))?;
             chain = chain_next(&chain, &entry);
             first = first.or(Some(chain));
             sets.push(decode_change_set(&entry).map_err(|error| damaged(&error.to_string()))?);

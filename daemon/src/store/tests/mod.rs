@@ -3,6 +3,7 @@
 mod calendar;
 mod disk;
 mod faults;
+mod forked;
 mod goes_with;
 mod log;
 mod promises;

@@ -14,7 +14,7 @@ impl Progress for Quiet {
     fn at(&mut self, _: &'static str, _: u64, _: u64) {}
 }
 
-fn check(device: &Device) -> Checkup {
+pub(super) fn check(device: &Device) -> Checkup {
     device.reader().check(&mut Quiet).expect("it reads")
 }
 
@@ -69,17 +69,18 @@ fn tamper(disk: &Disk, change: impl FnOnce(&redb::WriteTransaction)) {
     tx.commit().expect("a commit");
 }
 
-fn flip_entry(disk: &Disk, seq: u64) {
+/// Flips a bit of an entry of a log.
+pub(super) fn flip_entry(disk: &Disk, log: u32, seq: u64) {
     tamper(disk, |tx| {
         let mut rows = tx.open_table(tables::ENTRIES).expect("the table");
         let mut bad = rows
-            .get((0, seq))
+            .get((log, seq))
             .expect("a read")
             .expect("the row")
             .value()
             .to_vec();
         bad[9] ^= 1;
-        rows.insert((0, seq), bad.as_slice()).expect("a write");
+        rows.insert((log, seq), bad.as_slice()).expect("a write");
     });
 }
 
@@ -154,7 +155,7 @@ fn whatever_is_derived_wrongly_is_found_and_rebuilt() {
 fn a_damaged_log_is_found_and_nothing_is_rebuilt_from_it() {
     let disk = Disk::default();
     let shown = busy(&disk).shown();
-    flip_entry(&disk, 3);
+    flip_entry(&disk, 0, 3);
     let mut device = Device::on(&disk, 1);
 
     assert_eq!(kinds(&device), ["log", "document"]);
@@ -219,7 +220,7 @@ fn a_fetch_leaves_out_a_damaged_log_and_gives_the_others() {
         .find(|log| **log != device.log.log)
         .expect("a log");
     drop(device);
-    flip_entry(&disk, 1);
+    flip_entry(&disk, 0, 1);
     let device = Device::on(&disk, 1);
 
     let fetched = device

@@ -1,0 +1,127 @@
+//! Logs that fork in a store part of which does not read back.
+
+use super::repair::{check, flip_entry};
+use super::*;
+use crate::engine::batch::fork::{ForkProof, Forked};
+use crate::engine::batch::repair::{Found, Look, Outcome, Repair};
+use crate::wire::chain::log_id;
+
+/// The numbers of the logs in the store.
+const WHOLE: u32 = 0;
+const FORKING: u32 = 1;
+
+/// A store that holds a log and one history of another, which forks.
+struct Story {
+    disk: Disk,
+    whole: Device,
+    /// The other history.
+    other: Run,
+    proof: Arc<ForkProof>,
+}
+
+impl Story {
+    fn new() -> Self {
+        let (disk, mut whole) = (Disk::default(), Device::new(6));
+        let (mut one, mut two) = (author(), author());
+        for (device, id, name) in [
+            (&mut whole, "2", "A"),
+            (&mut one, "1", "B"),
+            (&mut two, "1", "C"),
+        ] {
+            let ops = vec![set("name", name)];
+            device.write(vec![upsert(id, ops)]).expect("a write");
+        }
+        let mut device = Device::on(&disk, 1);
+        device.pull(&whole, usize::MAX);
+        device.pull(&one, usize::MAX);
+        let other = run(&two);
+        // Whoever reads the history back can prove the fork.
+        let Ok(Outcome::Forked(Forked { proof, .. })) = repaired(&mut one, branch(&other)) else {
+            panic!("it is sealed");
+        };
+        Self {
+            disk,
+            whole,
+            other,
+            proof,
+        }
+    }
+
+    fn device(&self) -> Device {
+        Device::on(&self.disk, 1)
+    }
+
+    fn mend(&self) -> Batch {
+        let run = run(&self.whole);
+        Batch::Repair(1, Box::new(Repair::Mend(run)))
+    }
+}
+
+/// The device whose log forks.
+fn author() -> Device {
+    let mut author = Device::new(5);
+    let LogHeader {
+        space,
+        device,
+        name,
+        ..
+    } = &author.log;
+    author.log.log = log_id([5; 8], space, device, name);
+    author
+}
+
+fn branch(run: &Run) -> Batch {
+    Batch::Repair(1, Box::new(Repair::Branch(run.clone())))
+}
+
+/// Everything that a device has written.
+fn run(device: &Device) -> Run {
+    let log = device.log.log;
+    match device.reader().look(&Look::Run { log, from: 1 }) {
+        Ok(Found::Run { run: Some(run), .. }) => run,
+        other => panic!("it is held: {other:?}"),
+    }
+}
+
+fn repaired(device: &mut Device, batch: Batch) -> Result<Outcome, String> {
+    let mut report = device.store.commit(vec![batch]);
+    report.repairs.remove(0).result
+}
+
+#[test]
+fn a_log_is_not_sealed_before_its_records_can_be_rebuilt_and_they_take_writes_meanwhile() {
+    let story = Story::new();
+    flip_entry(&story.disk, WHOLE, 1);
+    let mut device = story.device();
+    let name = |name| vec![upsert("1", vec![set("name", name)])];
+
+    let report = device.store.commit(vec![branch(&story.other)]);
+
+    assert!(report.repairs[0].result.is_err(), "{report:?}");
+    assert_eq!(report.damaged, [Dot::new(story.whole.log.log, 1)]);
+    device.write(name("D")).expect("a write");
+    let mended = repaired(&mut device, story.mend());
+    assert_eq!(mended, Ok(Outcome::Mended { entries: 1 }));
+    assert_eq!(check(&device).told, []);
+    let forked = repaired(&mut device, branch(&story.other));
+    assert!(matches!(forked, Ok(Outcome::Forked(_))), "{forked:?}");
+    assert_eq!(check(&device).told, []);
+    device.write(name("E")).expect("a write");
+    assert_eq!(check(&device).told, []);
+}
+
+#[test]
+fn a_log_is_not_sealed_while_what_would_move_is_damaged_and_other_writes_are_made() {
+    let story = Story::new();
+    flip_entry(&story.disk, FORKING, 1);
+    let mut device = story.device();
+    let ops = vec![set("name", "D")];
+    let local = Batch::Local(device.local(vec![upsert("3", ops)]));
+
+    let fork = Batch::Repair(1, Box::new(Repair::Fork(Arc::clone(&story.proof))));
+    let report = device.store.commit(vec![fork, local]);
+
+    assert!(report.repairs[0].result.is_err(), "{report:?}");
+    assert_eq!(report.damaged, [Dot::new(story.proof.header.log, 1)]);
+    assert!(report.local[0].1.is_ok(), "{report:?}");
+}
