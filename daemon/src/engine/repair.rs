@@ -1,9 +1,9 @@
 //! Damaged logs: found when they are read or when a peer shows another history, mended from peers.
 //!
-//! A place that does not read back holds back its own log, and what depends on it (see [`super::held_back`]). It is asked for from one peer after the
-//! other until one gives a run that bears the author's signature on top of what reads back before it; then
-//! the log is read through again for the next such place. Once it reads back whole, the sessions begin
-//! anew, because what was held back may have kept other logs back as well.
+//! A place that does not read back holds back its own log, and what depends on it (see [`super::held_back`]).
+//! It is asked for from one peer after the other until one gives a run that bears the author's signature on top
+//! of what reads back before it; then the log is read through again for the next such place. Once it reads back
+//! whole, the sessions begin anew, because what was held back may have kept other logs back as well.
 //!
 //! A peer's questions are answered one at a time, and so many in a session: each makes the store walk a log.
 
