@@ -102,7 +102,7 @@ fn a_thousand_logs_on_each_side_end_equal_over_a_link_that_drops_every_four_kilo
 #[test]
 fn a_hundred_logs_of_which_ten_differ_are_compared_in_two_and_a_half_kilobytes() {
     let mut world = World::new(2);
-    let far = |n: u32| if n % 10 == 0 { 101 } else { 1 };
+    let far = |n: u32| if n.is_multiple_of(10) { 101 } else { 1 };
     load(&mut world.nodes[0], 1, (0..100).map(|n| (n, far(n))));
     load(&mut world.nodes[1], 2, (0..100).map(|n| (n, 1)));
     let mut bytes = 0;
