@@ -13,7 +13,7 @@ use crate::store::Store;
 use crate::wire::message::Message;
 
 /// Damages the entry `seq` of the first log in a store file.
-fn damage_entry(path: &Path, seq: u64) {
+pub(super) fn damage_entry(path: &Path, seq: u64) {
     let table: redb::TableDefinition<'_, (u32, u64), &[u8]> = redb::TableDefinition::new("entries");
     let database = redb::Database::open(path).expect("it opens");
     let tx = database.begin_write().expect("a transaction");
@@ -28,7 +28,7 @@ fn damage_entry(path: &Path, seq: u64) {
     tx.commit().expect("a commit");
 }
 
-fn open(path: &Path, number: u8, start: u8) -> Node {
+pub(super) fn open(path: &Path, number: u8, start: u8) -> Node {
     let store = Store::open_file(path, options(number)).expect("the store opens");
     Node::on(store, number, start)
 }
