@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use crdt_schema::ident::{Dot, LogId, RecordKey};
 
 use super::puppet::{Author, Puppet};
+use super::repair::{damage_entry, open};
 use super::world::{Node, ORGANISATION, SECRET, START, World, device};
 use crate::engine::batch::fork::{ForkProof, Side};
 use crate::engine::batch::{ForkPoint, Run};
@@ -132,6 +133,32 @@ fn two_histories_that_spread_while_their_author_was_gone_both_reach_everybody() 
     assert_eq!(world.nodes[2].held()[&log], 5);
     assert_eq!(world.nodes[0].fleet.repairs.forks, 1);
     assert_eq!(world.nodes[0].fleet.repairs.branched, 7);
+}
+
+#[test]
+fn a_fork_waits_until_a_damaged_log_that_all_hold_alike_is_mended() {
+    let (mut first, dir) = (History::new(), tempfile::tempdir().expect("a directory"));
+    let path = dir.path().join("store");
+    first.write(5);
+    let mut second = first.apart(500);
+    first.write(7);
+    second.write(3);
+    let mut world = World::new(2);
+    world.nodes[0] = open(&path, 1, 0);
+    world.write(0, "apart", "of a log that never forks");
+    let (session, _) = world.meet(0, 1);
+    world.cut(session);
+    give(&mut world, 0, &first.runs);
+    give(&mut world, 1, &second.runs);
+    world.nodes[0] = Node::new(1);
+    damage_entry(&path, 1);
+    world.nodes[0] = open(&path, 1, 1);
+
+    mingle(&mut world);
+
+    assert_one_story(&world);
+    assert_eq!(world.nodes[0].fleet.repairs.mended, 1);
+    assert_eq!(world.nodes[0].fleet.repairs.forks, 1);
 }
 
 #[test]
