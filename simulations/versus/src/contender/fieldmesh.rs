@@ -12,7 +12,7 @@ use crdt_schema::intent::ops_from_patch;
 use crdt_schema::op::Op;
 use crdt_schema::schema::Schema;
 use ed25519_dalek::SigningKey;
-use fieldmesh::engine::batch::{LocalEdit, SchemaTag, SessionId, WriteMode};
+use fieldmesh::engine::batch::{LocalEdit, SchemaInUse, SessionId, WriteMode};
 use fieldmesh::engine::effect::Effect;
 use fieldmesh::engine::input::{Input, LocalWrite, Now};
 use fieldmesh::engine::{Engine, EngineConfig};
@@ -124,7 +124,7 @@ impl Device {
             name: format!("device {number}"),
             hub: number == 2,
             join_secret: JoinSecret([9; 32]),
-            schema: SchemaTag::of(&schema),
+            schema: SchemaInUse::of(&schema),
             metered: false,
         };
         let opening = store.opening().expect("the store can be read");
@@ -191,11 +191,11 @@ impl Device {
                     Effect::Send { frame, .. } => frames.push(frame),
                     Effect::Fetch {
                         session,
-                        after,
+                        walk,
                         known,
                         bytes_max,
                     } => {
-                        let result = self.store.reader().fetch(after, &known, bytes_max);
+                        let result = self.store.reader().fetch(&walk, &known, bytes_max);
                         let result = result.map_err(|error| error.to_string());
                         self.engine
                             .handle(self.time(), Input::Fetched { session, result });
