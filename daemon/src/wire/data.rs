@@ -75,11 +75,7 @@ impl RunWriter {
             self.sent.insert(header.log);
             write_header(writer, header);
         }
-        writer.count(run.entries.len());
-        for entry in &run.entries {
-            writer.bytes(entry);
-        }
-        writer.raw(&run.signature);
+        write_rest(writer, run);
     }
 }
 
@@ -110,24 +106,7 @@ impl RunReader {
         let log = LogId(reader.array("log")?);
         let from = reader.varint("run's first sequence number")?;
         let header = self.read_header(reader, log, held)?;
-        let count = reader.count("number of entries", DATA_BYTES_MAX)?;
-        if from == 0 || count == 0 || from.checked_add(count as u64).is_none() {
-            return Err(WireError::Malformed("run: sequence numbers"));
-        }
-        let mut entries = Vec::new();
-        for _ in 0..count {
-            let entry = reader.bytes("entry", ENTRY_BYTES_MAX)?;
-            if entry.is_empty() {
-                return Err(WireError::Malformed("run: an empty entry"));
-            }
-            entries.push(entry.to_vec());
-        }
-        Ok(Run {
-            header,
-            from,
-            entries,
-            signature: reader.array("signature")?,
-        })
+        read_rest(reader, header, from)
     }
 
     fn read_header(
@@ -164,4 +143,37 @@ impl RunReader {
         }
         Ok(header)
     }
+}
+
+/// Writes what stands in a run after its log, place and header.
+pub(super) fn write_rest(writer: &mut Writer, run: &Run) {
+    writer.count(run.entries.len());
+    run.entries.iter().for_each(|entry| writer.bytes(entry));
+    writer.raw(&run.signature);
+}
+
+/// Reads what stands in a run after its log, place and header.
+pub(super) fn read_rest(
+    reader: &mut Reader<'_>,
+    header: LogHeader,
+    from: u64,
+) -> Result<Run, WireError> {
+    let count = reader.count("number of entries", DATA_BYTES_MAX)?;
+    if from == 0 || count == 0 || from.checked_add(count as u64).is_none() {
+        return Err(WireError::Malformed("run: sequence numbers"));
+    }
+    let mut entries = Vec::new();
+    for _ in 0..count {
+        let entry = reader.bytes("entry", ENTRY_BYTES_MAX)?;
+        if entry.is_empty() {
+            return Err(WireError::Malformed("run: an empty entry"));
+        }
+        entries.push(entry.to_vec());
+    }
+    Ok(Run {
+        header,
+        from,
+        entries,
+        signature: reader.array("signature")?,
+    })
 }

@@ -11,7 +11,8 @@ use crdt_schema::ident::LogId;
 use super::WireError;
 use super::branch::{read_header, write_header};
 use super::codec::{Reader, Writer};
-use super::limits::{DATA_BYTES_MAX, ENTRY_BYTES_MAX, PART_BYTES_MAX, WHOLE_BYTES_MAX};
+use super::data::{read_rest, write_rest};
+use super::limits::{PART_BYTES_MAX, WHOLE_BYTES_MAX};
 use super::message::Message;
 use crate::engine::batch::Run;
 
@@ -97,32 +98,13 @@ fn digest(bytes: &[u8]) -> [u8; 16] {
 pub(super) fn write_run(writer: &mut Writer, run: &Run) {
     write_header(writer, &run.header);
     writer.varint(run.from);
-    writer.count(run.entries.len());
-    run.entries.iter().for_each(|entry| writer.bytes(entry));
-    writer.raw(&run.signature);
+    write_rest(writer, run);
 }
 
 pub(super) fn read_run(reader: &mut Reader<'_>, log: LogId) -> Result<Run, WireError> {
     let header = read_header(reader, log)?;
     let from = reader.varint("run's first sequence number")?;
-    let count = reader.count("number of entries", DATA_BYTES_MAX)?;
-    if from == 0 || count == 0 || from.checked_add(count as u64).is_none() {
-        return Err(WireError::Malformed("run: sequence numbers"));
-    }
-    let mut entries = Vec::new();
-    for _ in 0..count {
-        let entry = reader.bytes("entry", ENTRY_BYTES_MAX)?;
-        if entry.is_empty() {
-            return Err(WireError::Malformed("run: an empty entry"));
-        }
-        entries.push(entry.to_vec());
-    }
-    Ok(Run {
-        header,
-        from,
-        entries,
-        signature: reader.array("signature")?,
-    })
+    read_rest(reader, header, from)
 }
 
 /// The body of PART before compression.
