@@ -63,6 +63,15 @@ fn both_histories_of_a_log_live_on_where_its_author_is_not_there_to_settle_it() 
 }
 
 #[test]
+fn an_entry_that_does_not_read_back_is_mended_by_those_who_hold_its_branch_and_by_nobody_else() {
+    let outcome = kept("a-damaged-entry-is-not-mended-with-another-branch");
+
+    assert!(outcome.reached.has(Sometimes::DamageMended));
+    assert!(!outcome.reached.has(Sometimes::StoreFoundDamaged));
+    assert!(outcome.reached.has(Sometimes::ForkSealed));
+}
+
+#[test]
 fn a_handful_of_fleets_hold() {
     for seed in 1..=6 {
         let (_, outcome) = play(seed);

@@ -23,7 +23,7 @@ use super::batch::fork::{ForkProof, Forked};
 use super::batch::repair::Repair;
 use super::batch::{Batch, ForkPoint, LogHeader, SessionId};
 use super::effect::{CloseReason, Effect};
-use super::frontier::{End, Frontier};
+use super::frontier::{End, Frontier, Log};
 use super::ingest::Refusal;
 use super::limits::{BRANCHES_OF_LOG_MAX, FORKS_MAX, FORKS_OF_DEVICE_MAX, SEQ_MAX};
 use super::session::protocol;
@@ -71,9 +71,9 @@ impl Forks {
         known.any(|point| point.log == log)
     }
 
-    /// The branches of a log or of the log that it is a branch of.
-    fn family(&self, header: &LogHeader) -> impl Iterator<Item = &LogId> {
-        self.families.get(&header.signed_as()).into_iter().flatten()
+    /// The branches of a log, by the id that its device signs.
+    fn family(&self, whole: LogId) -> impl Iterator<Item = &LogId> {
+        self.families.get(&whole).into_iter().flatten()
     }
 
     /// Whether another fork of the device's logs may be remembered.
@@ -96,14 +96,14 @@ impl Frontier {
             return Err(Refusal::UnprovedFork);
         }
         let is_new = self.get(&header.log).is_none();
-        if is_new && self.forks.family(header).count() >= BRANCHES_OF_LOG_MAX {
+        if is_new && self.forks.family(header.signed_as()).count() >= BRANCHES_OF_LOG_MAX {
             return Err(Refusal::TooManyBranches);
         }
         let whole = header.whole();
         if point.after == 0 {
             return Ok(Some(self.start(&whole)));
         }
-        let family = self.forks.family(header).chain([&whole.log]);
+        let family = self.forks.family(whole.log).chain([&whole.log]);
         let ends = family.filter_map(|log| self.get(log)).map(|log| log.staged);
         let parent = ends
             .into_iter()
@@ -113,19 +113,19 @@ impl Frontier {
         })
     }
 
-    /// Whether the entry that `dot` names is here, or one of a branch of its log at that place.
+    /// Whether the entry that `dot` names is here, or one of a branch of its log at that place. Of a log that forks
+    /// at its first entry nothing is held but branches.
     pub(super) fn covers(&self, space: &SpaceName, dot: &Dot) -> bool {
-        let Some(known) = self.get(&dot.log) else {
-            return false;
+        let known = self.get(&dot.log);
+        let whole = known.map_or(dot.log, |known| known.header.signed_as());
+        let is_here = |log: &Log| {
+            log.header.space == *space
+                && (log.header.base() + 1..=log.staged.seq).contains(&dot.seq)
         };
-        if known.header.space != *space {
-            return false;
-        }
-        let is_here = |log: &LogId| {
-            let log = self.get(log);
-            log.is_some_and(|log| (log.header.base() + 1..=log.staged.seq).contains(&dot.seq))
-        };
-        dot.seq <= known.staged.seq || self.forks.family(&known.header).any(is_here)
+        let is_of_log =
+            known.is_some_and(|log| log.header.space == *space && dot.seq <= log.staged.seq);
+        let mut branches = self.forks.family(whole).filter_map(|log| self.get(log));
+        is_of_log || branches.any(is_here)
     }
 }
 

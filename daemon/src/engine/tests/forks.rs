@@ -394,6 +394,28 @@ fn what_depends_on_another_branch_than_is_held_waits_for_that_branch() {
     assert_eq!(world.nodes[0].held()[&name], 1);
 }
 
+#[test]
+fn what_depends_on_a_log_of_which_there_are_only_branches_is_taken() {
+    let mut first = History::new();
+    let mut second = first.apart(500);
+    first.write(1);
+    second.write(1);
+    let log = first.author.log();
+    let mut world = World::new(2);
+    give(&mut world, 0, &first.runs);
+    give(&mut world, 1, &second.runs);
+    mingle(&mut world);
+    assert_eq!(world.nodes[0].held().get(&log), None);
+    let mut dependent = Author::new(6, 6);
+    // Its author has not heard of the fork.
+    let run = dependent.run_tagged(vec![(Dot::new(log, 1), second.author.tag(1))]);
+
+    let mut puppet = Puppet::meet(&mut world.nodes[0], 2, 900);
+    puppet.say(&mut world.nodes[0], &Message::Data(vec![run]));
+
+    assert_eq!(world.nodes[0].held().get(&dependent.log()), Some(&1));
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Write(usize, usize),

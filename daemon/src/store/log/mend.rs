@@ -1,15 +1,16 @@
 //! Puts entries back that do not read back, from a run that a peer holds.
 //!
-//! A run is written only if the author's signature proves it on top of what is held before it, and only if
-//! it says the same as every entry held in its place that still reads back: a peer can mend a log and
-//! cannot change it, nor mix another branch of it in.
+//! A run is written only if the author's signature proves it on top of what is held before it, only if
+//! it says the same as every entry held in its place that still reads back, and only if what is left of those
+//! that do not read back is of this history: a peer can mend a log and cannot change it, nor mix another branch
+//! of it in.
 
 use redb::ReadableTable;
 
 use crate::engine::batch::Run;
-use crate::wire::chain::{chain_next, chain_start, verify_point};
+use crate::wire::chain::{SEALED, chain_next, chain_start, verify_point};
 
-use super::super::pack::Unpacker;
+use super::super::pack::{Unpacker, dot_tag, tag_of};
 use super::super::rows::LogRow;
 use super::super::trouble::Trouble;
 use super::LogWriter;
@@ -58,6 +59,11 @@ impl LogWriter<'_> {
                 return Ok(Err("the run is of another branch".to_owned()));
             }
         }
+        if !self.was_held(number, &row, run, &chains)? {
+            return Ok(Err(
+                "what does not read back was of another branch".to_owned()
+            ));
+        }
         let places = (run.from..=end).zip(&run.entries).zip(&chains);
         for ((seq, entry), chain) in places.clone() {
             let packed = self.packer.pack_entry((number, seq), chain, entry);
@@ -73,6 +79,52 @@ impl LogWriter<'_> {
             }
         }
         Ok(Ok(end - run.from + 1))
+    }
+
+    /// Whether the run is what was held in its place, as far as anything tells of those entries of it that do not
+    /// read back: the tags in their rows, the signatures that are held over them, the chain value at the log's end
+    /// and the tag of the entry that follows. Any of these may be damaged too, so one that fits is enough, and
+    /// where nothing is legible the run is taken.
+    fn was_held(
+        &self,
+        number: u32,
+        row: &LogRow,
+        run: &Run,
+        chains: &[[u8; 32]],
+    ) -> Result<bool, Trouble> {
+        let mut unpacker = Unpacker::default();
+        let (mut is_other, mut is_whole) = (false, true);
+        for ((seq, chain), entry) in (run.from..=row.seq).zip(chains).zip(&run.entries) {
+            if self.read(&mut unpacker, number, seq)?.as_ref() != Ok(entry) {
+                is_whole = false;
+                let held = self.entries.get((number, seq))?;
+                if held.and_then(|row| tag_of(row.value())) == Some(dot_tag(chain)) {
+                    return Ok(true);
+                }
+            }
+            let point = self.points.get((number, seq))?.map(|point| *point.value());
+            let point = point.filter(|signature| *signature != SEALED);
+            let is_signed = point
+                .map(|point| verify_point(&self.organisation, &run.header, seq, chain, &point));
+            let is_end = (seq == row.seq).then_some(*chain == row.chain);
+            if !is_whole && (is_signed == Some(true) || is_end == Some(true)) {
+                return Ok(true);
+            }
+            is_other |= is_signed == Some(false) || is_end == Some(false);
+        }
+        let after = run.last() + 1;
+        if let (true, Some(last)) = (after <= row.seq, chains.last())
+            && let Ok(entry) = self.read(&mut unpacker, number, after)?
+        {
+            let tag = self.entries.get((number, after))?;
+            let tag = tag.and_then(|row| tag_of(row.value()));
+            let follows = tag == Some(dot_tag(&chain_next(last, &entry)));
+            if follows {
+                return Ok(true);
+            }
+            is_other = true;
+        }
+        Ok(is_whole || !is_other)
     }
 
     fn numbered(&mut self, run: &Run) -> Result<Option<(u32, LogRow)>, Trouble> {

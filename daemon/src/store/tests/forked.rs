@@ -1,9 +1,13 @@
 //! Logs that fork in a store part of which does not read back.
 
-use super::repair::{check, flip_entry};
+use redb::ReadableTable;
+
+use super::repair::{check, flip_entry, tamper};
 use super::*;
 use crate::engine::batch::fork::{ForkProof, Forked};
 use crate::engine::batch::repair::{Found, Look, Outcome, Repair};
+use crate::store::rows::LogRow;
+use crate::store::tables;
 use crate::wire::chain::log_id;
 
 /// The numbers of the logs in the store.
@@ -76,7 +80,11 @@ fn branch(run: &Run) -> Batch {
 
 /// Everything that a device has written.
 fn run(device: &Device) -> Run {
-    let log = device.log.log;
+    run_of(device, device.log.log)
+}
+
+/// A log that a device holds.
+fn run_of(device: &Device, log: LogId) -> Run {
     match device.reader().look(&Look::Run { log, from: 1 }) {
         Ok(Found::Run { run: Some(run), .. }) => run,
         other => panic!("it is held: {other:?}"),
@@ -124,4 +132,69 @@ fn a_log_is_not_sealed_while_what_would_move_is_damaged_and_other_writes_are_mad
     assert!(report.repairs[0].result.is_err(), "{report:?}");
     assert_eq!(report.damaged, [Dot::new(story.proof.header.log, 1)]);
     assert!(report.local[0].1.is_ok(), "{report:?}");
+}
+
+#[test]
+fn an_entry_that_does_not_read_back_is_not_mended_with_one_of_another_branch() {
+    let story = Story::new();
+    let ours = run_of(&story.device(), story.proof.header.log);
+    flip_entry(&story.disk, FORKING, 1);
+    let mut device = story.device();
+    let mend = |run: &Run| Batch::Repair(1, Box::new(Repair::Mend(run.clone())));
+
+    let other = repaired(&mut device, mend(&story.other));
+
+    assert!(other.is_err(), "{other:?}");
+    let mended = repaired(&mut device, mend(&ours));
+    assert_eq!(mended, Ok(Outcome::Mended { entries: 1 }));
+    assert_eq!(check(&device).told, []);
+    assert_eq!(device.field("1", "name"), "B");
+}
+
+#[test]
+fn an_entry_is_mended_though_all_else_that_tells_its_branch_is_damaged_but_one() {
+    let story = Story::new();
+    let log = story.proof.header.log;
+    let ours = run_of(&story.device(), log);
+    let wounds: [fn(&redb::WriteTransaction); 3] = [forget_tag, forget_point, forget_end];
+    for kept in 0..wounds.len() {
+        let story = Story::new();
+        flip_entry(&story.disk, FORKING, 1);
+        tamper(&story.disk, |tx| {
+            let others = wounds.iter().enumerate().filter(|(n, _)| *n != kept);
+            others.for_each(|(_, wound)| wound(tx));
+        });
+        let mut device = story.device();
+
+        for (run, is_ours) in [(&story.other, false), (&ours, true)] {
+            let mend = Batch::Repair(1, Box::new(Repair::Mend(run.clone())));
+            let mended = repaired(&mut device, mend);
+            assert_eq!(mended.is_ok(), is_ours, "{kept}: {mended:?}");
+        }
+        assert_eq!(check(&device).told, [], "{kept}");
+    }
+}
+
+fn forget_tag(tx: &redb::WriteTransaction) {
+    let mut rows = tx.open_table(tables::ENTRIES).expect("the table");
+    let row = rows.get((FORKING, 1)).expect("a read").expect("the row");
+    let mut bad = row.value().to_vec();
+    drop(row);
+    bad[0] ^= 1;
+    rows.insert((FORKING, 1), bad.as_slice()).expect("a write");
+}
+
+fn forget_point(tx: &redb::WriteTransaction) {
+    let mut rows = tx.open_table(tables::POINTS).expect("the table");
+    rows.insert((FORKING, 1), &[7; 64]).expect("a write");
+}
+
+fn forget_end(tx: &redb::WriteTransaction) {
+    let mut rows = tx.open_table(tables::LOGS).expect("the table");
+    let held = rows.get(FORKING).expect("a read").expect("the row");
+    let mut row = LogRow::decode(held.value()).expect("a row");
+    drop(held);
+    row.chain[0] ^= 1;
+    let bytes = row.encode();
+    rows.insert(FORKING, bytes.as_slice()).expect("a write");
 }

@@ -60,7 +60,7 @@ fn busy(disk: &Disk) -> Device {
 }
 
 /// Changes tables by hand, without the store's knowledge.
-fn tamper(disk: &Disk, change: impl FnOnce(&redb::WriteTransaction)) {
+pub(super) fn tamper(disk: &Disk, change: impl FnOnce(&redb::WriteTransaction)) {
     let database = redb::Builder::new()
         .create_with_backend(disk.clone())
         .expect("it opens");
