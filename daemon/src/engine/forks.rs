@@ -23,7 +23,7 @@ use super::batch::fork::{ForkProof, Forked};
 use super::batch::repair::Repair;
 use super::batch::{Batch, ForkPoint, LogHeader, SessionId};
 use super::effect::{CloseReason, Effect};
-use super::frontier::{End, Frontier};
+use super::frontier::{End, Frontier, Log};
 use super::ingest::Refusal;
 use super::limits::{BRANCHES_OF_LOG_MAX, FORKS_MAX, FORKS_OF_DEVICE_MAX, SEQ_MAX};
 use super::session::protocol;
@@ -115,17 +115,18 @@ impl Frontier {
 
     /// Whether the entry that `dot` names is here, or one of a branch of its log at that place.
     pub(super) fn covers(&self, space: &SpaceName, dot: &Dot) -> bool {
-        let Some(known) = self.get(&dot.log) else {
-            return false;
-        };
-        if known.header.space != *space {
-            return false;
+        let is_in_space = |log: &&Log| log.header.space == *space;
+        let named = self.get(&dot.log).filter(is_in_space);
+        if named.is_some_and(|log| dot.seq <= log.staged.seq) {
+            return true;
         }
-        let is_here = |log: &LogId| {
-            let log = self.get(log);
-            log.is_some_and(|log| (log.header.base() + 1..=log.staged.seq).contains(&dot.seq))
-        };
-        dot.seq <= known.staged.seq || self.forks.family(&known.header).any(is_here)
+        // A log that forks at its first entry is held as branches alone.
+        let whole = named.map_or(dot.log, |log| log.header.signed_as());
+        let branches = self.forks.families.get(&whole).into_iter().flatten();
+        let mut branches = branches
+            .filter_map(|branch| self.get(branch))
+            .filter(is_in_space);
+        branches.any(|log| (log.header.base() + 1..=log.staged.seq).contains(&dot.seq))
     }
 }
 
@@ -149,6 +150,9 @@ impl Engine {
             return Ok(());
         }
         self.leave(&proof.header);
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.awaited.expect_fork(proof.header.log);
+        }
         let repair = Repair::Fork(Arc::new(proof));
         self.effects
             .push_back(Effect::Commit(Batch::Repair(id, Box::new(repair))));
@@ -211,6 +215,7 @@ impl Engine {
         self.peers.forget_all_checkpoints();
         self.accords.forget_all();
         self.peers.count_fork(moved);
+        self.lift_fork(log);
         self.close_all(&CloseReason::Repaired);
     }
 }
