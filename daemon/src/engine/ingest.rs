@@ -241,6 +241,7 @@ impl Engine {
         let mut repeated = Vec::new();
         for run in runs {
             let (log, last) = (run.header.log, run.last());
+            let family = run.header.signed_as();
             if self
                 .sessions
                 .get(&id)
@@ -258,7 +259,7 @@ impl Engine {
                     self.stage(now, &verified);
                     fresh.push(verified);
                 }
-                Err(refusal) if self.puts_off(id, log, &refusal) => continue,
+                Err(refusal) if self.puts_off(id, log, family, &refusal) => continue,
                 Err(refusal) => {
                     self.refuse(id, log, refusal);
                     if is_planted(Mutation::RefusalDropsRest) {

@@ -49,12 +49,14 @@ impl Awaited {
         self.forks.push(log);
     }
 
-    fn puts_off(&mut self, log: LogId, refusal: &Refusal) -> bool {
-        let may_end = matches!(
-            refusal,
-            Refusal::UnprovedFork | Refusal::MissingDependency { .. }
-        );
-        let is_put_off = may_end && !self.forks.is_empty() && self.put_off.len() < LOGS_MAX;
+    fn puts_off(&mut self, log: LogId, family: LogId, refusal: &Refusal) -> bool {
+        let may_end = match refusal {
+            Refusal::UnprovedFork | Refusal::MissingDependency { .. } => !self.forks.is_empty(),
+            // Where a log is sealed its device has signed nothing.
+            Refusal::BadSignature => self.forks.contains(&family),
+            _ => false,
+        };
+        let is_put_off = may_end && self.put_off.len() < LOGS_MAX;
         if is_put_off {
             self.put_off.insert(log, refusal.clone());
         }
@@ -70,9 +72,15 @@ impl Engine {
     }
 
     /// Puts a log off rather than refusing it, if a fork that is being settled may be why.
-    pub(super) fn puts_off(&mut self, id: SessionId, log: LogId, refusal: &Refusal) -> bool {
+    pub(super) fn puts_off(
+        &mut self,
+        id: SessionId,
+        log: LogId,
+        family: LogId,
+        refusal: &Refusal,
+    ) -> bool {
         let session = self.sessions.get_mut(&id);
-        session.is_some_and(|session| session.awaited.puts_off(log, refusal))
+        session.is_some_and(|session| session.awaited.puts_off(log, family, refusal))
     }
 
     /// Lets what was refused for the lack of a cause come again, if the cause is here now.
