@@ -289,6 +289,8 @@ fn a_file_that_is_in_use_or_no_store_says_so() {
     }
     std::fs::write(&path, &whole).expect("the file is written");
     open().expect("the whole file");
+    std::fs::write(&path, vec![0; whole.len()]).expect("the file is written");
+    open().expect("a file whose making was cut short");
     let nowhere = dir.path().join("no such directory").join("store.redb");
     let missing = Store::open_file(&nowhere, options(1, schema(SCHEMA))).map(drop);
     assert!(matches!(missing, Err(StoreError::Failed(_))), "{missing:?}");
