@@ -79,6 +79,7 @@ async fn a_damaged_store_is_named_left_alone_and_filled_again_by_peers() {
         whole[..whole.len() / 3].to_vec(),
         vec![0x5a; 4096],
         Vec::from(&whole[..10]),
+        [&[0; 4096], &whole[4096..]].concat(),
     ] {
         fs::write(&path, &damaged).expect("the store is writable");
 

@@ -149,6 +149,9 @@ impl Engine {
             return Ok(());
         }
         self.leave(&proof.header);
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.awaited.expect_fork(proof.header.log);
+        }
         let repair = Repair::Fork(Arc::new(proof));
         self.effects
             .push_back(Effect::Commit(Batch::Repair(id, Box::new(repair))));
@@ -211,6 +214,7 @@ impl Engine {
         self.peers.forget_all_checkpoints();
         self.accords.forget_all();
         self.peers.count_fork(moved);
+        self.lift_fork(log);
         self.close_all(&CloseReason::Repaired);
     }
 }

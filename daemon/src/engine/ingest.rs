@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use crdt_schema::ident::{Dot, LogId};
+use crdt_schema::ident::{Dot, LogId, SpaceName};
 use crdt_schema::op::ChangeSet;
 
 use super::batch::{Batch, BatchId, LogHeader, Run, SessionId, VerifiedRun};
@@ -61,8 +61,13 @@ pub(super) enum Refusal {
     #[error("its author signed entries out of order")]
     TimeWentBack,
     /// An entry depends on one that is not here, such as one of a refused log.
-    #[error("it depends on {0}, which is missing")]
-    MissingDependency(Dot),
+    #[error("it depends on {cause}, which is missing")]
+    MissingDependency {
+        /// The entry that is not here.
+        cause: Dot,
+        /// The space that it must be in.
+        space: SpaceName,
+    },
     /// There are too many logs.
     #[error("more than {LOGS_MAX} logs")]
     TooManyLogs,
@@ -98,7 +103,7 @@ impl Refusal {
             Self::OwnLog => Some("own_log"),
             Self::Malformed(_) => Some("malformed_entry"),
             Self::TimeWentBack => Some("time_went_back"),
-            Self::MissingDependency(_) => Some("missing_cause"),
+            Self::MissingDependency { .. } => Some("missing_cause"),
             Self::TooManyLogs => Some("too_many_logs"),
             Self::Sealed => Some("sealed"),
             Self::UnprovedFork => Some("unproved_fork"),
@@ -122,7 +127,7 @@ impl Refusal {
             // A fork between two logs that are both signed is their author's doing, not this peer's, and
             // there can be no more of them than logs are held here.
             Self::Forked
-            | Self::MissingDependency(_)
+            | Self::MissingDependency { .. }
             | Self::TooManyLogs
             | Self::Sealed
             | Self::UnprovedFork
@@ -146,7 +151,7 @@ impl Refusal {
             | Self::OwnLog
             | Self::Malformed(_)
             | Self::TimeWentBack
-            | Self::MissingDependency(_)
+            | Self::MissingDependency { .. }
             | Self::Sealed
             | Self::UnprovedFork
             | Self::TooManyForks
@@ -236,6 +241,7 @@ impl Engine {
         let mut repeated = Vec::new();
         for run in runs {
             let (log, last) = (run.header.log, run.last());
+            let family = run.header.signed_as();
             if self
                 .sessions
                 .get(&id)
@@ -244,12 +250,16 @@ impl Engine {
                 self.repeat_refusal(id, log);
                 continue;
             }
+            if self.is_put_off(id, &log) {
+                continue;
+            }
             match self.judge(run) {
                 Ok(None) => repeated.push(log),
                 Ok(Some(verified)) => {
                     self.stage(now, &verified);
                     fresh.push(verified);
                 }
+                Err(refusal) if self.puts_off(id, log, family, &refusal) => continue,
                 Err(refusal) => {
                     self.refuse(id, log, refusal);
                     if is_planted(Mutation::RefusalDropsRest) {
@@ -477,7 +487,8 @@ fn check_deps(frontier: &Frontier, header: &LogHeader, set: &ChangeSet) -> Resul
             )));
         }
         if !frontier.covers(&header.space, dep) {
-            return Err(Refusal::MissingDependency(*dep));
+            let (cause, space) = (*dep, header.space.clone());
+            return Err(Refusal::MissingDependency { cause, space });
         }
     }
     Ok(())

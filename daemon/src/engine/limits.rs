@@ -103,6 +103,9 @@ pub(super) const PEERS_MAX: usize = 4096;
 /// Most refused logs that are shown for a peer.
 pub(super) const REFUSED_SHOWN_MAX: usize = 64;
 
+/// Most missing causes that one session remembers: each is looked for whenever something becomes durable.
+pub(super) const CAUSES_AWAITED_MAX: usize = 256;
+
 /// How long a peer's announcement waits for the entries to come from whoever wrote them.
 pub(super) const WANT_DELAY_MS: u64 = 300;
 

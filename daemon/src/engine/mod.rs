@@ -62,6 +62,7 @@ mod held_back;
 mod ingest;
 mod inquiry;
 mod lanes;
+mod lifting;
 mod limits;
 mod listening;
 mod opening;
@@ -282,6 +283,9 @@ impl Engine {
             .for_each(|place| self.note_damage(place));
         match self.settle(report.remote) {
             Ok(()) => {
+                if !moved.is_empty() {
+                    self.lift();
+                }
                 self.spread(now, &moved);
                 self.review_holds(now);
             }

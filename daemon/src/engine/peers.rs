@@ -13,6 +13,7 @@ use crdt_schema::ident::{DeviceId, LogId};
 
 use super::batch::{Checkpoint, CheckpointId, Checkpoints, Held, PeerRow, SchemaTag};
 use super::fleet::{Fleet, PeerStatus};
+use super::ingest::Refusal;
 use super::limits::{CHECKPOINT_ROWS_MAX, LOGS_MAX, PEERS_MAX, REFUSED_SHOWN_MAX, SEEN_MS};
 
 /// The peers, and whether they changed since a snapshot was last taken.
@@ -25,6 +26,8 @@ pub(super) struct Peers {
     counted: Held,
     /// The peers whose `behind` and `ahead` have to be counted anew.
     uncounted: BTreeSet<DeviceId>,
+    /// Why logs are shown not to be exchanged.
+    refused: BTreeMap<DeviceId, BTreeMap<LogId, Refusal>>,
 }
 
 impl Peers {
@@ -52,6 +55,7 @@ impl Peers {
             changed: true,
             checkpoints,
             counted: held,
+            refused: BTreeMap::new(),
         }
     }
 
@@ -235,12 +239,15 @@ impl Peers {
         peer.connected = true;
         peer.last_seen_ms = unix_ms;
         peer.refused_logs.clear();
+        self.refused.remove(&device);
     }
 
     pub(super) fn disconnect(&mut self, device: &DeviceId) {
         if let Some(peer) = self.edit().peers.get_mut(device) {
             peer.connected = false;
         }
+        // What a peer refuses is its own to say, and nobody hears when it takes it after all.
+        self.lift(Some(device), |_, refusal| *refusal == Refusal::ByPeer);
     }
 
     pub(super) fn set_name(&mut self, device: &DeviceId, name: String) {
@@ -280,11 +287,37 @@ impl Peers {
     }
 
     /// Shows that a log is not exchanged with a peer, and why.
-    pub(super) fn show_refused(&mut self, device: &DeviceId, log: LogId, why: String) {
+    pub(super) fn show_refused(&mut self, device: &DeviceId, log: LogId, refusal: &Refusal) {
         if let Some(peer) = self.edit().peers.get_mut(device)
             && peer.refused_logs.len() < REFUSED_SHOWN_MAX
         {
-            peer.refused_logs.insert(log, why);
+            peer.refused_logs.insert(log, refusal.to_string());
+            let shown = self.refused.entry(*device).or_default();
+            shown.insert(log, refusal.clone());
+        }
+    }
+
+    /// Shows those refusals no longer that have ended, of one peer or of all.
+    pub(super) fn lift(
+        &mut self,
+        of: Option<&DeviceId>,
+        has_ended: impl Fn(&LogId, &Refusal) -> bool,
+    ) {
+        let mut lifted = Vec::new();
+        for (device, shown) in &mut self.refused {
+            if of.is_none_or(|of| of == device) {
+                shown.retain(|log, refusal| {
+                    let ends = has_ended(log, refusal);
+                    lifted.extend(ends.then_some((*device, *log)));
+                    !ends
+                });
+            }
+        }
+        self.refused.retain(|_, shown| !shown.is_empty());
+        for (device, log) in lifted {
+            if let Some(peer) = self.edit().peers.get_mut(&device) {
+                peer.refused_logs.remove(&log);
+            }
         }
     }
 

@@ -288,9 +288,10 @@ impl Engine {
             }
             Ok(Outcome::Settled { ends, moved }) => self.on_settled(log, ends, &moved),
             Ok(Outcome::Forked(forked)) => self.on_forked(forked),
-            Ok(Outcome::Known) => {}
+            Ok(Outcome::Known) => self.end_settling(session, log, true),
             Err(why) => {
                 tracing::warn!(%log, why, "a repair was not made");
+                self.end_settling(session, log, false);
                 self.try_another(session, log);
             }
         }

@@ -18,6 +18,7 @@ use super::batch::{Arrival, Batch, Checkpoint, CheckpointId, Held, SessionId};
 use super::effect::{Breach, CloseReason, Effect};
 use super::ingest::Refusal;
 use super::input::Now;
+use super::lifting::Awaited;
 use super::limits::{FAULTS_MAX, HANDSHAKE_MS, LOGS_MAX, STRANGER_FRAME_BYTES_MAX};
 use super::pump::Pump;
 use super::repair::RepairTalk;
@@ -108,6 +109,8 @@ pub(super) struct Session {
     pub(super) refused: BTreeMap<LogId, Refusal>,
     /// How many of `refused` are damaged or forked, rather than depending on such.
     faults: usize,
+    /// What would end some of these refusals.
+    pub(super) awaited: Awaited,
     /// The spaces in which the peer showed more of our own log than we hold.
     pub(super) retired: BTreeSet<SpaceName>,
     pub(super) pump: Pump,
@@ -148,6 +151,7 @@ impl Session {
             has_told: false,
             refused: BTreeMap::new(),
             faults: 0,
+            awaited: Awaited::default(),
             retired: BTreeSet::new(),
             pump: Pump::default(),
             entries: 0,
@@ -319,6 +323,9 @@ impl Engine {
                     let why = format!("it refused this device: {text}");
                     self.peers.count(device, code, Some(why));
                 }
+                if code == CloseReason::Repaired.code() {
+                    self.peers.lift(Some(&device), |_, _| true);
+                }
                 Err(CloseReason::Peer(text))
             }
             (Phase::Greeting(_), Message::Hello(hello)) => self.on_hello(now, id, &hello),
@@ -403,13 +410,14 @@ impl Engine {
             let told = session.told_seq(&log);
             session.send(&Message::Ack(vec![(log, told)]), &mut self.effects);
         }
-        self.peers.show_refused(&device, log, refusal.to_string());
+        self.peers.show_refused(&device, log, &refusal);
         if let Some(code) = refusal.code() {
             let why = format!("log {log}: {refusal}");
             self.peers
                 .count(device, code, refusal.is_fault().then_some(why));
         }
         let is_other_history = refusal.is_other_history();
+        session.awaited.note(&refusal);
         session.refused.insert(log, refusal);
         if is_other_history {
             self.peers.forget_log(&device, &log);
@@ -468,6 +476,9 @@ impl Engine {
             session: session.id,
             reason: reason.clone(),
         });
+        if *reason == CloseReason::Repaired {
+            self.peers.lift(Some(&session.device), |_, _| true);
+        }
         if is_trouble(reason) {
             let why = reason.is_refusal().then(|| reason.to_string());
             self.peers.count(session.device, reason.code(), why);

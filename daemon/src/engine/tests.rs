@@ -6,6 +6,7 @@ mod damage;
 mod forks;
 mod held_back;
 mod lanes;
+mod lifting;
 mod opening;
 mod parts;
 mod puppet;

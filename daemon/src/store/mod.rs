@@ -18,6 +18,7 @@
 
 mod adopt;
 mod author;
+mod begun;
 mod branches;
 mod catalogue;
 mod checkup;
@@ -55,6 +56,7 @@ mod tests;
 mod trouble;
 mod witness;
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -63,6 +65,7 @@ use crdt_schema::ident::{DeviceId, OrganisationId, RecordKey, SpaceName};
 use crdt_schema::op::ChangeSet;
 use crdt_schema::resolution::RecordView;
 use crdt_schema::schema::Schema;
+use redb::backends::FileBackend;
 use redb::{DatabaseError, StorageBackend};
 
 pub use crate::engine::batch::Opening;
@@ -77,6 +80,7 @@ pub use copy::Copied;
 pub use reading::{Refreshing, SchemaState};
 pub use schemas::{LogEnd, Writes};
 
+use begun::Begun;
 use catalogue::Catalogue;
 use database::{Ending, Handle, Make};
 pub use witness::{StorePlace, WitnessRecord};
@@ -204,7 +208,8 @@ impl Store {
         options: StoreOptions,
     ) -> Result<Self, StoreError> {
         let make: Make = Box::new(move |builder| {
-            builder.create_with_backend(make_backend().map_err(DatabaseError::from)?)
+            let backend = make_backend().map_err(DatabaseError::from)?;
+            builder.create_with_backend(Begun::new(backend))
         });
         Self::prepare(Handle::open(None, options.cache_bytes, make)?, options)
     }
@@ -218,7 +223,12 @@ impl Store {
         let is_new = !file.exists();
         let make: Make = Box::new({
             let file = file.clone();
-            move |builder| builder.create(&file)
+            move |builder| {
+                let mut options = File::options();
+                options.read(true).write(true).create(true).truncate(false);
+                let backend = FileBackend::new(options.open(&file)?)?;
+                builder.create_with_backend(Begun::new(backend))
+            }
         });
         let store = Self::prepare(
             Handle::open(Some(file), options.cache_bytes, make)?,
@@ -345,7 +355,7 @@ fn sync_parent(path: &Path) -> io::Result<()> {
     let parent = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
-    std::fs::File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()
+    File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()
 }
 
 /// Which store file this is, and how old.

@@ -20,6 +20,13 @@ const CLASSES: [(&str, u64); 9] = [
 const DOZE_MS: u64 = 30_000;
 const DOZES: u64 = 12;
 
+/// Of a thousand runs, in how many one device is put back with nothing on it that tells: as by an image of the
+/// whole machine.
+const PUT_BACK_OF_1000: u64 = 120;
+/// How old such an image is at least and at most.
+const IMAGE_MIN_MS: u64 = 10 * 60_000;
+const IMAGE_MAX_MS: u64 = 2 * HOUR_MS;
+
 /// How long before a meeting an entry rots: the device is on again when it begins.
 const ROT_BEFORE_MS: u64 = 6_000;
 
@@ -44,8 +51,26 @@ pub(super) fn faults(swarm: &Swarm, devices: usize, profile: &Profile) -> Vec<Fa
             }));
         }
     }
+    faults.extend(put_back(swarm, devices, horizon_ms));
     faults.sort_by_key(|fault| fault.at_ms);
     faults
+}
+
+/// Puts a device back unnoticed: what it writes until it meets somebody who holds more of its log is a fork. In
+/// the middle half of the run, so that there is something to go back to and somebody to meet.
+fn put_back(swarm: &Swarm, devices: usize, horizon_ms: u64) -> Option<Fault> {
+    let draw = &swarm.draw;
+    let at_ms = draw.number("put back at", 0, horizon_ms / 4..horizon_ms * 3 / 4);
+    let age_ms = draw.number("put back by", 0, IMAGE_MIN_MS..IMAGE_MAX_MS);
+    let device = draw.number("put back device", 0, 0..devices as u64) as usize;
+    let taken_ms = at_ms.saturating_sub(age_ms);
+    let fault = Fault {
+        at_ms,
+        device,
+        kind: FaultKind::RestoreUnnoticed { taken_ms },
+    };
+    draw.happens("put back", 0, PUT_BACK_OF_1000)
+        .then_some(fault)
 }
 
 /// Moves entries that rot to just before a meeting, where they may be missed before the next kill costs the

@@ -3,8 +3,9 @@
 //!
 //! This shares no code with the merge. It needs only what a change set says: its edits, its time and what
 //! it had seen. What it has no short rule for, it leaves to the oracles of convergence and rebuilding: fields
-//! that a migration changes, trials, other provisional values than the latest, removals that win, and the
-//! life of records that references decide over; see [`is_modelled`].
+//! that a migration changes, trials, other provisional values than the latest, removals that win, the
+//! life of records that references decide over (see [`is_modelled`]), and records that a branch of a forked log
+//! has edited.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +32,9 @@ pub(crate) struct Record {
     edits: Vec<Node>,
     by_dot: BTreeMap<Dot, usize>,
     last_of: BTreeMap<LogId, usize>,
+    /// A branch of a forked log has edited it: what its authors had seen stands under other names, which the
+    /// store must read.
+    is_branched: bool,
 }
 
 pub(crate) struct Node {
@@ -140,6 +144,9 @@ pub(super) fn judge_device(world: &mut World<'_>, number: usize, reader: &Reader
         else {
             continue;
         };
+        if record.is_branched {
+            continue;
+        }
         world.counts.checks += collection.fields.len() as u64;
         if view.life == Life::Contested {
             world.reached.note(Sometimes::DeletionContested);
@@ -185,7 +192,9 @@ pub(crate) fn records(items: &[FeedItem]) -> BTreeMap<(String, String), Record> 
         let dot = Dot::new(item.header.log, item.seq);
         for edit in &item.set.edits {
             let key = (edit.collection.clone(), edit.id.clone());
-            records.entry(key).or_default().add(dot, &item.set, edit);
+            let record = records.entry(key).or_default();
+            record.is_branched |= item.header.branch_of.is_some();
+            record.add(dot, &item.set, edit);
         }
     }
     records

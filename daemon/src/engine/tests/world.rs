@@ -11,6 +11,7 @@ use crdt_schema::value::Value;
 use ed25519_dalek::SigningKey;
 use redb::backends::InMemoryBackend;
 
+use crate::engine::batch::repair::Repaired;
 use crate::engine::batch::{
     Batch, CommitReport, Held, LocalEdit, Rejection, RemoteOutcome, RequestId, SchemaInUse,
     SessionId, StoreFault, WriteMode,
@@ -296,7 +297,12 @@ fn failed(batches: &[Batch], fault: &StoreFault, arrival: u64) -> CommitReport {
                     left_out: Vec::new(),
                 });
             }
-            Batch::Peer(_) | Batch::Repair(..) => {}
+            Batch::Repair(session, repair) => report.repairs.push(Repaired {
+                session: *session,
+                log: repair.log(),
+                result: Err(fault.to_string()),
+            }),
+            Batch::Peer(_) => {}
         }
     }
     report

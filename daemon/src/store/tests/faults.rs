@@ -289,9 +289,49 @@ fn a_file_that_is_in_use_or_no_store_says_so() {
     }
     std::fs::write(&path, &whole).expect("the file is written");
     open().expect("the whole file");
+    std::fs::write(&path, vec![0; whole.len()]).expect("the file is written");
+    open().expect("a file whose making was cut short");
     let nowhere = dir.path().join("no such directory").join("store.redb");
     let missing = Store::open_file(&nowhere, options(1, schema(SCHEMA))).map(drop);
     assert!(matches!(missing, Err(StoreError::Failed(_))), "{missing:?}");
+}
+
+/// The database writes its magic number last, so what comes before it is what a full disk or a kill leaves.
+#[test]
+fn a_store_whose_making_was_cut_short_is_made_again_and_one_that_holds_anything_is_not() {
+    let new = Disk::default();
+    drop(Device::on(&new, 1));
+    let len = new.bytes().len();
+    let empty = vec![0; len];
+    let mut without_magic = empty.clone();
+    without_magic[9..400].copy_from_slice(&new.bytes()[9..400]);
+    let mut torn = without_magic.clone();
+    torn[5..9].copy_from_slice(&new.bytes()[5..9]);
+    for cut in [empty, without_magic.clone(), torn] {
+        let disk = Disk::of_bytes(&cut);
+
+        let mut device = Device::on(&disk, 1);
+
+        device.write(vec![upsert("p", name("A"))]).expect("a write");
+        drop(device);
+        assert!(Device::on(&disk, 1).get("p").is_some());
+    }
+
+    let mut used = without_magic.clone();
+    used[len / 2] = 1;
+    let mut other = without_magic;
+    other[..9].copy_from_slice(b"somewhere");
+    for bytes in [used, other] {
+        let disk = Disk::of_bytes(&bytes);
+        let error = open_error(&disk, options(1, schema(SCHEMA)));
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+        let words = error.to_string();
+        assert!(
+            words.contains("its first page is lost") && words.contains("move it aside"),
+            "{words}"
+        );
+        assert_eq!(disk.bytes(), bytes, "it is left alone");
+    }
 }
 
 #[test]

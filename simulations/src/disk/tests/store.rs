@@ -202,6 +202,42 @@ fn a_power_cut_during_recovery_is_no_worse() {
 }
 
 #[test]
+fn a_store_is_made_however_often_its_making_is_cut_short() {
+    let mut cuts = 0;
+    for case in 0..60 {
+        let mut disk = SimDisk::default();
+        for attempt in 0..3 {
+            let at = disk.counters().writes + DRAW.number("making", case * 3 + attempt, 1..8);
+            if case % 2 == 0 {
+                disk.fail_power_before(at);
+                drop(open(&disk).unwrap_or_else(|error| panic!("case {case}: {error}")));
+                cuts += u64::from(disk.has_power_failed());
+                disk.power_cut(&DRAW, case * 3 + attempt);
+            } else {
+                disk.set_faults(DiskFaults {
+                    full_from_write: Some(at - 1),
+                    ..DiskFaults::default()
+                });
+                let refused = open(&disk).map(drop);
+                cuts += u64::from(refused.is_err());
+                assert!(
+                    matches!(refused, Ok(()) | Err(StoreError::DiskFull(_))),
+                    "case {case}: {refused:?}"
+                );
+                disk.set_faults(DiskFaults::default());
+                disk.kill();
+            }
+        }
+
+        let mut store = open(&disk).unwrap_or_else(|error| panic!("case {case}: {error}"));
+
+        write(&mut store, 1).expect("a write");
+        assert_eq!(examine(&store).expect("it reads"), 1);
+    }
+    assert!(cuts > 100, "{cuts}");
+}
+
+#[test]
 fn a_lying_disk_may_lose_writes_but_damage_is_never_passed_off_as_good() {
     let (mut shorter, mut damaged) = (0, 0);
     for seed in 0..90 {

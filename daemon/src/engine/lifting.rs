@@ -1,0 +1,139 @@
+//! Refusals that end: the cause that was missing has come, or the fork that was not proved is settled.
+//!
+//! Whoever lacks a cause refuses its effects, and the peer sends no more of their logs in that session. The cause
+//! may come from another peer, or later. As soon as it is durable here, the session in which its effects were
+//! refused begins anew, and no peer is shown any longer to leave them out, whether it is connected or not.
+//!
+//! While a fork that a peer has proved waits for the store, what needs it is *put off* instead: neither taken nor
+//! refused, so that the peer does not take it for a fork of its own. The session begins anew once it is settled.
+//!
+//! Invariants:
+//! - Nothing goes in circles: an entry is refused for the lack of a cause only while that is not here, so one cause
+//!   ends a session once, when it comes. A fork that cannot be settled ends none.
+//! - A session remembers at most [`CAUSES_AWAITED_MAX`] causes. The effects of further ones come with its next
+//!   beginning, which the first of those that it remembers brings about.
+
+use std::collections::BTreeMap;
+
+use crdt_schema::ident::{Dot, LogId, SpaceName};
+
+use super::Engine;
+use super::batch::SessionId;
+use super::effect::CloseReason;
+use super::ingest::Refusal;
+use super::limits::{CAUSES_AWAITED_MAX, LOGS_MAX};
+
+/// What one session waits for before it takes what it has refused or put off.
+#[derive(Debug, Default)]
+pub(super) struct Awaited {
+    /// The causes of what was refused, and the space that each must be in.
+    causes: BTreeMap<Dot, SpaceName>,
+    /// The logs of which the peer has proved forks that the store has not answered for.
+    forks: Vec<LogId>,
+    /// The logs that are put off, and why they would be refused.
+    put_off: BTreeMap<LogId, Refusal>,
+}
+
+impl Awaited {
+    /// Takes note of why a log is refused.
+    pub(super) fn note(&mut self, refusal: &Refusal) {
+        if let Refusal::MissingDependency { cause, space } = refusal
+            && self.causes.len() < CAUSES_AWAITED_MAX
+        {
+            self.causes.insert(*cause, space.clone());
+        }
+    }
+
+    /// Takes note of a fork that was handed to the store.
+    pub(super) fn expect_fork(&mut self, log: LogId) {
+        self.forks.push(log);
+    }
+
+    fn puts_off(&mut self, log: LogId, family: LogId, refusal: &Refusal) -> bool {
+        let may_end = match refusal {
+            Refusal::UnprovedFork | Refusal::MissingDependency { .. } => !self.forks.is_empty(),
+            // Where a log is sealed its device has signed nothing.
+            Refusal::BadSignature => self.forks.contains(&family),
+            _ => false,
+        };
+        let is_put_off = may_end && self.put_off.len() < LOGS_MAX;
+        if is_put_off {
+            self.put_off.insert(log, refusal.clone());
+        }
+        is_put_off
+    }
+}
+
+impl Engine {
+    /// Whether a session has put a log off.
+    pub(super) fn is_put_off(&self, id: SessionId, log: &LogId) -> bool {
+        let session = self.sessions.get(&id);
+        session.is_some_and(|session| session.awaited.put_off.contains_key(log))
+    }
+
+    /// Puts a log off rather than refusing it, if a fork that is being settled may be why.
+    pub(super) fn puts_off(
+        &mut self,
+        id: SessionId,
+        log: LogId,
+        family: LogId,
+        refusal: &Refusal,
+    ) -> bool {
+        let session = self.sessions.get_mut(&id);
+        session.is_some_and(|session| session.awaited.puts_off(log, family, refusal))
+    }
+
+    /// Lets what was refused for the lack of a cause come again, if the cause is here now.
+    pub(super) fn lift(&mut self) {
+        let frontier = &self.frontier;
+        let has_come = |(cause, space): (&Dot, &SpaceName)| frontier.covers(space, cause);
+        let awaiting = self.sessions.values();
+        let over = awaiting.filter(|session| session.awaited.causes.iter().any(has_come));
+        let over: Vec<SessionId> = over.map(|session| session.id).collect();
+        self.peers.lift(None, |_, refusal| match refusal {
+            Refusal::MissingDependency { cause, space } => has_come((cause, space)),
+            _ => false,
+        });
+        for id in over {
+            self.close(id, &CloseReason::Repaired);
+        }
+    }
+
+    /// Shows no longer what was refused because a log has two histories: both can be taken now. The sessions begin
+    /// anew as well; this is about peers that have gone.
+    pub(super) fn lift_fork(&mut self, family: LogId) {
+        let frontier = &self.frontier;
+        let is_of_family = |log: &LogId| {
+            let known = frontier.get(log).map(|known| known.header.signed_as());
+            known.unwrap_or(*log) == family
+        };
+        self.peers.lift(None, |log, refusal| match refusal {
+            Refusal::Forked | Refusal::Sealed | Refusal::UnprovedFork | Refusal::OtherBranch(_) => {
+                true
+            }
+            _ => is_of_family(log),
+        });
+        self.lift();
+    }
+
+    /// The store has answered for the fork of a log without anything new: begins the session anew if the fork is
+    /// settled, and refuses what was put off if it cannot be.
+    pub(super) fn end_settling(&mut self, id: SessionId, log: LogId, is_settled: bool) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let awaited = &mut session.awaited;
+        let Some(at) = awaited.forks.iter().position(|fork| *fork == log) else {
+            return;
+        };
+        awaited.forks.swap_remove(at);
+        if is_settled && !awaited.put_off.is_empty() {
+            return self.close(id, &CloseReason::Repaired);
+        }
+        if awaited.forks.is_empty() {
+            for (log, refusal) in std::mem::take(&mut awaited.put_off) {
+                self.refuse(id, log, refusal);
+            }
+        }
+    }
+}
