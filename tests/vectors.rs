@@ -50,6 +50,7 @@ fn vector(name: &str) -> Vec<u8> {
 
 fn change_set() -> ChangeSet {
     ChangeSet {
+        implied: BTreeMap::new(),
         hlc: Timestamp::from_ms(1_790_000_000_000),
         schema_version: 3,
         person: "amina".to_owned(),

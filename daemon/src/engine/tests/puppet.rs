@@ -309,6 +309,7 @@ impl Author {
             ops: vec![set_name(name)],
         };
         encode_change_set(&ChangeSet {
+            implied: Default::default(),
             hlc: Timestamp::from_ms(self.clock_ms),
             schema_version: 1,
             person: String::new(),

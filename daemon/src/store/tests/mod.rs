@@ -252,6 +252,7 @@ impl Device {
     /// `deps`.
     fn log_after(&self, deps: Vec<(Dot, DotTag)>) -> Run {
         let set = ChangeSet {
+            implied: Default::default(),
             hlc: Timestamp::from_ms(self.clock_ms),
             schema_version: 1,
             person: String::new(),

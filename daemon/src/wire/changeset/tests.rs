@@ -32,6 +32,7 @@ fn edit(id: &str, ops: Vec<Op>) -> Edit {
 fn change_set(edits: Vec<Edit>) -> ChangeSet {
     let hlc = Timestamp::from_ms(1_760_000_000_000);
     ChangeSet {
+        implied: BTreeMap::new(),
         hlc,
         schema_version: 3,
         person: "amina".to_owned(),
@@ -91,6 +92,7 @@ fn any_change_set() -> impl Strategy<Value = ChangeSet> {
                 });
             let edits: Vec<Edit> = edits.collect();
             ChangeSet {
+                implied: BTreeMap::new(),
                 hlc: Timestamp(hlc),
                 schema_version,
                 person,
@@ -223,7 +225,7 @@ proptest! {
         mut bytes in prop::collection::vec(prop_oneof![0_u8..8, any::<u8>()], 0..80)
     ) {
         if let Some(first) = bytes.first_mut() {
-            *first = FORMAT;
+            *first = FORMAT_NAMED;
         }
         if let Ok(set) = decode_change_set(&bytes) {
             prop_assert_eq!(encode_change_set(&set), bytes);
@@ -286,7 +288,7 @@ fn the_bytes_of_a_change_set_stay_what_they_are() {
 #[test]
 fn another_format_is_refused() {
     let mut bytes = encode_change_set(&single(set("status", text("open"))));
-    bytes[0] = FORMAT + 1;
+    bytes[0] = FORMAT_IMPLIED + 1;
     assert_eq!(
         decode_change_set(&bytes),
         Err(WireError::Malformed("change set format"))
@@ -539,7 +541,7 @@ fn everything_with_a_limit_is_accepted_at_it_and_refused_beyond_it() {
 
 #[test]
 fn an_entry_beyond_the_limit_is_refused_unread() {
-    let bytes = vec![FORMAT; ENTRY_BYTES_MAX + 1];
+    let bytes = vec![FORMAT_NAMED; ENTRY_BYTES_MAX + 1];
     assert!(matches!(
         decode_change_set(&bytes),
         Err(WireError::TooLarge { .. })
@@ -549,7 +551,7 @@ fn an_entry_beyond_the_limit_is_refused_unread() {
 #[test]
 fn lengths_that_promise_more_than_there_is_take_no_memory() {
     let mut writer = Writer::new();
-    writer.byte(FORMAT);
+    writer.byte(FORMAT_NAMED);
     writer.varint(1);
     writer.varint(1);
     writer.text("");
