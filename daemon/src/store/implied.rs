@@ -292,7 +292,7 @@ fn decode(bytes: &[u8]) -> Result<Known, WireError> {
     let mut row = Reader::new(bytes);
     let mut names = Known::new();
     for _ in 0..row.count("names", EDITS_MAX)? {
-        let place = row.count("edit", EDITS_MAX)?;
+        let place = row.varint_u32("edit")? as usize;
         let collection = row.text("collection", KEY_BYTES_MAX)?.to_owned();
         let id = row.text("id", RECORD_ID_BYTES_MAX)?.to_owned();
         names.insert(place, (collection, id));

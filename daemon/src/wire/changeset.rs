@@ -57,7 +57,7 @@ pub fn encode_change_set(set: &ChangeSet) -> Vec<u8> {
     encoder.shape.count(set.edits.len());
     for (place, edit) in set.edits.iter().enumerate() {
         match set.implied.get(&place) {
-            Some(implied) => encoder.shape.count(implied.edit + 1),
+            Some(implied) => encoder.shape.count(implied.edit.saturating_add(1)),
             None => encoder.name(edit, !set.implied.is_empty()),
         }
         encoder.edit(edit, set.implied.get(&place));
@@ -305,10 +305,11 @@ fn read_shape<'a>(
     is_implying: bool,
 ) -> Result<Shape<'a>, WireError> {
     let earlier = match is_implying {
-        true => reader.count("number of an earlier edit", EDITS_MAX)?,
+        true => reader.varint("number of an earlier edit")?,
         false => 0,
     };
-    let mut record = match earlier.checked_sub(1) {
+    let edit = usize::try_from(earlier).unwrap_or(usize::MAX);
+    let mut record = match edit.checked_sub(1) {
         None => read_record(reader, &mut tables.collections)?,
         Some(edit) => Record::Implied(Implied { back: 0, edit }),
     };

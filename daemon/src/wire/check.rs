@@ -64,7 +64,8 @@ fn check_implied(implied: Option<&Implied>, edit: &Edit) -> Result<(), WireError
     let Some(implied) = implied else {
         return check_name(edit);
     };
-    within("number of an earlier edit", implied.edit + 1, EDITS_MAX)?;
+    let number = implied.edit.saturating_add(1);
+    within("number of an earlier edit", number, EDITS_MAX)?;
     unless(
         (implied.back == 0) == edit.deps.is_empty(),
         WireError::Malformed("distance of an earlier entry"),

@@ -8,7 +8,7 @@ use crate::store::{Checkup, Progress, tables};
 
 type Change = fn(&redb::WriteTransaction);
 
-struct Quiet;
+pub(super) struct Quiet;
 
 impl Progress for Quiet {
     fn at(&mut self, _: &'static str, _: u64, _: u64) {}
@@ -60,7 +60,7 @@ fn busy(disk: &Disk) -> Device {
 }
 
 /// Changes tables by hand, without the store's knowledge.
-fn tamper(disk: &Disk, change: impl FnOnce(&redb::WriteTransaction)) {
+pub(super) fn tamper(disk: &Disk, change: impl FnOnce(&redb::WriteTransaction)) {
     let database = redb::Builder::new()
         .create_with_backend(disk.clone())
         .expect("it opens");
