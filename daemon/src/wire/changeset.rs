@@ -56,11 +56,20 @@ pub fn encode_change_set(set: &ChangeSet) -> Vec<u8> {
     encoder.shape.text(&set.person);
     encoder.shape.count(set.edits.len());
     for (place, edit) in set.edits.iter().enumerate() {
-        match set.implied.get(&place) {
-            Some(implied) => encoder.shape.count(implied.edit.saturating_add(1)),
-            None => encoder.name(edit, !set.implied.is_empty()),
+        if set.implied.is_empty() {
+            encoder.name(edit);
+            encoder.deps(edit);
+        } else {
+            encoder.deps(edit);
+            match set.implied.get(&place) {
+                Some(implied) => encoder.implied(implied),
+                None => {
+                    encoder.shape.count(0);
+                    encoder.name(edit);
+                }
+            }
         }
-        encoder.edit(edit, set.implied.get(&place));
+        encoder.ops(edit);
     }
     encoder.finish()
 }
@@ -110,22 +119,26 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    fn name(&mut self, edit: &'a Edit, among_implied: bool) {
-        if among_implied {
-            self.shape.count(0);
-        }
+    fn name(&mut self, edit: &'a Edit) {
         refer(&mut self.shape, &mut self.collections, &edit.collection);
         self.shape.text(&edit.id);
     }
 
-    fn edit(&mut self, edit: &'a Edit, implied: Option<&Implied>) {
+    fn implied(&mut self, implied: &Implied) {
+        self.shape.count(implied.edit.saturating_add(1));
+        if implied.back > 0 {
+            self.shape.varint(implied.back);
+        }
+    }
+
+    fn deps(&mut self, edit: &'a Edit) {
         self.shape.count(edit.deps.len());
         for dep in &edit.deps {
             self.dep(dep);
         }
-        if let Some(implied) = implied.filter(|_| edit.deps.is_empty()) {
-            self.shape.varint(implied.back);
-        }
+    }
+
+    fn ops(&mut self, edit: &'a Edit) {
         self.shape.count(edit.ops.len());
         for op in &edit.ops {
             self.op(op);
@@ -304,27 +317,41 @@ fn read_shape<'a>(
     tables: &mut Tables<'a>,
     is_implying: bool,
 ) -> Result<Shape<'a>, WireError> {
-    let earlier = match is_implying {
-        true => reader.varint("number of an earlier edit")?,
-        false => 0,
-    };
-    let edit = usize::try_from(earlier).unwrap_or(usize::MAX);
-    let mut record = match edit.checked_sub(1) {
-        None => read_record(reader, &mut tables.collections)?,
-        Some(edit) => Record::Implied(Implied { back: 0, edit }),
-    };
-    let deps = (0..reader.count("number of dependencies", DEPS_MAX)?)
-        .map(|_| read_dep(reader, &mut tables.logs))
-        .collect::<Result<Vec<_>, _>>()?;
-    if let Record::Implied(implied) = &mut record
-        && deps.is_empty()
-    {
-        implied.back = reader.varint("distance of an earlier entry")?;
+    let (record, deps);
+    if is_implying {
+        deps = read_deps(reader, tables)?;
+        record = match read_implied(reader, deps.is_empty())? {
+            Some(implied) => Record::Implied(implied),
+            None => read_record(reader, &mut tables.collections)?,
+        };
+    } else {
+        record = read_record(reader, &mut tables.collections)?;
+        deps = read_deps(reader, tables)?;
     }
     let ops = (0..reader.count("number of ops", OPS_MAX)?)
         .map(|_| read_slot(reader, tables))
         .collect::<Result<_, _>>()?;
     Ok(Shape { record, deps, ops })
+}
+
+fn read_deps(reader: &mut Reader<'_>, tables: &mut Tables<'_>) -> Result<Vec<Dot>, WireError> {
+    (0..reader.count("number of dependencies", DEPS_MAX)?)
+        .map(|_| read_dep(reader, &mut tables.logs))
+        .collect()
+}
+
+/// The earlier edit that tells the record, or `None` if its name follows.
+fn read_implied(reader: &mut Reader<'_>, is_own: bool) -> Result<Option<Implied>, WireError> {
+    let number = reader.varint("number of an earlier edit")?;
+    let number = usize::try_from(number).unwrap_or(usize::MAX);
+    let Some(edit) = number.checked_sub(1) else {
+        return Ok(None);
+    };
+    let back = match is_own {
+        true => reader.varint("distance of an earlier entry")?,
+        false => 0,
+    };
+    Ok(Some(Implied { back, edit }))
 }
 
 fn read_record<'a>(

@@ -330,18 +330,19 @@ fn the_bytes_of_a_change_set_that_implies_records_stay_what_they_are() {
         "03",                                   // schema version
         "05616d696e61",                         // person
         "03",                                   // edits
-        "01",                                   // the record of the first edit there
         "01",                                   // one dependency
         "00aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa07", // log 0, new; 7
+        "01",                                   // the record of the first edit there
         "01000006737461747573",                 // one op: set key 0, new: status
-        "c801",                                 // the record of the edit 199
         "00",                                   // no dependencies
+        "c801",                                 // the record of the edit 199
         "ac02",                                 // 300 entries back
         "010000",                               // one op: set key 0
+        "00",                                   // no dependencies
         "00",                                   // named
         "00057669736974",                       // collection 0, new: visit
         "044b452d31",                           // id
-        "00010000",                             // no dependencies; one op: set key 0
+        "010000",                               // one op: set key 0
         "06046f70656e06046f70656e00",           // column 0: text "open", twice; null
         "aa07",                                 // tag of the dependency
     ];
@@ -352,10 +353,12 @@ fn the_bytes_of_a_change_set_that_implies_records_stay_what_they_are() {
 #[test]
 fn a_change_set_that_implies_no_record_has_the_format_that_names_all() {
     let bytes = encode_change_set(&single(set("status", text("open"))));
-    let mut other = bytes.clone();
-    other[0] = FORMAT_IMPLIED;
-    // Behind the format, the time, the version and the person comes the number of edits.
-    other.insert(18, 0);
+    // Behind the format, the time, the version, the person and the number of edits come the name and the number
+    // of dependencies.
+    let (head, rest) = bytes.split_at(18);
+    let (name, ops) = rest.split_at(12);
+    assert_eq!(name, b"\x00\x05visit\x04KE-1");
+    let other = [&[FORMAT_IMPLIED], &head[1..], &[0, 0], name, &ops[1..]].concat();
 
     assert_eq!(bytes[0], FORMAT_NAMED);
     assert_eq!(
