@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{DeviceId, Dot, LogId, SpaceName};
-use crdt_schema::op::{ChangeSet, Edit, Op};
+use crdt_schema::op::{ChangeSet, Edit, Implied, Op};
 use crdt_schema::schema::Schema;
 use crdt_schema::value::Value;
 use fieldmesh::engine::batch::fork::{ForkProof, Side};
@@ -22,8 +22,9 @@ use fieldmesh::wire::message::{
 use fieldmesh::wire::part::{Part, encode_whole};
 
 /// The vectors that are no single message in its only form.
-const OTHERS: [&str; 7] = [
+const OTHERS: [&str; 8] = [
     "change-set",
+    "change-set-implied",
     "data",
     "data-held",
     "data-dictionary",
@@ -50,6 +51,7 @@ fn vector(name: &str) -> Vec<u8> {
 
 fn change_set() -> ChangeSet {
     ChangeSet {
+        implied: BTreeMap::new(),
         hlc: Timestamp::from_ms(1_790_000_000_000),
         schema_version: 3,
         person: "amina".to_owned(),
@@ -69,6 +71,33 @@ fn change_set() -> ChangeSet {
                 },
             ],
         }],
+    }
+}
+
+/// A change set that names one of its three records.
+fn implying() -> ChangeSet {
+    let named = change_set();
+    let edit = |id: &str, deps: &[Dot]| Edit {
+        collection: if id.is_empty() { "" } else { "patient" }.to_owned(),
+        id: id.to_owned(),
+        deps: deps.to_vec(),
+        ops: named.edits[0].ops.clone(),
+    };
+    let dep = Dot::new(LogId([2; 16]), 300);
+    ChangeSet {
+        edits: vec![edit("", &[dep]), edit("", &[]), edit("KE-2", &[])],
+        implied: [
+            (0, Implied { back: 0, edit: 0 }),
+            (
+                1,
+                Implied {
+                    back: 150,
+                    edit: 199,
+                },
+            ),
+        ]
+        .into(),
+        ..named
     }
 }
 
@@ -241,6 +270,17 @@ fn a_change_set_has_the_bytes_of_the_vector() {
         hex::encode(encode_change_set(&change_set()))
     );
     assert_eq!(decode_change_set(&bytes), Ok(change_set()));
+}
+
+#[test]
+fn a_change_set_that_implies_records_has_the_bytes_of_the_vector() {
+    let bytes = vector("change-set-implied");
+
+    assert_eq!(
+        hex::encode(&bytes),
+        hex::encode(encode_change_set(&implying()))
+    );
+    assert_eq!(decode_change_set(&bytes), Ok(implying()));
 }
 
 #[test]

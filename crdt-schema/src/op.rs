@@ -109,6 +109,19 @@ pub struct ChangeSet {
     /// Which entry is meant by each dependency, should its log be forked: one tag for every dot that an
     /// edit depends on.
     pub tags: BTreeMap<Dot, DotTag>,
+    /// The edits whose record the change set's bytes do not name, by their places in `edits`. Until the record
+    /// has been looked up, such an edit has an empty collection and id.
+    pub implied: BTreeMap<usize, Implied>,
+}
+
+/// Tells the record of an edit by an earlier edit of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Implied {
+    /// How many entries before this one the earlier edit is in the author's own log; 0 if it is in the entry of
+    /// the edit's first dependency, as it is whenever there is one.
+    pub back: u64,
+    /// The earlier edit's place in its entry.
+    pub edit: usize,
 }
 
 /// The first bytes of the chain value of an entry: tells it from an entry of another branch at the same

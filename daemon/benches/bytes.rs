@@ -66,6 +66,24 @@ fn two_devices(size: u64) {
     );
 }
 
+/// Updates of records whose ids no compression shortens: first by the device that made the records, then by
+/// another one.
+fn random_ids(size: u64) {
+    let mut mesh = Mesh::with_random_ids(2);
+    mesh.load(0, size);
+    mesh.meet(0, 1);
+    for (author, what) in [
+        (0, "1,000 updates, random ids"),
+        (1, "    the same, by another device"),
+    ] {
+        for number in 0..1_000 {
+            mesh.update(author, number);
+        }
+        let tally = mesh.meet(0, 1);
+        row(what, size, &tally, tally.search + tally.data, 15_000);
+    }
+}
+
 /// So many devices have met device 0 in turn; then ten of them write a hundred changes each. How much search two
 /// may take that have never met is set for a hundred only.
 fn fleet(devices: usize, target: u64) {
@@ -146,6 +164,7 @@ fn main() {
     for &size in sizes {
         two_devices(size);
     }
+    random_ids(sizes[0]);
     metered(sizes[1]);
     two_givers(sizes[1]);
     fleet(100, 2_500);

@@ -355,6 +355,7 @@ impl Author {
 
     fn encode(&self, ms: u64, deps: Vec<crdt_schema::ident::Dot>, ops: Vec<Op>) -> Vec<u8> {
         encode_change_set(&ChangeSet {
+            implied: Default::default(),
             hlc: Timestamp::from_ms(ms),
             schema_version: 1,
             person: String::new(),

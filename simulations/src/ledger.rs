@@ -207,6 +207,7 @@ mod tests {
 
     fn set(ms: u64) -> ChangeSet {
         ChangeSet {
+            implied: BTreeMap::new(),
             hlc: Timestamp::from_ms(ms),
             schema_version: 1,
             person: String::new(),
@@ -225,6 +226,7 @@ mod tests {
             }],
         };
         ChangeSet {
+            implied: BTreeMap::new(),
             edits: vec![edit],
             ..set(ms)
         }

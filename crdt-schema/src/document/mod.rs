@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use automerge::{Automerge, ChangeHash};
 
 use crate::hlc::Timestamp;
-use crate::ident::Dot;
+use crate::ident::{Dot, LogId};
 use crate::merge;
 use crate::op::Edit;
 use crate::resolution::{Answered, RecordView, Resolution, Review};
@@ -112,6 +112,12 @@ impl Document {
     /// Whether it holds that change set's edit.
     pub fn contains(&self, dot: Dot) -> bool {
         self.index.find(dot).is_some()
+    }
+
+    /// The last change of one log.
+    pub fn last_of(&self, log: LogId) -> Option<Dot> {
+        let last = self.index.of_log(log).next_back();
+        last.map(|change| change.dot)
     }
 
     /// Whether both documents hold the same changes.

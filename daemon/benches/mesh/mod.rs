@@ -150,6 +150,27 @@ pub(crate) struct Mesh {
     links: BTreeMap<SessionId, (usize, SessionId)>,
     now: Now,
     sessions: SessionId,
+    /// Makes a record's id of its number.
+    id_of: fn(u64) -> String,
+}
+
+/// Ids that follow each other, which compress well.
+fn counted(number: u64) -> String {
+    format!("i{number:07}")
+}
+
+/// Ids like those that a client draws at random.
+fn random(number: u64) -> String {
+    let digits = blake3::hash(&number.to_le_bytes()).to_hex();
+    let part = |from: usize, to: usize| &digits[from..to];
+    [
+        part(0, 8),
+        part(8, 12),
+        part(12, 16),
+        part(16, 20),
+        part(20, 32),
+    ]
+    .join("-")
 }
 
 impl Mesh {
@@ -160,6 +181,14 @@ impl Mesh {
     /// Devices that spend time to save bytes.
     pub(crate) fn metered(count: usize) -> Self {
         Self::with(count, true)
+    }
+
+    /// Devices whose records have random ids.
+    pub(crate) fn with_random_ids(count: usize) -> Self {
+        Self {
+            id_of: random,
+            ..Self::new(count)
+        }
     }
 
     fn with(count: usize, metered: bool) -> Self {
@@ -175,12 +204,14 @@ impl Mesh {
                 unix_ms: 1_790_000_000_000,
             },
             sessions: 0,
+            id_of: counted,
         }
     }
 
     /// Writes records at a device, many to a change set. Returns their size as JSON.
     pub(crate) fn load(&mut self, device: usize, count: u64) -> u64 {
         let collection = self.schema.collection("item").expect("it is in the schema");
+        let id_of = self.id_of;
         let mut json_bytes = 0;
         for first in (0..count).step_by(BATCH as usize) {
             let edits = (first..(first + BATCH).min(count)).map(|number| {
@@ -188,7 +219,7 @@ impl Mesh {
                 json_bytes += fields.to_string().len() as u64;
                 let fields = fields.as_object().expect("it is an object").clone();
                 let ops = ops_from_patch(collection, &fields).expect("it fits the schema");
-                edit(&format!("i{number:07}"), ops)
+                edit(&id_of(number), ops)
             });
             let edits = edits.collect();
             Self::write(&mut self.now, &mut self.devices[device], edits);
@@ -204,7 +235,7 @@ impl Mesh {
             value: Value::Text(status.to_owned()),
         };
         let number = number.wrapping_mul(617) % 1_000;
-        let edits = vec![edit(&format!("i{number:07}"), vec![op])];
+        let edits = vec![edit(&(self.id_of)(number), vec![op])];
         Self::write(&mut self.now, &mut self.devices[device], edits);
     }
 

@@ -206,6 +206,7 @@ mod tests {
             branch_of: None,
         };
         let set = ChangeSet {
+            implied: Default::default(),
             hlc: Timestamp::from_ms(1_000),
             schema_version: 1,
             person: "Achieng".into(),

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use fork::ForkProof;
 use repair::{Repair, Repaired};
 
+use crate::wire::WireError;
 use crate::wire::dictionary::Dictionary;
 
 pub use held::Held;
@@ -21,6 +22,7 @@ pub use held::Held;
 mod calendar;
 pub mod fork;
 mod held;
+pub mod implied;
 pub mod planned;
 pub mod repair;
 
@@ -487,9 +489,21 @@ pub struct RemoteOutcome {
     pub batch: BatchId,
     /// `Err` if nothing of it was written.
     pub result: Result<(), StoreFault>,
-    /// The logs whose runs were left out, each with a dependency of which another branch is held here than the
-    /// author meant, or none.
-    pub left_out: Vec<(LogId, Dot)>,
+    /// The logs whose runs were left out, and why.
+    pub left_out: Vec<(LogId, LeftOut)>,
+}
+
+/// Why a run was left out of a batch that was written. Only the store can tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LeftOut {
+    /// A dependency of which another branch is held here than the author meant, or none.
+    OtherBranch(Dot),
+    /// An entry that is damaged here, and must be mended before this run can be read.
+    Unread(Dot),
+    /// Its author signed what no honest author writes.
+    Malformed(WireError),
+    /// It continues or follows what was left out before.
+    LeftOutBefore(LogId),
 }
 
 /// What came of one store transaction, which may hold several batches (group commit).

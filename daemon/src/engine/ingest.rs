@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use crdt_schema::ident::{Dot, LogId, SpaceName};
 use crdt_schema::op::ChangeSet;
 
-use super::batch::{Batch, BatchId, LogHeader, Run, SessionId, VerifiedRun};
+use super::batch::{Batch, BatchId, LeftOut, LogHeader, Run, SessionId, VerifiedRun};
 use super::effect::{Breach, CloseReason, Effect};
 use super::frontier::{End, Frontier};
 use super::input::Now;
@@ -86,6 +86,12 @@ pub(super) enum Refusal {
     /// An entry depends on one of another branch than is held here.
     #[error("it depends on another branch of {0} than is held here")]
     OtherBranch(Dot),
+    /// An entry follows one that is damaged here.
+    #[error("it follows {0}, which is damaged here and must be mended first")]
+    Unread(Dot),
+    /// It follows what the store has refused of a log.
+    #[error("it follows what was refused of log {0}")]
+    LeftOutBefore(LogId),
     /// The peer does not take it.
     #[error("the peer refuses it: fork or damaged history")]
     ByPeer,
@@ -109,6 +115,8 @@ impl Refusal {
             Self::UnprovedFork => Some("unproved_fork"),
             Self::TooManyForks | Self::TooManyBranches => Some("too_many_forks"),
             Self::OtherBranch(_) => Some("other_branch"),
+            Self::Unread(_) => Some("damaged_cause"),
+            Self::LeftOutBefore(_) => Some("refused_cause"),
             Self::ByPeer => None,
         }
     }
@@ -134,6 +142,8 @@ impl Refusal {
             | Self::TooManyForks
             | Self::TooManyBranches
             | Self::OtherBranch(_)
+            | Self::Unread(_)
+            | Self::LeftOutBefore(_)
             | Self::ByPeer => false,
         }
     }
@@ -157,6 +167,8 @@ impl Refusal {
             | Self::TooManyForks
             | Self::TooManyBranches
             | Self::OtherBranch(_)
+            | Self::Unread(_)
+            | Self::LeftOutBefore(_)
             | Self::TooManyLogs => false,
         }
     }
@@ -294,11 +306,21 @@ impl Engine {
     }
 
     /// What the store has left out was not refused when it came: which branch an author meant is seen there.
-    pub(super) fn on_left_out(&mut self, id: SessionId, left_out: Vec<(LogId, Dot)>) {
-        for (log, dep) in left_out {
+    /// Nor is which records an entry is of.
+    pub(super) fn on_left_out(&mut self, id: SessionId, left_out: Vec<(LogId, LeftOut)>) {
+        for (log, why) in left_out {
             self.frontier.unstage_log(&log);
-            self.refuse(id, log, Refusal::OtherBranch(dep));
-            self.inquire(id, dep.log);
+            match why {
+                LeftOut::OtherBranch(dep) => {
+                    self.refuse(id, log, Refusal::OtherBranch(dep));
+                    self.inquire(id, dep.log);
+                }
+                LeftOut::Unread(place) => self.refuse(id, log, Refusal::Unread(place)),
+                LeftOut::Malformed(error) => self.refuse(id, log, Refusal::Malformed(error)),
+                LeftOut::LeftOutBefore(cause) => {
+                    self.refuse(id, log, Refusal::LeftOutBefore(cause));
+                }
+            }
         }
     }
 

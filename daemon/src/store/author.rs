@@ -6,10 +6,12 @@
 //!
 //! What a write may do is judged here and nowhere else, on the state that it will be appended to.
 
+use crdt_schema::document::Document;
 use crdt_schema::ident::{Dot, LogId, RecordKey};
 use crdt_schema::op::{ChangeSet, Edit, Op};
 use crdt_schema::schema::{PUBLISHED, Schema, published_collection};
 
+use crate::engine::batch::implied::implied;
 use crate::engine::batch::planned::{Planned, time_of, unchanged};
 use crate::engine::batch::{CommitOutcome, LocalCommit, LocalEdit, Rejection, StoreFault};
 use crate::mutation::{Mutation, is_planted};
@@ -124,12 +126,17 @@ impl<'txn> Author<'_, 'txn> {
             .map(|planned| planned.edit(commit.log.log))
             .collect();
         let tags = self.logs.tags_of(&edits)?;
+        let docs = plan.iter().filter(|planned| !planned.ops.is_empty());
+        let docs: Vec<&Document> = docs.map(|planned| &planned.doc).collect();
+        let place_of = |earlier, edit: &Edit| self.logs.place_of(earlier, edit);
+        let implied = implied(dot, &edits, &docs, place_of)?;
         let set = ChangeSet {
             hlc,
             schema_version: self.schema.version,
             person: commit.person.clone(),
             edits,
             tags,
+            implied,
         };
         check_change_set(&set).map_err(|error| failed(error.to_string()))?;
         let entry = encode_change_set(&set);
@@ -143,7 +150,7 @@ impl<'txn> Author<'_, 'txn> {
         }
 
         self.logs.adopt(&commit.log.space, commit.log.log)?;
-        self.logs.append_own(&end.header, &entry, hlc)?;
+        self.logs.append_own(&end.header, &entry, &set)?;
         plan.sort_by_key(|planned| planned.place);
         let records = plan.iter().map(Planned::outcome).collect();
         for planned in plan {

@@ -23,6 +23,7 @@ pub(super) struct Names<'t, N, E, B> {
     pub(super) numbers: &'t N,
     pub(super) entries: &'t E,
     pub(super) branches: &'t B,
+    pub(super) implied: &'t E,
 }
 
 impl<N, E, B> Names<'_, N, E, B>

@@ -121,12 +121,12 @@ fn check_some(
     let mut rebuilt = match is_log_whole {
         true => heal::replay(
             &tx.open_table(tables::STRETCHES)?,
-            &tx.open_table(tables::ENTRIES)?,
             &tx.open_table(tables::LOGS)?,
             &Names {
                 numbers: &tx.open_table(tables::LOG_NUMBERS)?,
                 entries: &tx.open_table(tables::ENTRIES)?,
                 branches: &tx.open_table(tables::BRANCHES)?,
+                implied: &tx.open_table(tables::IMPLIED)?,
             },
             &keys,
         )?,

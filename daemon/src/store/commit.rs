@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crdt_schema::document::Document;
-use crdt_schema::ident::{Dot, LogId, OrganisationId, RecordKey, SpaceName};
+use crdt_schema::ident::{Dot, LogId, OrganisationId, RecordKey};
 use crdt_schema::op::{ChangeSet, Edit, Op};
 use crdt_schema::schema::Schema;
 use ed25519_dalek::SigningKey;
@@ -20,12 +20,10 @@ use redb::WriteTransaction;
 
 use crate::engine::batch::repair::{Outcome, Repair, Repaired};
 use crate::engine::batch::{
-    Arrival, Batch, CommitOutcome, CommitReport, FrontierRow, LocalCommit, LogHeader, PeerRow,
-    Rejection, RemoteOutcome, Run, SessionId, StoreFault, VerifiedRun,
+    Arrival, Batch, CommitOutcome, CommitReport, FrontierRow, LocalCommit, PeerRow, Rejection,
+    RemoteOutcome, SessionId, StoreFault,
 };
 use crate::mutation::{Mutation, is_planted};
-use crate::wire::chain::chain_next;
-use crate::wire::limits::ENTRY_BYTES_MAX;
 
 use super::author::{Author, Refusal};
 use super::branches::continued;
@@ -40,6 +38,8 @@ use super::rows::encode_peer;
 use super::settle::Settlement;
 use super::trouble::Trouble;
 use super::{catalogue, heal, meta, tables};
+
+mod remote;
 
 type LocalResult = Result<CommitOutcome, Rejection>;
 
@@ -57,8 +57,10 @@ pub(super) fn commit(
     tx: &WriteTransaction,
     facts: Facts<'_>,
     batches: &[Batch],
+    left_out: &mut BTreeSet<LogId>,
 ) -> Result<Ending<Committed>, Trouble> {
     let mut joined = Joined::new(tx, facts)?;
+    joined.left_out_before = std::mem::take(left_out);
     for batch in batches {
         joined.records.relieve()?;
         match batch {
@@ -82,6 +84,7 @@ pub(super) fn commit(
             Batch::Repair(session, repair) => joined.repair(tx, *session, repair)?,
         }
     }
+    *left_out = std::mem::take(&mut joined.left_out_before);
     joined.finish(tx)
 }
 
@@ -142,6 +145,8 @@ struct Joined<'txn> {
     report: CommitReport,
     /// Where the logs end that remote batches were about.
     held_rows: BTreeMap<LogId, FrontierRow>,
+    /// Logs of which entries were left out: what comes after them was verified before that was known.
+    left_out_before: BTreeSet<LogId>,
     /// Records whose stored document does not read back.
     damaged: BTreeSet<RecordKey>,
     /// Schemas that were published.
@@ -158,6 +163,7 @@ impl<'txn> Joined<'txn> {
             retries: RetryWriter::new(tx)?,
             report: CommitReport::default(),
             held_rows: BTreeMap::new(),
+            left_out_before: BTreeSet::new(),
             damaged: BTreeSet::new(),
             found: Vec::new(),
             has_writes: false,
@@ -199,142 +205,6 @@ impl<'txn> Joined<'txn> {
             }
             Err(Refusal::Failed(trouble)) => Err(trouble),
         }
-    }
-
-    /// Writes what can be written. Returns the logs that were left out, each with the dependency that is not here.
-    fn remote(
-        &mut self,
-        runs: &[VerifiedRun],
-    ) -> Result<Result<Vec<(LogId, Dot)>, StoreFault>, Trouble> {
-        // Everything is checked before anything is written.
-        let mut ends = BTreeMap::new();
-        for run in runs {
-            if let Err(why) = self.admit(&mut ends, run)? {
-                return Ok(Err(StoreFault::Failed(why)));
-            }
-        }
-        let mut left_out: BTreeMap<LogId, Dot> = BTreeMap::new();
-        for run in runs {
-            let log = run.run.header.log;
-            if left_out.contains_key(&log) {
-                continue;
-            }
-            match self.absent(run)? {
-                Some(dep) => {
-                    left_out.insert(log, dep);
-                    ends.remove(&log);
-                }
-                None => self.append_run(run)?,
-            }
-        }
-        // A peer that repeats itself is told where the log ends even if nothing of it was new.
-        self.held_rows.extend(ends);
-        Ok(Ok(left_out.into_iter().collect()))
-    }
-
-    /// Moves the end of the run's log among `ends` to the end of the run, or says in words why the
-    /// run cannot be written.
-    fn admit(
-        &mut self,
-        ends: &mut BTreeMap<LogId, FrontierRow>,
-        verified: &VerifiedRun,
-    ) -> Result<Result<(), String>, Trouble> {
-        let header = &verified.run.header;
-        let mut end = match ends.get(&header.log) {
-            Some(end) => end.clone(),
-            None => self.end_of(header)?,
-        };
-        let held = held_of_run(end.seq, &verified.run);
-        if let Err(why) = follow(&mut end, verified) {
-            return Ok(Err(why));
-        }
-        let edits = verified.sets.iter().skip(held).flat_map(|set| &set.edits);
-        for dep in edits.flat_map(|edit| &edit.deps) {
-            if !self.holds(ends, &header.space, dep)? {
-                let log = header.log;
-                let why = format!("an entry of log {log} has a cause that is missing, {dep}");
-                return Ok(Err(why));
-            }
-        }
-        ends.insert(header.log, end);
-        Ok(Ok(()))
-    }
-
-    /// A dependency of the run's that is not here: of its log another branch is.
-    fn absent(&mut self, verified: &VerifiedRun) -> Result<Option<Dot>, Trouble> {
-        let tags = verified.sets.iter().flat_map(|set| &set.tags);
-        for (dot, tag) in tags {
-            if self.logs.resolve(*dot, *tag)?.is_none() {
-                return Ok(Some(*dot));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Whether the entry `dot` of a log of `space` is held, if logs reach to `ends` where these
-    /// differ from what has been written.
-    fn holds(
-        &mut self,
-        ends: &BTreeMap<LogId, FrontierRow>,
-        space: &SpaceName,
-        dot: &Dot,
-    ) -> Result<bool, Trouble> {
-        if ends.values().any(|end| {
-            let is_of = end.header.log == dot.log || end.header.signed_as() == dot.log;
-            is_of && end.header.space == *space && dot.seq <= end.seq
-        }) {
-            return Ok(true);
-        }
-        if self
-            .logs
-            .find(dot.log)?
-            .is_some_and(|row| row.header.space != *space)
-        {
-            return Ok(false);
-        }
-        self.logs.covers(*dot)
-    }
-
-    fn end_of(&mut self, header: &LogHeader) -> Result<FrontierRow, Trouble> {
-        Ok(match self.logs.find(header.log)? {
-            Some(row) => row.frontier(),
-            None => self.logs.start_of(header).frontier(),
-        })
-    }
-
-    fn append_run(&mut self, verified: &VerifiedRun) -> Result<(), Trouble> {
-        let run = &verified.run;
-        let held = self.end_of(&run.header)?.seq;
-        let fresh = || {
-            run.entries
-                .iter()
-                .zip(&verified.sets)
-                .skip(held_of_run(held, run))
-        };
-        let entries = fresh().map(|(entry, set)| (entry.as_slice(), set.hlc));
-        self.logs
-            .append_signed(&run.header, entries, &run.signature)?;
-        if run.last() > held {
-            // Only this store writes its own logs. If a peer has more of one, this store is older
-            // than what it once sent, and the engine has begun another.
-            self.logs.disown(&run.header)?;
-        }
-        let first = run.from.max(held + 1);
-        let ancestors = self.logs.ancestors(&run.header)?;
-        for (seq, (_, set)) in (first..).zip(fresh()) {
-            let set = &*self.logs.renamed(set)?;
-            for edit in &set.edits {
-                let key = RecordKey {
-                    space: run.header.space.clone(),
-                    collection: edit.collection.clone(),
-                    id: edit.id.clone(),
-                };
-                let edit = mutated(edit, verified.sets.len());
-                self.apply(key, Dot::new(run.header.log, seq), set, &edit, &ancestors)?;
-            }
-            self.records.relieve()?;
-        }
-        Ok(())
     }
 
     fn apply(
@@ -400,7 +270,9 @@ impl<'txn> Joined<'txn> {
                 match settlement.settle(run, shared, into) {
                     // Others hold this end of the log as well: both stay.
                     Ok(Err(_)) => self.sealed(tx, |sealing| sealing.branch(run))?,
-                    Err(Trouble::Damaged(why)) => Err(why),
+                    Err(trouble @ (Trouble::Damaged(_) | Trouble::Unread(..))) => {
+                        Err(trouble.words())
+                    }
                     other => other?,
                 }
             }
@@ -488,50 +360,4 @@ fn mutated(edit: &Edit, company: usize) -> Cow<'_, Edit> {
         }
     }
     edit
-}
-
-/// How many entries of `run` are held when its log is held up to `held`.
-fn held_of_run(held: u64, run: &Run) -> usize {
-    usize::try_from((held + 1).saturating_sub(run.from)).unwrap_or(usize::MAX)
-}
-
-/// Moves `end` to the end of `run`, or says in words why the run does not continue the log.
-///
-/// A run may begin before the log's end: after a failed write nobody knows for sure how far it got.
-fn follow(end: &mut FrontierRow, verified: &VerifiedRun) -> Result<(), String> {
-    let run = &verified.run;
-    let log = run.header.log;
-    if run.entries.is_empty() || run.from == 0 || run.entries.len() != verified.sets.len() {
-        return Err(format!("a run of log {log} is malformed"));
-    }
-    if run.header != end.header {
-        return Err(format!("log {log} began with another header"));
-    }
-    if run.from > end.seq + 1 {
-        let (from, end) = (run.from, end.seq);
-        return Err(format!(
-            "entry {from} of log {log} does not continue its end, {end}"
-        ));
-    }
-    if run
-        .entries
-        .iter()
-        .any(|entry| entry.len() > ENTRY_BYTES_MAX)
-    {
-        return Err(format!(
-            "an entry of log {log} has more than {ENTRY_BYTES_MAX} bytes"
-        ));
-    }
-    if run.last() < end.seq {
-        return Ok(());
-    }
-    let fresh = run.entries.iter().skip(held_of_run(end.seq, run));
-    end.chain = fresh.fold(end.chain, |chain, entry| chain_next(&chain, entry));
-    end.seq = run.last();
-    if end.chain != verified.chain {
-        return Err(format!(
-            "the entries of log {log} do not continue its chain"
-        ));
-    }
-    Ok(())
 }

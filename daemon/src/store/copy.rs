@@ -85,6 +85,7 @@ fn copy_all(from: &ReadTransaction, into: &WriteTransaction) -> Result<(), Troub
     copy(from, into, tables::SCHEMA_TEXTS)?;
     copy(from, into, tables::FORKS)?;
     copy(from, into, tables::BRANCHES)?;
+    copy(from, into, tables::IMPLIED)?;
     copy_references(from, into)?;
     let copied = into.list_tables()?.count() + into.list_multimap_tables()?.count();
     let held = from.list_tables()?.count() + from.list_multimap_tables()?.count();

@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 
 use crdt_schema::ident::{Dot, LogId};
 use crdt_schema::op::ChangeSet;
-use redb::{ReadOnlyTable, ReadTransaction};
+use redb::{ReadOnlyTable, ReadTransaction, ReadableTable};
 
 use crate::engine::batch::{Arrival, LogHeader};
-use crate::wire::changeset::decode_change_set;
 
+use super::branches::Names;
+use super::implied::EntryReader;
 use super::log::Stretch;
 use super::pack::Unpacker;
 use super::rows::LogRow;
@@ -107,14 +108,28 @@ pub(super) fn start(stretch: &Stretch, after: Arrival) -> u64 {
     stretch.from + (after + 1).saturating_sub(stretch.first)
 }
 
+/// How a log begins and how far it is held.
+pub(super) fn read_log(
+    logs: &impl ReadableTable<u32, &'static [u8]>,
+    number: u32,
+) -> Result<LogRow, Trouble> {
+    let damaged = |why: &str| Trouble::Damaged(format!("the row of log number {number}: {why}"));
+    let row = logs.get(number)?;
+    let row = row.ok_or_else(|| damaged("it is missing"))?;
+    LogRow::decode(row.value()).map_err(|error| damaged(&error.to_string()))
+}
+
 /// The tables of the logs, with the log rows that were needed so far.
 pub(super) struct LogReader {
     numbers: ReadOnlyTable<[u8; 16], u32>,
     logs: ReadOnlyTable<u32, &'static [u8]>,
     entries: ReadOnlyTable<(u32, u64), &'static [u8]>,
     points: ReadOnlyTable<(u32, u64), &'static [u8; 64]>,
+    branches: ReadOnlyTable<([u8; 16], [u8; 16]), u32>,
+    implied: ReadOnlyTable<(u32, u64), &'static [u8]>,
     rows: BTreeMap<u32, LogRow>,
     unpacker: Unpacker,
+    reader: EntryReader,
 }
 
 impl LogReader {
@@ -124,8 +139,11 @@ impl LogReader {
             logs: tx.open_table(tables::LOGS)?,
             entries: tx.open_table(tables::ENTRIES)?,
             points: tx.open_table(tables::POINTS)?,
+            branches: tx.open_table(tables::BRANCHES)?,
+            implied: tx.open_table(tables::IMPLIED)?,
             rows: BTreeMap::new(),
             unpacker: Unpacker::default(),
+            reader: EntryReader::default(),
         })
     }
 
@@ -135,13 +153,7 @@ impl LogReader {
 
     pub(super) fn row(&mut self, number: u32) -> Result<&LogRow, Trouble> {
         if !self.rows.contains_key(&number) {
-            let damaged = |why: &str| Trouble::Damaged(format!("the row of log {number}: {why}"));
-            let row = self
-                .logs
-                .get(number)?
-                .ok_or_else(|| damaged("it is missing"))?;
-            let row = LogRow::decode(row.value()).map_err(|error| damaged(&error.to_string()))?;
-            self.rows.insert(number, row);
+            self.rows.insert(number, read_log(&self.logs, number)?);
         }
         Ok(&self.rows[&number])
     }
@@ -158,10 +170,20 @@ impl LogReader {
     }
 
     pub(super) fn change_set(&mut self, number: u32, seq: u64) -> Result<ChangeSet, Trouble> {
-        let entry = self.entry(number, seq)?;
-        decode_change_set(&entry).map_err(|error| {
-            Trouble::Damaged(format!("entry {seq} of log number {number}: {error}"))
-        })
+        let log = self.row(number)?.clone();
+        let names = Names {
+            numbers: &self.numbers,
+            entries: &self.entries,
+            branches: &self.branches,
+            implied: &self.implied,
+        };
+        let mut rows = |log: LogId| {
+            let number = self.numbers.get(log.0)?.map(|number| number.value());
+            number
+                .map(|number| read_log(&self.logs, number))
+                .transpose()
+        };
+        names.change_set(&mut rows, &mut self.reader, (number, &log), seq)
     }
 
     /// The first point at or after `from` and before `end`.

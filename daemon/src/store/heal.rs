@@ -8,14 +8,12 @@ use crdt_schema::ident::{Dot, LogId, RecordKey};
 use crdt_schema::schema::Schema;
 use redb::{ReadableTable, WriteTransaction};
 
-use crate::wire::changeset::decode_change_set;
-
 use super::branches::{Names, continued};
+use super::feed::read_log;
+use super::implied::EntryReader;
 use super::log::Stretch;
-use super::pack::Unpacker;
 use super::reading::Stamp;
 use super::record::RecordWriter;
-use super::rows::LogRow;
 use super::tables;
 use super::trouble::Trouble;
 
@@ -31,21 +29,23 @@ pub(super) fn rebuild_records(
         tx.open_table(tables::ENTRIES)?,
         tx.open_table(tables::LOGS)?,
     );
-    let (numbers, branches) = (
+    let (numbers, branches, implied) = (
         tx.open_table(tables::LOG_NUMBERS)?,
         tx.open_table(tables::BRANCHES)?,
+        tx.open_table(tables::IMPLIED)?,
     );
     let names = Names {
         numbers: &numbers,
         entries: &entries,
         branches: &branches,
+        implied: &implied,
     };
-    let docs = match replay(&stretches, &entries, &logs, &names, keys) {
+    let docs = match replay(&stretches, &logs, &names, keys) {
         Ok(docs) => docs,
         Err(trouble @ (Trouble::Damaged(_) | Trouble::Unread(..))) => return Ok(Err(trouble)),
         Err(trouble) => return Err(trouble),
     };
-    drop((stretches, entries, logs, numbers, branches));
+    drop((stretches, entries, logs, numbers, branches, implied));
     let mut records = RecordWriter::new(tx, schema, stamp)?;
     for (key, doc) in docs {
         records.restore(&key, doc)?;
@@ -57,7 +57,6 @@ pub(super) fn rebuild_records(
 /// The documents of the given records, from the log alone.
 pub(super) fn replay<N, E, B>(
     stretches: &impl ReadableTable<u64, (u32, u64, u64)>,
-    entries: &impl ReadableTable<(u32, u64), &'static [u8]>,
     logs: &impl ReadableTable<u32, &'static [u8]>,
     names: &Names<'_, N, E, B>,
     keys: &BTreeSet<RecordKey>,
@@ -71,7 +70,7 @@ where
         let number = names.numbers.get(log.0)?.map(|number| number.value());
         number.map(|number| read_log(logs, number)).transpose()
     };
-    let mut unpacker = Unpacker::default();
+    let mut reader = EntryReader::default();
     let mut docs: BTreeMap<RecordKey, Document> = BTreeMap::new();
     for stretch in stretches.iter()? {
         let (first, row) = stretch?;
@@ -81,20 +80,13 @@ where
         }
         let row = read_log(logs, stretch.log)?;
         let ancestors = names.ancestors(&mut rows, &row)?;
-        let header = row.header;
+        let header = &row.header;
         if keys.iter().all(|key| key.space != header.space) {
             continue;
         }
         for seq in stretch.from..stretch.from + stretch.count {
             let dot = Dot::new(header.log, seq);
-            let damaged = |why: &str| Trouble::Damaged(format!("entry {dot}: {why}"));
-            let unread = |why| Trouble::Unread(dot, why);
-            let row = entries
-                .get((stretch.log, seq))?
-                .ok_or_else(|| unread("it is missing"))?;
-            let entry = unpacker.unpack_entry((stretch.log, seq), row.value());
-            let entry = entry.map_err(unread)?;
-            let set = decode_change_set(&entry).map_err(|error| damaged(&error.to_string()))?;
+            let set = names.change_set(&mut rows, &mut reader, (stretch.log, &row), seq)?;
             let set = names.renamed(&mut rows, &set)?;
             for edit in &set.edits {
                 let key = RecordKey {
@@ -114,10 +106,4 @@ where
         }
     }
     Ok(docs)
-}
-
-fn read_log(logs: &impl ReadableTable<u32, &'static [u8]>, number: u32) -> Result<LogRow, Trouble> {
-    let row = logs.get(number)?;
-    row.and_then(|row| LogRow::decode(row.value()).ok())
-        .ok_or_else(|| Trouble::Damaged(format!("the row of log number {number} cannot be read")))
 }

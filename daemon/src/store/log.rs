@@ -19,6 +19,7 @@ use std::collections::btree_map;
 
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{LogId, OrganisationId, SpaceName};
+use crdt_schema::op::ChangeSet;
 use ed25519_dalek::SigningKey;
 use redb::{ReadableTable, Table, WriteTransaction};
 
@@ -27,12 +28,14 @@ use crate::mutation::{Mutation, is_planted};
 use crate::wire::chain::{chain_next, chain_start, sign_point};
 use crate::wire::limits::POINT_GAP_BYTES;
 
+use super::implied::{self as names, EntryReader};
 use super::pack::Packer;
 use super::rows::LogRow;
 use super::tables;
 use super::trouble::Trouble;
 
 pub(super) mod branches;
+mod implied;
 mod mend;
 pub(super) mod settle;
 mod tags;
@@ -101,6 +104,7 @@ pub(super) struct LogWriter<'txn> {
     arrived_in: Table<'txn, (&'static str, u64), ()>,
     own: Table<'txn, &'static str, [u8; 16]>,
     branches: Table<'txn, ([u8; 16], [u8; 16]), u32>,
+    implied: Table<'txn, (u32, u64), &'static [u8]>,
     open: BTreeMap<LogId, OpenLog>,
     /// The stretch that the last append was to, not yet written.
     stretch: Option<Stretch>,
@@ -108,6 +112,7 @@ pub(super) struct LogWriter<'txn> {
     unsigned: Option<LogId>,
     arrival: Arrival,
     packer: Packer,
+    reader: EntryReader,
 }
 
 impl<'txn> LogWriter<'txn> {
@@ -130,12 +135,14 @@ impl<'txn> LogWriter<'txn> {
             arrived_in: tx.open_table(tables::ARRIVED_IN)?,
             own: tx.open_table(tables::OWN_LOGS)?,
             branches: tx.open_table(tables::BRANCHES)?,
+            implied: tx.open_table(tables::IMPLIED)?,
             open: BTreeMap::new(),
             stretch,
             unsigned: None,
             arrival: stretch.map_or(0, |stretch| stretch.last()),
             stretches,
             packer: Packer::new(),
+            reader: EntryReader::default(),
         })
     }
 
@@ -201,7 +208,7 @@ impl<'txn> LogWriter<'txn> {
         &mut self,
         header: &LogHeader,
         entry: &[u8],
-        hlc: Timestamp,
+        set: &ChangeSet,
     ) -> Result<(), Trouble> {
         let fresh_bytes = self
             .open
@@ -210,7 +217,7 @@ impl<'txn> LogWriter<'txn> {
         if fresh_bytes + entry.len() as u64 > POINT_GAP_BYTES as u64 {
             self.sign_own()?;
         }
-        self.append(header, entry, hlc)?;
+        self.append(header, entry, set)?;
         self.unsigned = Some(header.log);
         Ok(())
     }
@@ -219,16 +226,17 @@ impl<'txn> LogWriter<'txn> {
     pub(super) fn append_signed<'e>(
         &mut self,
         header: &LogHeader,
-        entries: impl Iterator<Item = (&'e [u8], Timestamp)>,
+        entries: impl Iterator<Item = (&'e [u8], &'e ChangeSet)>,
         signature: &[u8; 64],
     ) -> Result<(), Trouble> {
-        for (entry, hlc) in entries {
-            self.append(header, entry, hlc)?;
+        for (entry, set) in entries {
+            self.append(header, entry, set)?;
         }
         self.put_point(header.log, signature)
     }
 
-    fn append(&mut self, header: &LogHeader, entry: &[u8], hlc: Timestamp) -> Result<(), Trouble> {
+    /// Appends an entry, with its change set in which all records are known.
+    fn append(&mut self, header: &LogHeader, entry: &[u8], set: &ChangeSet) -> Result<(), Trouble> {
         if self.find(header.log)?.is_none() {
             self.begin_log(header)?;
         }
@@ -259,12 +267,20 @@ impl<'txn> LogWriter<'txn> {
             let place = (number, end + 1);
             let row = self.packer.pack_entry(place, &log.row.chain, entry);
             self.entries.insert(place, row.as_slice())?;
-            log.row.hlc = hlc;
+            log.row.hlc = set.hlc;
             log.fresh_bytes += entry.len() as u64;
             log.is_moved = true;
             stretch.count += 1;
         }
         self.arrival += 1;
+        self.keep_names((number, end + 1), set)
+    }
+
+    /// Keeps beside an entry of which records it is, if its bytes do not name them.
+    fn keep_names(&mut self, place: (u32, u64), set: &ChangeSet) -> Result<(), Trouble> {
+        if let Some(row) = names::row_of(&mut self.packer, place, set) {
+            self.implied.insert(place, row.as_slice())?;
+        }
         Ok(())
     }
 

@@ -10,8 +10,9 @@ use super::reading::Choice;
 use super::tables::META;
 use super::trouble::Trouble;
 
-/// The format that this version writes. Raised when an older version could not read it.
-pub(super) const FORMAT: u32 = 1;
+/// The format that this version writes. Raised when an older version could not read it: 2 holds change sets that
+/// do not name all their records.
+pub(super) const FORMAT: u32 = 2;
 
 const FORMAT_KEY: &str = "format";
 const ORGANISATION: &str = "organisation";
@@ -34,6 +35,14 @@ pub(super) fn create(
     meta.insert(ORGANISATION, organisation.0.as_slice())?;
     meta.insert(STORE, store.as_slice())?;
     meta.insert(COMMITS, 0_u64.to_le_bytes().as_slice())?;
+    Ok(())
+}
+
+/// Makes a store of an older format one of this format. It has all that this one has but for a table.
+pub(super) fn upgrade(tx: &WriteTransaction) -> Result<(), Trouble> {
+    super::tables::create_all(tx)?;
+    let mut meta = tx.open_table(META)?;
+    meta.insert(FORMAT_KEY, FORMAT.to_le_bytes().as_slice())?;
     Ok(())
 }
 

@@ -29,6 +29,7 @@ mod feed;
 mod fetch;
 mod fork;
 mod heal;
+mod implied;
 mod inspect;
 mod judge;
 mod log;
@@ -56,12 +57,13 @@ mod tests;
 mod trouble;
 mod witness;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crdt_schema::ident::{DeviceId, OrganisationId, RecordKey, SpaceName};
+use crdt_schema::ident::{DeviceId, LogId, OrganisationId, RecordKey, SpaceName};
 use crdt_schema::op::ChangeSet;
 use crdt_schema::resolution::RecordView;
 use crdt_schema::schema::Schema;
@@ -175,6 +177,8 @@ pub struct Store {
     catalogue: Catalogue,
     /// Set while views remain to be derived anew.
     refresh: Option<refresh::Cursor>,
+    /// The logs of which entries were left out of what was written, for those that come after them.
+    left_out: BTreeSet<LogId>,
     /// The last arrival that was seen, for reports of failed commits.
     arrival: Arrival,
 }
@@ -251,6 +255,7 @@ impl Store {
             cell: Arc::new(reading::Cell::new(state)),
             catalogue,
             refresh: None,
+            left_out: BTreeSet::new(),
             arrival,
         };
         store.begin_refresh()?;
@@ -288,7 +293,11 @@ impl Store {
             schema: &state.active,
             stamp: state.stamp(),
         };
-        match self.handle.write(|tx| commit::commit(tx, facts, batches)) {
+        let left_out = &mut self.left_out;
+        let written = self
+            .handle
+            .write(|tx| commit::commit(tx, facts, batches, left_out));
+        match written {
             Ok(committed) => {
                 self.arrival = committed.report.arrival;
                 if committed.has_published {

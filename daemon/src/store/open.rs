@@ -34,6 +34,11 @@ pub(super) fn prepare(handle: &Handle, options: &StoreOptions) -> Result<(), Sto
         return Err(StoreError::NewerFormat { path, found, known });
     }
     check_organisation(handle, options.organisation)?;
+    if found < meta::FORMAT {
+        let upgrade = |tx: &WriteTransaction| Ok(Ending::Commit(meta::upgrade(tx)?));
+        let upgraded = handle.write(upgrade);
+        upgraded.map_err(|trouble| handle.explain(trouble))?;
+    }
     handle.read(check_ends)?;
     if is_planted(Mutation::IdempotencyForgotten) {
         let forget = |tx: &WriteTransaction| {

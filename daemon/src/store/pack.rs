@@ -33,6 +33,7 @@ pub(super) enum Place {
     Entry(u32, u64, DotTag),
     Doc(u64),
     View(u64),
+    Implied(u32, u64),
 }
 
 impl Place {
@@ -41,6 +42,7 @@ impl Place {
             Self::Entry(log, seq, tag) => (b'e', log, seq, tag),
             Self::Doc(record) => (b'd', 0, record, [0; 2]),
             Self::View(record) => (b'v', 0, record, [0; 2]),
+            Self::Implied(log, seq) => (b'i', log, seq, [0; 2]),
         };
         let mut bytes = [kind; 15];
         bytes[1..5].copy_from_slice(&high.to_le_bytes());

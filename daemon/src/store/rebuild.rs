@@ -1,4 +1,4 @@
-//! Makes everything that is derived anew from the logs: documents, then views, reviews and tallies.
+//! Makes everything that is derived anew from the logs: the names of records that entries imply, documents, then views, reviews and tallies.
 //!
 //! It may be interrupted at any time: documents are whole one by one, and the views are derived again at the
 //! next start until they have all been.
@@ -6,16 +6,17 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
-use crdt_schema::ident::RecordKey;
-use redb::{ReadableTable, WriteTransaction};
-
-use crate::wire::changeset::decode_change_set;
+use crdt_schema::ident::{LogId, RecordKey};
+use crdt_schema::op::ChangeSet;
+use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::branches::Names;
 use super::checkup::{Progress, RECORDS_AT_ONCE};
 use super::database::Ending;
+use super::feed::read_log;
+use super::implied::{self, EntryReader};
 use super::log::Stretch;
-use super::pack::Unpacker;
+use super::pack::Packer;
 use super::record::RecordWriter;
 use super::rows::LogRow;
 use super::trouble::Trouble;
@@ -44,6 +45,7 @@ impl Store {
         self.handle.write(|tx| {
             meta::forget_schema_digest(tx)?;
             adopt::drop_views(tx)?;
+            keep_names_anew(tx)?;
             Ok(Ending::Commit(()))
         })?;
         let mut after: Option<RecordKey> = None;
@@ -52,17 +54,17 @@ impl Store {
             let some = self.handle.write(|tx| {
                 let keys = next_records(tx, after.as_ref())?;
                 remove_others(tx, after.as_ref(), &keys)?;
-                let (stretches, entries, logs) = (
+                let (stretches, logs) = (
                     tx.open_table(tables::STRETCHES)?,
-                    tx.open_table(tables::ENTRIES)?,
                     tx.open_table(tables::LOGS)?,
                 );
                 let names = Names {
                     numbers: &tx.open_table(tables::LOG_NUMBERS)?,
-                    entries: &entries,
+                    entries: &tx.open_table(tables::ENTRIES)?,
                     branches: &tx.open_table(tables::BRANCHES)?,
+                    implied: &tx.open_table(tables::IMPLIED)?,
                 };
-                let docs = heal::replay(&stretches, &entries, &logs, &names, &keys)?;
+                let docs = heal::replay(&stretches, &logs, &names, &keys)?;
                 let mut records = RecordWriter::new(tx, &state.active, state.stamp())?;
                 for (key, doc) in docs {
                     records.restore(&key, doc)?;
@@ -87,44 +89,82 @@ fn next_records(
     tx: &WriteTransaction,
     after: Option<&RecordKey>,
 ) -> Result<BTreeSet<RecordKey>, Trouble> {
-    let entries = tx.open_table(tables::ENTRIES)?;
-    let logs = tx.open_table(tables::LOGS)?;
-    let mut unpacker = Unpacker::default();
     let mut keys = BTreeSet::new();
+    each_change_set(tx, |log, _, set, _| {
+        for edit in set.edits {
+            let key = RecordKey {
+                space: log.header.space.clone(),
+                collection: edit.collection,
+                id: edit.id,
+            };
+            if after.is_none_or(|after| key > *after) {
+                keys.insert(key);
+            }
+            if keys.len() > RECORDS_AT_ONCE {
+                keys.pop_last();
+            }
+        }
+        Ok(())
+    })?;
+    Ok(keys)
+}
+
+/// Looks up anew which records the entries are of that do not name them.
+fn keep_names_anew(tx: &WriteTransaction) -> Result<(), Trouble> {
+    tx.delete_table(tables::IMPLIED)?;
+    let mut packer = Packer::new();
+    each_change_set(tx, |_, place, set, implied| {
+        if let Some(row) = implied::row_of(&mut packer, place, &set) {
+            implied.insert(place, row.as_slice())?;
+        }
+        Ok(())
+    })
+}
+
+/// Shows every change set to `visit`, in order of arrival: how far its log is held, its place there, and the table
+/// of what is kept beside entries.
+fn each_change_set(
+    tx: &WriteTransaction,
+    mut visit: impl FnMut(
+        &LogRow,
+        (u32, u64),
+        ChangeSet,
+        &mut Table<'_, (u32, u64), &'static [u8]>,
+    ) -> Result<(), Trouble>,
+) -> Result<(), Trouble> {
+    let (entries, logs) = (
+        tx.open_table(tables::ENTRIES)?,
+        tx.open_table(tables::LOGS)?,
+    );
+    let (numbers, branches) = (
+        tx.open_table(tables::LOG_NUMBERS)?,
+        tx.open_table(tables::BRANCHES)?,
+    );
+    let mut implied = tx.open_table(tables::IMPLIED)?;
+    let mut rows = |log: LogId| {
+        let number = numbers.get(log.0)?.map(|number| number.value());
+        number.map(|number| read_log(&logs, number)).transpose()
+    };
+    let mut reader = EntryReader::default();
     for stretch in tx.open_table(tables::STRETCHES)?.iter()? {
         let (first, row) = stretch?;
         let stretch = Stretch::of_row(first.value(), row.value());
         if stretch.is_void() {
             continue;
         }
-        let damaged = |why: &str| Trouble::Damaged(format!("log number {}: {why}", stretch.log));
-        let log = logs
-            .get(stretch.log)?
-            .ok_or_else(|| damaged("its row is missing"))?;
-        let log = LogRow::decode(log.value()).map_err(|error| damaged(&error.to_string()))?;
+        let log = read_log(&logs, stretch.log)?;
         for seq in stretch.from..stretch.from + stretch.count {
-            let row = entries
-                .get((stretch.log, seq))?
-                .ok_or_else(|| damaged("an entry is missing"))?;
-            let entry = unpacker.unpack_entry((stretch.log, seq), row.value());
-            let entry = entry.map_err(damaged)?;
-            let set = decode_change_set(&entry).map_err(|error| damaged(&error.to_string()))?;
-            for edit in set.edits {
-                let key = RecordKey {
-                    space: log.header.space.clone(),
-                    collection: edit.collection,
-                    id: edit.id,
-                };
-                if after.is_none_or(|after| key > *after) {
-                    keys.insert(key);
-                }
-                if keys.len() > RECORDS_AT_ONCE {
-                    keys.pop_last();
-                }
-            }
+            let names = Names {
+                numbers: &numbers,
+                entries: &entries,
+                branches: &branches,
+                implied: &implied,
+            };
+            let set = names.change_set(&mut rows, &mut reader, (stretch.log, &log), seq)?;
+            visit(&log, (stretch.log, seq), set, &mut implied)?;
         }
     }
-    Ok(keys)
+    Ok(())
 }
 
 /// Removes the records between `after` and the last of `keys` that no log knows. Without keys, all of them.

@@ -69,8 +69,8 @@ impl Settlement<'_, '_> {
             ends.extend(self.logs.cut(self.tx, log, from)?);
         }
         self.logs.adopt(&into.space, into.log)?;
-        for (entry, hlc) in &entries {
-            self.logs.append_own(into, entry, *hlc)?;
+        for (entry, set) in &entries {
+            self.logs.append_own(into, entry, set)?;
         }
         for edit in moving.sets.values().flat_map(|set| &set.edits) {
             self.stale.insert(key_of(into, edit));
@@ -145,13 +145,13 @@ impl Settlement<'_, '_> {
         Ok(())
     }
 
-    /// The new entries with their times, and which change set became which.
+    /// The new entries with their change sets, and which change set became which.
     #[allow(clippy::type_complexity, reason = "two lists of one walk")]
     fn write_again(
         &mut self,
         moving: &Moving,
         into: &LogHeader,
-    ) -> Result<Result<(Vec<(Dot, Dot)>, Vec<(Vec<u8>, Timestamp)>), String>, Trouble> {
+    ) -> Result<Result<(Vec<(Dot, Dot)>, Vec<(Vec<u8>, ChangeSet)>), String>, Trouble> {
         let mut order: Vec<(&Dot, &ChangeSet)> = moving.sets.iter().collect();
         // One device's times grow with its causes.
         order.sort_by_key(|(dot, set)| (set.hlc, **dot));
@@ -170,6 +170,8 @@ impl Settlement<'_, '_> {
                 edit.deps = kept.into_iter().take(DEPS_MAX).collect();
             }
             set.tags = self.logs.tags_of(&set.edits)?;
+            // What it pointed to may move as well, so it names its records.
+            set.implied.clear();
             let entry = encode_change_set(&set);
             if entry.len() > ENTRY_BYTES_MAX {
                 return Ok(Err(format!(
@@ -177,7 +179,7 @@ impl Settlement<'_, '_> {
                 )));
             }
             moved.push((*dot, Dot::new(into.log, seq)));
-            entries.push((entry, set.hlc));
+            entries.push((entry, set));
         }
         Ok(Ok((moved, entries)))
     }

@@ -72,6 +72,8 @@ type ForkKey = ([u8; 16], u64, [u8; 32]);
 /// (forked log, branch of it) → number of the branch.
 pub(super) const BRANCHES: TableDefinition<'_, ([u8; 16], [u8; 16]), u32> =
     TableDefinition::new("branches");
+/// (log number, seq) → which records the entry's edits are of that its bytes do not name, packed.
+pub(super) const IMPLIED: TableDefinition<'_, (u32, u64), &[u8]> = TableDefinition::new("implied");
 
 /// The key of a fork.
 pub(super) fn fork_key(point: &ForkPoint) -> ForkKey {
@@ -103,6 +105,7 @@ pub(super) fn create_all(tx: &WriteTransaction) -> Result<(), Trouble> {
     tx.open_table(SCHEMA_TEXTS)?;
     tx.open_table(FORKS)?;
     tx.open_table(BRANCHES)?;
+    tx.open_table(IMPLIED)?;
     Ok(())
 }
 

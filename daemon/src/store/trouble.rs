@@ -84,7 +84,8 @@ impl Trouble {
         }
     }
 
-    fn words(&self) -> String {
+    /// The trouble in words.
+    pub(super) fn words(&self) -> String {
         match self {
             Self::Database(error) => match &**error {
                 redb::Error::Io(io) => io.to_string(),

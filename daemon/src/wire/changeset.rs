@@ -7,7 +7,8 @@
 //! far better than records one after the other, and a single edit is no longer for it. Last come the tags
 //! of the dependencies, each once, in the order of first mention: they are hashes, and no compression helps.
 //!
-//! A collection, key or log is written out where it is first used and named by number afterwards.
+//! A collection, key or log is written out where it is first used and named by number afterwards. A record that
+//! an earlier edit tells is not named at all (see [`Implied`]); reading does not look it up.
 //!
 //! Equal change sets have equal bytes, and the decoder refuses every other encoding: it encodes what it
 //! read and compares.
@@ -17,18 +18,20 @@ use std::vec::IntoIter;
 
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{Dot, KEY_BYTES_MAX, LogId, RECORD_ID_BYTES_MAX};
-use crdt_schema::op::{ChangeSet, DotTag, Edit, Op};
+use crdt_schema::op::{ChangeSet, DotTag, Edit, Implied, Op};
 
 use super::WireError;
-pub use super::check::check_change_set;
+pub use super::check::{check_change_set, check_records};
 use super::codec::{Reader, Writer};
 use super::limits::{
     DEPS_MAX, EDITS_MAX, ENTRY_BYTES_MAX, NAME_BYTES_MAX, OPS_MAX, REVIEW_ID_BYTES, TEXT_BYTES_MAX,
 };
 use super::value::{read_value, write_value};
 
-/// The first byte. Another layout would have another one.
-const FORMAT: u8 = 1;
+/// The first byte of a change set that names every record.
+const FORMAT_NAMED: u8 = 1;
+/// The first byte of one in which some record is implied.
+const FORMAT_IMPLIED: u8 = 2;
 
 mod op_tag {
     pub(super) const SET: u8 = 0;
@@ -44,13 +47,29 @@ mod op_tag {
 /// The canonical bytes. Equal change sets have equal bytes.
 pub fn encode_change_set(set: &ChangeSet) -> Vec<u8> {
     let mut encoder = Encoder::of(&set.tags);
-    encoder.shape.byte(FORMAT);
+    encoder.shape.byte(match set.implied.is_empty() {
+        true => FORMAT_NAMED,
+        false => FORMAT_IMPLIED,
+    });
     encoder.shape.varint(set.hlc.0);
     encoder.shape.varint(u64::from(set.schema_version));
     encoder.shape.text(&set.person);
     encoder.shape.count(set.edits.len());
-    for edit in &set.edits {
-        encoder.edit(edit);
+    for (place, edit) in set.edits.iter().enumerate() {
+        if set.implied.is_empty() {
+            encoder.name(edit);
+            encoder.deps(edit);
+        } else {
+            encoder.deps(edit);
+            match set.implied.get(&place) {
+                Some(implied) => encoder.implied(implied),
+                None => {
+                    encoder.shape.count(0);
+                    encoder.name(edit);
+                }
+            }
+        }
+        encoder.ops(edit);
     }
     encoder.finish()
 }
@@ -100,13 +119,26 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    fn edit(&mut self, edit: &'a Edit) {
+    fn name(&mut self, edit: &'a Edit) {
         refer(&mut self.shape, &mut self.collections, &edit.collection);
         self.shape.text(&edit.id);
+    }
+
+    fn implied(&mut self, implied: &Implied) {
+        self.shape.count(implied.edit.saturating_add(1));
+        if implied.back > 0 {
+            self.shape.varint(implied.back);
+        }
+    }
+
+    fn deps(&mut self, edit: &'a Edit) {
         self.shape.count(edit.deps.len());
         for dep in &edit.deps {
             self.dep(dep);
         }
+    }
+
+    fn ops(&mut self, edit: &'a Edit) {
         self.shape.count(edit.ops.len());
         for op in &edit.ops {
             self.op(op);
@@ -188,10 +220,15 @@ fn refer<'a>(shape: &mut Writer, names: &mut BTreeMap<&'a str, usize>, name: &'a
 /// An edit whose ops are still in the columns: for each op the number of its key, or `None` for a
 /// op on the record as a whole.
 struct Shape<'a> {
-    collection: &'a str,
-    id: &'a str,
+    record: Record<'a>,
     deps: Vec<Dot>,
     ops: Vec<Option<usize>>,
+}
+
+/// How a shape tells its record.
+enum Record<'a> {
+    Named { collection: &'a str, id: &'a str },
+    Implied(Implied),
 }
 
 /// What the shapes have named so far, and which kinds of op each column holds.
@@ -206,9 +243,11 @@ struct Tables<'a> {
 
 fn read_change_set(bytes: &[u8]) -> Result<ChangeSet, WireError> {
     let mut reader = Reader::new(bytes);
-    if reader.byte("change set format")? != FORMAT {
-        return Err(WireError::Malformed("change set format"));
-    }
+    let is_implying = match reader.byte("change set format")? {
+        FORMAT_NAMED => false,
+        FORMAT_IMPLIED => true,
+        _ => return Err(WireError::Malformed("change set format")),
+    };
     let hlc = Timestamp(reader.varint("time")?);
     let schema_version = reader.varint_u32("schema version")?;
     let person = reader.text("person", NAME_BYTES_MAX)?.to_owned();
@@ -216,7 +255,7 @@ fn read_change_set(bytes: &[u8]) -> Result<ChangeSet, WireError> {
     let mut tables = Tables::default();
     let count = reader.count("number of edits", EDITS_MAX)?;
     let shapes = (0..count)
-        .map(|_| read_shape(&mut reader, &mut tables))
+        .map(|_| read_shape(&mut reader, &mut tables, is_implying))
         .collect::<Result<Vec<_>, _>>()?;
 
     let mut columns = Vec::with_capacity(tables.keys.len());
@@ -228,15 +267,23 @@ fn read_change_set(bytes: &[u8]) -> Result<ChangeSet, WireError> {
     reader.finish("change set: bytes after its end")?;
 
     let mut edits = Vec::with_capacity(shapes.len());
-    for shape in shapes {
+    let mut implied = BTreeMap::new();
+    for (place, shape) in shapes.into_iter().enumerate() {
         let next = |column: Option<usize>| match column {
             Some(index) => columns.get_mut(index).and_then(Iterator::next),
             None => reasons.next(),
         };
         let ops = shape.ops.into_iter().map(next).collect::<Option<Vec<_>>>();
+        let (collection, id) = match shape.record {
+            Record::Named { collection, id } => (collection, id),
+            Record::Implied(earlier) => {
+                implied.insert(place, earlier);
+                ("", "")
+            }
+        };
         edits.push(Edit {
-            collection: shape.collection.to_owned(),
-            id: shape.id.to_owned(),
+            collection: collection.to_owned(),
+            id: id.to_owned(),
             deps: shape.deps,
             ops: ops.ok_or(WireError::Malformed("change set: columns"))?,
         });
@@ -247,6 +294,7 @@ fn read_change_set(bytes: &[u8]) -> Result<ChangeSet, WireError> {
         person,
         edits,
         tags,
+        implied,
     })
 }
 
@@ -267,21 +315,53 @@ fn read_tags(
 fn read_shape<'a>(
     reader: &mut Reader<'a>,
     tables: &mut Tables<'a>,
+    is_implying: bool,
 ) -> Result<Shape<'a>, WireError> {
-    let collection = read_name(reader, &mut tables.collections, "collection name")?;
-    let collection = tables.collections[collection];
-    let id = reader.text("record id", RECORD_ID_BYTES_MAX)?;
-    let deps = (0..reader.count("number of dependencies", DEPS_MAX)?)
-        .map(|_| read_dep(reader, &mut tables.logs))
-        .collect::<Result<_, _>>()?;
+    let (record, deps);
+    if is_implying {
+        deps = read_deps(reader, tables)?;
+        record = match read_implied(reader, deps.is_empty())? {
+            Some(implied) => Record::Implied(implied),
+            None => read_record(reader, &mut tables.collections)?,
+        };
+    } else {
+        record = read_record(reader, &mut tables.collections)?;
+        deps = read_deps(reader, tables)?;
+    }
     let ops = (0..reader.count("number of ops", OPS_MAX)?)
         .map(|_| read_slot(reader, tables))
         .collect::<Result<_, _>>()?;
-    Ok(Shape {
-        collection,
-        id,
-        deps,
-        ops,
+    Ok(Shape { record, deps, ops })
+}
+
+fn read_deps(reader: &mut Reader<'_>, tables: &mut Tables<'_>) -> Result<Vec<Dot>, WireError> {
+    (0..reader.count("number of dependencies", DEPS_MAX)?)
+        .map(|_| read_dep(reader, &mut tables.logs))
+        .collect()
+}
+
+/// The earlier edit that tells the record, or `None` if its name follows.
+fn read_implied(reader: &mut Reader<'_>, is_own: bool) -> Result<Option<Implied>, WireError> {
+    let number = reader.varint("number of an earlier edit")?;
+    let number = usize::try_from(number).unwrap_or(usize::MAX);
+    let Some(edit) = number.checked_sub(1) else {
+        return Ok(None);
+    };
+    let back = match is_own {
+        true => reader.varint("distance of an earlier entry")?,
+        false => 0,
+    };
+    Ok(Some(Implied { back, edit }))
+}
+
+fn read_record<'a>(
+    reader: &mut Reader<'a>,
+    collections: &mut Vec<&'a str>,
+) -> Result<Record<'a>, WireError> {
+    let collection = read_name(reader, collections, "collection name")?;
+    Ok(Record::Named {
+        collection: collections[collection],
+        id: reader.text("record id", RECORD_ID_BYTES_MAX)?,
     })
 }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{Dot, check_key, check_record_id};
-use crdt_schema::op::{ChangeSet, Edit, Op};
+use crdt_schema::op::{ChangeSet, Edit, Implied, Op};
 use crdt_schema::value::Value;
 
 use super::WireError;
@@ -26,13 +26,16 @@ pub fn check_change_set(set: &ChangeSet) -> Result<(), WireError> {
     at_least_one("change set: no edits", set.edits.len())?;
     within("number of edits", set.edits.len(), EDITS_MAX)?;
 
-    let mut records = BTreeSet::new();
-    for edit in &set.edits {
+    for (place, edit) in set.edits.iter().enumerate() {
+        check_implied(set.implied.get(&place), edit)?;
         check_edit(edit)?;
-        if !records.insert((&edit.collection, &edit.id)) {
-            return Err(WireError::Malformed("change set: two edits of one record"));
-        }
     }
+    check_records(set)?;
+    let beyond = set.implied.range(set.edits.len()..).next();
+    unless(
+        beyond.is_some(),
+        WireError::Malformed("change set: an implied record of no edit"),
+    )?;
     let deps: BTreeSet<&Dot> = set.edits.iter().flat_map(|edit| &edit.deps).collect();
     unless(
         !deps.into_iter().eq(set.tags.keys()),
@@ -40,9 +43,45 @@ pub fn check_change_set(set: &ChangeSet) -> Result<(), WireError> {
     )
 }
 
-fn check_edit(edit: &Edit) -> Result<(), WireError> {
+/// Whether a change set has at most one edit of each record. Of implied ones that is known once they have been
+/// looked up.
+///
+/// # Errors
+/// That it has two.
+pub fn check_records(set: &ChangeSet) -> Result<(), WireError> {
+    let mut records = BTreeSet::new();
+    let known = set.edits.iter().filter(|edit| !edit.id.is_empty());
+    for edit in known {
+        unless(
+            !records.insert((&edit.collection, &edit.id)),
+            WireError::Malformed("change set: two edits of one record"),
+        )?;
+    }
+    Ok(())
+}
+
+fn check_implied(implied: Option<&Implied>, edit: &Edit) -> Result<(), WireError> {
+    let Some(implied) = implied else {
+        return check_name(edit);
+    };
+    let number = implied.edit.saturating_add(1);
+    within("number of an earlier edit", number, EDITS_MAX)?;
+    unless(
+        (implied.back == 0) == edit.deps.is_empty(),
+        WireError::Malformed("distance of an earlier entry"),
+    )?;
+    match edit.collection.is_empty() && edit.id.is_empty() {
+        true => Ok(()),
+        false => check_name(edit),
+    }
+}
+
+fn check_name(edit: &Edit) -> Result<(), WireError> {
     check_key(&edit.collection).map_err(|_| WireError::Malformed("collection name"))?;
-    check_record_id(&edit.id).map_err(|_| WireError::Malformed("record id"))?;
+    check_record_id(&edit.id).map_err(|_| WireError::Malformed("record id"))
+}
+
+fn check_edit(edit: &Edit) -> Result<(), WireError> {
     check_deps(&edit.deps)?;
     at_least_one("edit: no ops", edit.ops.len())?;
     within("number of ops", edit.ops.len(), OPS_MAX)?;

@@ -110,6 +110,7 @@ fn choices(field: &Field) -> Option<Vec<u8>> {
 /// An entry that gives these fields of a record a value, from its collection on.
 fn entry(collection: &Collection, fields: &[&Field]) -> Vec<u8> {
     let set = ChangeSet {
+        implied: BTreeMap::new(),
         hlc: Timestamp::from_ms(0),
         schema_version: 0,
         person: String::new(),

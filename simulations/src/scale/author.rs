@@ -10,6 +10,7 @@ use crdt_schema::op::{ChangeSet, Edit};
 use crdt_schema::reference;
 use crdt_schema::resolution::RecordView;
 use crdt_schema::schema::Collection;
+use fieldmesh::engine::batch::implied::implied;
 use fieldmesh::engine::batch::planned::{Planned, time_of, unchanged};
 use fieldmesh::engine::batch::{CommitOutcome, LocalCommit, Rejection, StoreFault};
 use fieldmesh::wire::changeset::{check_change_set, encode_change_set};
@@ -90,12 +91,17 @@ fn append(
     let tags = deps
         .filter_map(|dep| Some((*dep, pool.tag(dep)?)))
         .collect();
+    let docs = plan.iter().filter(|planned| !planned.ops.is_empty());
+    let docs: Vec<&Document> = docs.map(|planned| &planned.doc).collect();
+    let place_of = |earlier, edit: &Edit| Ok::<_, Rejection>(pool.place_of(earlier, edit));
+    let implied = implied(dot, &edits, &docs, place_of)?;
     let set = ChangeSet {
         hlc,
         schema_version: store.schema.version,
         person: commit.person.clone(),
         edits,
         tags,
+        implied,
     };
     check_change_set(&set).map_err(|error| failed(error.to_string()))?;
     let entry = encode_change_set(&set);

@@ -51,6 +51,8 @@ pub(super) struct Log {
 struct PooledEdit {
     log: u32,
     seq: u32,
+    /// Its place in its entry.
+    place: u32,
     edit: Edit,
     hlc: Timestamp,
     version: u32,
@@ -119,6 +121,17 @@ impl Pool {
         Some([chain[0], chain[1]])
     }
 
+    /// Which edit of an entry is of the same record as `edit`.
+    pub(super) fn place_of(&self, earlier: Dot, edit: &Edit) -> Option<usize> {
+        let log = self.number(&earlier.log)?;
+        let history = self
+            .records
+            .get(&(edit.collection.clone(), edit.id.clone()))?;
+        let is_it = |it: &&PooledEdit| (it.log, u64::from(it.seq)) == (log, earlier.seq);
+        let found = history.edits.iter().rev().find(is_it)?;
+        Some(found.place as usize)
+    }
+
     /// Adds the next entry of a log.
     pub(super) fn write(&mut self, number: u32, bytes: &[u8], set: &ChangeSet) {
         let spread = self.spread.written();
@@ -131,7 +144,7 @@ impl Pool {
             spread,
         });
         let seq = log.entries.len() as u32;
-        for edit in &set.edits {
+        for (place, edit) in (0..).zip(&set.edits) {
             let name = (edit.collection.clone(), edit.id.clone());
             self.records
                 .entry(name)
@@ -140,6 +153,7 @@ impl Pool {
                 .push(PooledEdit {
                     log: number,
                     seq,
+                    place,
                     edit: edit.clone(),
                     hlc: set.hlc,
                     version: set.schema_version,

@@ -109,6 +109,7 @@ fn step(
         ops,
     };
     let set = ChangeSet {
+        implied: Default::default(),
         hlc: hlc(drawn)?,
         schema_version: version,
         person: String::new(),

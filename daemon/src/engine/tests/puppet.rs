@@ -1,8 +1,10 @@
 //! A peer that the test plays: it can say anything, at any time.
 
+use std::collections::BTreeMap;
+
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{DeviceId, Dot, LogId, SpaceName};
-use crdt_schema::op::{ChangeSet, DotTag, Edit};
+use crdt_schema::op::{ChangeSet, DotTag, Edit, Implied};
 use ed25519_dalek::SigningKey;
 
 use super::world::{Node, ORGANISATION, SECRET, START, device, key, set_name};
@@ -299,6 +301,26 @@ impl Author {
         self.sign(vec![entry])
     }
 
+    /// Writes one entry of these edits, each of which sets a name and is told by an earlier one of this log.
+    pub(super) fn run_implying(&mut self, told: &[Implied]) -> Run {
+        self.clock_ms += 1;
+        let edit = Edit {
+            collection: String::new(),
+            id: String::new(),
+            deps: Vec::new(),
+            ops: vec![set_name("some name")],
+        };
+        let entry = encode_change_set(&ChangeSet {
+            hlc: Timestamp::from_ms(self.clock_ms),
+            schema_version: 1,
+            person: String::new(),
+            edits: vec![edit; told.len()],
+            tags: BTreeMap::new(),
+            implied: told.iter().copied().enumerate().collect(),
+        });
+        self.sign(vec![entry])
+    }
+
     fn entry(&mut self, deps: Vec<(Dot, DotTag)>, id: &str, name: &str) -> Vec<u8> {
         self.clock_ms += 1;
         let tags = deps.iter().copied().collect();
@@ -309,6 +331,7 @@ impl Author {
             ops: vec![set_name(name)],
         };
         encode_change_set(&ChangeSet {
+            implied: BTreeMap::new(),
             hlc: Timestamp::from_ms(self.clock_ms),
             schema_version: 1,
             person: String::new(),

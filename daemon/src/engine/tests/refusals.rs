@@ -2,6 +2,7 @@
 //! words; what it takes of memory stays under its cap; and a good peer that is there as well goes on.
 
 use crdt_schema::ident::{Dot, SpaceName};
+use crdt_schema::op::Implied;
 
 use super::puppet::{Author, Puppet};
 use super::world::{Node, START, set_name};
@@ -358,6 +359,38 @@ const LOGS: &[Wrong] = &[
         },
         code: "time_went_back",
         words: "out of order",
+        ends: Ends::Log,
+    },
+    Wrong {
+        name: "an edit of the record of no earlier edit",
+        does: |node| {
+            let mut author = Author::new(2, 2);
+            let mut puppet = member(node);
+            puppet.say(node, &Message::Data(vec![author.run(1)]));
+            let lie = author.run_implying(&[Implied { back: 1, edit: 1 }]);
+            puppet.say(node, &Message::Data(vec![lie]));
+        },
+        code: "malformed_entry",
+        words: "of the record of no earlier edit",
+        ends: Ends::Log,
+    },
+    Wrong {
+        name: "two edits of one record that neither names, and more after them",
+        does: |node| {
+            let mut author = Author::new(2, 2);
+            let mut puppet = member(node);
+            puppet.say(node, &Message::Data(vec![author.run(1)]));
+            node.holds_commits = true;
+            let told = Implied { back: 1, edit: 0 };
+            for _ in 0..3 {
+                let lie = author.run_implying(&[told, told]);
+                puppet.say(node, &Message::Data(vec![lie]));
+            }
+            node.holds_commits = false;
+            node.commit(START);
+        },
+        code: "malformed_entry",
+        words: "two edits of one record",
         ends: Ends::Log,
     },
     Wrong {

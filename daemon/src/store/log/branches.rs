@@ -2,7 +2,7 @@
 //!
 //! The moved entries keep their bytes, their sequence numbers, their signatures and their arrivals.
 
-use redb::{ReadableTable, WriteTransaction};
+use redb::{ReadableTable, Table, WriteTransaction};
 
 use crdt_schema::ident::{Dot, LogId};
 use crdt_schema::op::{ChangeSet, DotTag};
@@ -10,7 +10,6 @@ use crdt_schema::op::{ChangeSet, DotTag};
 use crate::engine::batch::fork::Side;
 use crate::engine::batch::{ForkPoint, FrontierRow, LogHeader};
 use crate::wire::chain::{SEALED, branch_id, chain_next, entry_digest};
-use crate::wire::changeset::decode_change_set;
 use crate::wire::limits::{FORK_DIGESTS_MAX, POINT_BYTES_TARGET};
 
 use super::super::branches::Names;
@@ -28,21 +27,44 @@ pub(in crate::store) struct Split {
     pub(in crate::store) sets: Vec<ChangeSet>,
 }
 
-impl LogWriter<'_> {
+/// The tables of a write transaction that know which logs and entries there are.
+type OpenNames<'t, 'txn> = Names<
+    't,
+    Table<'txn, [u8; 16], u32>,
+    Table<'txn, (u32, u64), &'static [u8]>,
+    Table<'txn, ([u8; 16], [u8; 16]), u32>,
+>;
+
+impl<'txn> LogWriter<'txn> {
+    pub(super) fn names(&self) -> OpenNames<'_, 'txn> {
+        Names {
+            numbers: &self.numbers,
+            entries: &self.entries,
+            branches: &self.branches,
+            implied: &self.implied,
+        }
+    }
+
+    /// A log's row as this transaction has it.
+    pub(super) fn row_of(&self, log: LogId) -> Result<Option<LogRow>, Trouble> {
+        if let Some(open) = self.open.get(&log) {
+            return Ok(Some(open.row.clone()));
+        }
+        let Some(number) = self.numbers.get(log.0)?.map(|number| number.value()) else {
+            return Ok(None);
+        };
+        let row = self.logs.get(number)?;
+        Ok(row.and_then(|row| LogRow::decode(row.value()).ok()))
+    }
+
     /// The entry that is meant by a dependency, see [`Names::resolve`].
     pub(in crate::store) fn resolve(
         &mut self,
         dot: Dot,
         tag: DotTag,
     ) -> Result<Option<Dot>, Trouble> {
-        let logs = &self.logs;
-        let names = Names {
-            numbers: &self.numbers,
-            entries: &self.entries,
-            branches: &self.branches,
-        };
-        let open = &self.open;
-        names.resolve(&mut |log| row_of(open, &self.numbers, logs, log), dot, tag)
+        let rows = &mut |log| self.row_of(log);
+        self.names().resolve(rows, dot, tag)
     }
 
     /// The change set with its dependencies under the names that they have here.
@@ -50,13 +72,8 @@ impl LogWriter<'_> {
         &mut self,
         set: &'s ChangeSet,
     ) -> Result<std::borrow::Cow<'s, ChangeSet>, Trouble> {
-        let (open, logs, numbers) = (&self.open, &self.logs, &self.numbers);
-        let names = Names {
-            numbers,
-            entries: &self.entries,
-            branches: &self.branches,
-        };
-        names.renamed(&mut |log| row_of(open, numbers, logs, log), set)
+        let rows = &mut |log| self.row_of(log);
+        self.names().renamed(rows, set)
     }
 
     /// What a branch continues, nearest first; nothing of a log that its device began.
@@ -65,13 +82,8 @@ impl LogWriter<'_> {
         header: &LogHeader,
     ) -> Result<Vec<LogId>, Trouble> {
         let row = self.start_of(header);
-        let (open, logs, numbers) = (&self.open, &self.logs, &self.numbers);
-        let names = Names {
-            numbers,
-            entries: &self.entries,
-            branches: &self.branches,
-        };
-        names.ancestors(&mut |log| row_of(open, numbers, logs, log), &row)
+        let rows = &mut |log| self.row_of(log);
+        self.names().ancestors(rows, &row)
     }
 
     /// Whether a log or one of its branches is held as far as `dot`.
@@ -81,12 +93,7 @@ impl LogWriter<'_> {
             return Ok(true);
         }
         let whole = row.map_or(dot.log, |row| row.header.signed_as());
-        let names = Names {
-            numbers: &self.numbers,
-            entries: &self.entries,
-            branches: &self.branches,
-        };
-        for (branch, _) in names.family(whole)? {
+        for (branch, _) in self.names().family(whole)? {
             if self.find(branch)?.is_some_and(|row| dot.seq <= row.seq) {
                 return Ok(true);
             }
@@ -96,13 +103,9 @@ impl LogWriter<'_> {
 
     /// The held log of the family that goes on after the point.
     pub(in crate::store) fn beyond(&mut self, point: &ForkPoint) -> Result<Option<LogId>, Trouble> {
-        let names = Names {
-            numbers: &self.numbers,
-            entries: &self.entries,
-            branches: &self.branches,
-        };
         let mut family = vec![point.log];
-        family.extend(names.family(point.log)?.into_iter().map(|(log, _)| log));
+        let branches = self.names().family(point.log)?;
+        family.extend(branches.into_iter().map(|(log, _)| log));
         for log in family {
             let Some(row) = self.find(log)?.cloned() else {
                 continue;
@@ -150,12 +153,7 @@ impl LogWriter<'_> {
                 seq += 1;
             }
             // It is sealed here: a branch goes on.
-            let names = Names {
-                numbers: &self.numbers,
-                entries: &self.entries,
-                branches: &self.branches,
-            };
-            let family = names.family(row.header.signed_as())?;
+            let family = self.names().family(row.header.signed_as())?;
             let mut next = None;
             for (branch, _) in family {
                 let header = self.find(branch)?.and_then(|row| row.header.branch_of);
@@ -184,18 +182,21 @@ impl LogWriter<'_> {
         let missing = || Trouble::Damaged(format!("log {log} is not held"));
         let mut row = self.find(log)?.cloned().ok_or_else(missing)?;
         let new = self.logs.last()?.map_or(0, |(last, _)| last.value() + 1);
-        let (mut chain, mut first, mut sets) = (point.chain, None, Vec::new());
+        let (mut chain, mut first) = (point.chain, None);
+        let moving = point.after + 1..=row.seq;
+        let sets = moving.clone().map(|seq| self.change_set(old, &row, seq));
+        let sets = sets.collect::<Result<Vec<_>, _>>()?;
         let mut unpacker = Unpacker::default();
-        for seq in point.after + 1..=row.seq {
-            let damaged = |why: &str| Trouble::Damaged(format!("entry {log}:{seq}: {why}"));
+        for (seq, set) in moving.zip(&sets) {
             let entry = self.read(&mut unpacker, old, seq)?;
             let entry = entry.map_err(|why| Trouble::Unread(Dot::new(log, seq), why))?;
             chain = chain_next(&chain, &entry);
             first = first.or(Some(chain));
-            sets.push(decode_change_set(&entry).map_err(|error| damaged(&error.to_string()))?);
             let packed = self.packer.pack_entry((new, seq), &chain, &entry);
             self.entries.insert((new, seq), packed.as_slice())?;
             self.entries.remove((old, seq))?;
+            self.implied.remove((old, seq))?;
+            self.keep_names((new, seq), set)?;
             let signature = self.points.remove((old, seq))?.map(|point| *point.value());
             if let Some(signature) = signature {
                 self.points.insert((new, seq), &signature)?;
@@ -208,8 +209,8 @@ impl LogWriter<'_> {
             gap_bytes: POINT_BYTES_TARGET as u64,
             ..row.clone()
         };
-        row.hlc = match self.tail_at(log, old, point.after) {
-            Ok(Some(set)) if point.after > row.header.base() => set.hlc,
+        row.hlc = match self.change_set(old, &row, point.after) {
+            Ok(set) if point.after > row.header.base() => set.hlc,
             _ => Default::default(),
         };
         (row.seq, row.chain) = (point.after, point.chain);
@@ -287,23 +288,6 @@ impl LogWriter<'_> {
         self.find(log)?;
         Ok(self.open.get(&log).map_or(u32::MAX, |open| open.number))
     }
-}
-
-/// A log's row as this transaction has it.
-fn row_of(
-    open: &std::collections::BTreeMap<LogId, super::OpenLog>,
-    numbers: &impl ReadableTable<[u8; 16], u32>,
-    logs: &impl ReadableTable<u32, &'static [u8]>,
-    log: LogId,
-) -> Result<Option<LogRow>, Trouble> {
-    if let Some(open) = open.get(&log) {
-        return Ok(Some(open.row.clone()));
-    }
-    let Some(number) = numbers.get(log.0)?.map(|number| number.value()) else {
-        return Ok(None);
-    };
-    let row = logs.get(number)?;
-    Ok(row.and_then(|row| LogRow::decode(row.value()).ok()))
 }
 
 /// Tells by its new name where a schema was first published.

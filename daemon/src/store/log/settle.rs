@@ -10,7 +10,6 @@ use crdt_schema::op::ChangeSet;
 
 use crate::engine::batch::FrontierRow;
 use crate::wire::chain::sign_point;
-use crate::wire::changeset::decode_change_set;
 use crate::wire::limits::POINT_BYTES_TARGET;
 
 use super::super::meta;
@@ -26,16 +25,11 @@ impl LogWriter<'_> {
         log: LogId,
         from: u64,
     ) -> Result<Vec<ChangeSet>, Trouble> {
-        let Some((number, seq)) = self.place_of(log)? else {
+        let Some((number, row)) = self.held(log)? else {
             return Ok(Vec::new());
         };
-        let mut unpacker = Unpacker::default();
-        let read = |seq| {
-            let damaged = |why: &str| Trouble::Damaged(format!("entry {log}:{seq}: {why}"));
-            let entry = self.read(&mut unpacker, number, seq)?.map_err(damaged)?;
-            decode_change_set(&entry).map_err(|error| damaged(&error.to_string()))
-        };
-        (from..=seq).map(read).collect()
+        let seqs = from..=row.seq;
+        seqs.map(|seq| self.change_set(number, &row, seq)).collect()
     }
 
     /// The first entry of a log that `is` says yes to.
@@ -44,12 +38,11 @@ impl LogWriter<'_> {
         log: LogId,
         is: impl Fn(&ChangeSet) -> bool,
     ) -> Result<Option<u64>, Trouble> {
-        let Some((number, last)) = self.place_of(log)? else {
+        let Some((number, row)) = self.held(log)? else {
             return Ok(None);
         };
-        let base = self.find(log)?.map_or(0, |row| row.header.base());
-        for seq in base + 1..=last {
-            if self.tail_at(log, number, seq)?.is_some_and(|set| is(&set)) {
+        for seq in row.header.base() + 1..=row.seq {
+            if is(&self.change_set(number, &row, seq)?) {
                 return Ok(Some(seq));
             }
         }
@@ -63,10 +56,7 @@ impl LogWriter<'_> {
         log: LogId,
         from: u64,
     ) -> Result<Result<([u8; 32], Vec<u8>), String>, Trouble> {
-        let Some((number, _)) = self.place_of(log)? else {
-            return Ok(Err("the log is not held".to_owned()));
-        };
-        let Some(row) = self.find(log)?.cloned() else {
+        let Some((number, row)) = self.held(log)? else {
             return Ok(Err("the log is not held".to_owned()));
         };
         let chain = match self.chain_before(number, &row, from)? {
@@ -99,25 +89,24 @@ impl LogWriter<'_> {
         from: u64,
     ) -> Result<Option<FrontierRow>, Trouble> {
         self.end_stretch()?;
-        let Some((number, last)) = self.place_of(log)? else {
+        let Some((number, mut row)) = self.held(log)? else {
             return Ok(None);
         };
-        let Some(mut row) = self.find(log)?.cloned() else {
-            return Ok(None);
-        };
+        let last = row.seq;
         let chain = self.chain_before(number, &row, from)?;
         row.chain = chain.map_err(Trouble::Damaged)?;
         row.seq = from - 1;
         row.gap_bytes = POINT_BYTES_TARGET as u64;
-        row.hlc = match self.tail_at(log, number, row.seq)? {
-            Some(set) => set.hlc,
-            None => Default::default(),
+        row.hlc = match row.seq {
+            0 => Default::default(),
+            seq => self.change_set(number, &row, seq)?.hlc,
         };
         for seq in from..=last {
             self.entries.remove((number, seq))?;
         }
-        self.points
-            .retain_in((number, from)..=(number, u64::MAX), |_, _| false)?;
+        let gone = (number, from)..=(number, u64::MAX);
+        self.implied.retain_in(gone.clone(), |_, _| false)?;
+        self.points.retain_in(gone, |_, _| false)?;
         self.void(number, from)?;
         meta::add_void(tx, last + 1 - from)?;
         self.disown(&row.header)?;
@@ -135,21 +124,6 @@ impl LogWriter<'_> {
         // Read again when it is next needed.
         self.open.remove(&log);
         Ok(Some(end))
-    }
-
-    pub(super) fn tail_at(
-        &self,
-        log: LogId,
-        number: u32,
-        seq: u64,
-    ) -> Result<Option<ChangeSet>, Trouble> {
-        if seq == 0 {
-            return Ok(None);
-        }
-        let damaged = |why: &str| Trouble::Damaged(format!("entry {log}:{seq}: {why}"));
-        let entry = self.read(&mut Unpacker::default(), number, seq)?;
-        let set = decode_change_set(&entry.map_err(damaged)?);
-        Ok(Some(set.map_err(|error| damaged(&error.to_string()))?))
     }
 
     /// Marks the arrivals of the log's entries from `from` on as void.
@@ -176,8 +150,10 @@ impl LogWriter<'_> {
         Ok(())
     }
 
-    fn place_of(&mut self, log: LogId) -> Result<Option<(u32, u64)>, Trouble> {
+    /// The number of a log and how far it is held, if it is.
+    fn held(&mut self, log: LogId) -> Result<Option<(u32, LogRow)>, Trouble> {
         self.find(log)?;
-        Ok(self.open.get(&log).map(|open| (open.number, open.row.seq)))
+        let open = self.open.get(&log);
+        Ok(open.map(|open| (open.number, open.row.clone())))
     }
 }

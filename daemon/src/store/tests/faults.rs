@@ -245,7 +245,7 @@ fn a_store_of_another_organisation_or_a_later_format_is_refused() {
         .create_with_backend(disk.clone())
         .expect("it opens");
     let tx = database.begin_write().expect("a transaction");
-    let format = 2_u32.to_le_bytes();
+    let format = 3_u32.to_le_bytes();
     tx.open_table(tables::META)
         .expect("the table")
         .insert("format", format.as_slice())
@@ -257,8 +257,8 @@ fn a_store_of_another_organisation_or_a_later_format_is_refused() {
         matches!(
             newer,
             StoreError::NewerFormat {
-                found: 2,
-                known: 1,
+                found: 3,
+                known: 2,
                 ..
             }
         ),

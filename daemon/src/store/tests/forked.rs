@@ -62,7 +62,7 @@ impl Story {
 }
 
 /// The device whose log forks.
-fn author() -> Device {
+pub(super) fn author() -> Device {
     let mut author = Device::new(5);
     let LogHeader {
         space,
@@ -74,7 +74,7 @@ fn author() -> Device {
     author
 }
 
-fn branch(run: &Run) -> Batch {
+pub(super) fn branch(run: &Run) -> Batch {
     Batch::Repair(1, Box::new(Repair::Branch(run.clone())))
 }
 
@@ -91,7 +91,7 @@ fn run_of(device: &Device, log: LogId) -> Run {
     }
 }
 
-fn repaired(device: &mut Device, batch: Batch) -> Result<Outcome, String> {
+pub(super) fn repaired(device: &mut Device, batch: Batch) -> Result<Outcome, String> {
     let mut report = device.store.commit(vec![batch]);
     report.repairs.remove(0).result
 }

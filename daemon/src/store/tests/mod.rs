@@ -5,6 +5,7 @@ mod disk;
 mod faults;
 mod forked;
 mod goes_with;
+mod implied;
 mod log;
 mod promises;
 mod records;
@@ -252,6 +253,7 @@ impl Device {
     /// `deps`.
     fn log_after(&self, deps: Vec<(Dot, DotTag)>) -> Run {
         let set = ChangeSet {
+            implied: Default::default(),
             hlc: Timestamp::from_ms(self.clock_ms),
             schema_version: 1,
             person: String::new(),

@@ -8,7 +8,7 @@ use crate::store::{Checkup, Progress, tables};
 
 type Change = fn(&redb::WriteTransaction);
 
-struct Quiet;
+pub(super) struct Quiet;
 
 impl Progress for Quiet {
     fn at(&mut self, _: &'static str, _: u64, _: u64) {}

@@ -32,6 +32,7 @@ fn edit(id: &str, ops: Vec<Op>) -> Edit {
 fn change_set(edits: Vec<Edit>) -> ChangeSet {
     let hlc = Timestamp::from_ms(1_760_000_000_000);
     ChangeSet {
+        implied: BTreeMap::new(),
         hlc,
         schema_version: 3,
         person: "amina".to_owned(),
@@ -76,21 +77,31 @@ fn assert_too_large(set: &ChangeSet) {
 fn any_change_set() -> impl Strategy<Value = ChangeSet> {
     let records = prop::collection::btree_map(
         (r"[a-z][a-z0-9_]{0,3}", r"[a-zA-Z0-9é-]{1,10}"),
-        (any_deps(), any_ops()),
+        (any_deps(), any_ops(), any_implied()),
         1..6,
     );
     (0..=i64::MAX as u64, any::<u32>(), ".{0,20}", records).prop_map(
         |(hlc, schema_version, person, records)| {
-            let edits = records
-                .into_iter()
-                .map(|((collection, id), (deps, ops))| Edit {
+            let mut edits = Vec::new();
+            let mut implied = BTreeMap::new();
+            for ((collection, id), (deps, ops, earlier)) in records {
+                let (collection, id) = match earlier {
+                    None => (collection, id),
+                    Some(mut earlier) => {
+                        earlier.back *= u64::from(deps.is_empty());
+                        implied.insert(edits.len(), earlier);
+                        Default::default()
+                    }
+                };
+                edits.push(Edit {
                     collection,
                     id,
                     deps,
                     ops,
                 });
-            let edits: Vec<Edit> = edits.collect();
+            }
             ChangeSet {
+                implied,
                 hlc: Timestamp(hlc),
                 schema_version,
                 person,
@@ -99,6 +110,11 @@ fn any_change_set() -> impl Strategy<Value = ChangeSet> {
             }
         },
     )
+}
+
+fn any_implied() -> impl Strategy<Value = Option<Implied>> {
+    let implied = (1..=u64::MAX, 0..EDITS_MAX).prop_map(|(back, edit)| Implied { back, edit });
+    prop::option::of(implied)
 }
 
 fn any_deps() -> impl Strategy<Value = Vec<Dot>> {
@@ -223,7 +239,7 @@ proptest! {
         mut bytes in prop::collection::vec(prop_oneof![0_u8..8, any::<u8>()], 0..80)
     ) {
         if let Some(first) = bytes.first_mut() {
-            *first = FORMAT;
+            *first = FORMAT_NAMED + *first % 2;
         }
         if let Ok(set) = decode_change_set(&bytes) {
             prop_assert_eq!(encode_change_set(&set), bytes);
@@ -283,10 +299,112 @@ fn the_bytes_of_a_change_set_stay_what_they_are() {
     assert_eq!(hex::encode(bytes), expected.concat());
 }
 
+/// A change set of edits without names, each told by an earlier edit.
+fn implying(edits: Vec<(Vec<Dot>, Implied)>) -> ChangeSet {
+    let mut all = change_set(Vec::new());
+    for (deps, earlier) in edits {
+        all.implied.insert(all.edits.len(), earlier);
+        all.edits.push(Edit {
+            collection: String::new(),
+            deps,
+            ..edit("", vec![set("status", text("open"))])
+        });
+    }
+    all.tags = tags_of(&all.edits);
+    all
+}
+
+#[test]
+fn the_bytes_of_a_change_set_that_implies_records_stay_what_they_are() {
+    let back = |back, edit| Implied { back, edit };
+    let dep = Dot::new(log(0xaa), 7);
+    let mut all = implying(vec![(vec![dep], back(0, 0)), (Vec::new(), back(300, 199))]);
+    all.edits
+        .push(edit("KE-1", vec![set("status", Value::Null)]));
+
+    let bytes = encode_change_set(&all);
+
+    let expected = [
+        "02",                                   // format
+        "80808080cc85f2cc01",                   // time
+        "03",                                   // schema version
+        "05616d696e61",                         // person
+        "03",                                   // edits
+        "01",                                   // one dependency
+        "00aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa07", // log 0, new; 7
+        "01",                                   // the record of the first edit there
+        "01000006737461747573",                 // one op: set key 0, new: status
+        "00",                                   // no dependencies
+        "c801",                                 // the record of the edit 199
+        "ac02",                                 // 300 entries back
+        "010000",                               // one op: set key 0
+        "00",                                   // no dependencies
+        "00",                                   // named
+        "00057669736974",                       // collection 0, new: visit
+        "044b452d31",                           // id
+        "010000",                               // one op: set key 0
+        "06046f70656e06046f70656e00",           // column 0: text "open", twice; null
+        "aa07",                                 // tag of the dependency
+    ];
+    assert_eq!(hex::encode(&bytes), expected.concat());
+    assert_eq!(decode_change_set(&bytes), Ok(all));
+}
+
+#[test]
+fn a_change_set_that_implies_no_record_has_the_format_that_names_all() {
+    let bytes = encode_change_set(&single(set("status", text("open"))));
+    // Behind the format, the time, the version, the person and the number of edits come the name and the number
+    // of dependencies.
+    let (head, rest) = bytes.split_at(18);
+    let (name, ops) = rest.split_at(12);
+    assert_eq!(name, b"\x00\x05visit\x04KE-1");
+    let other = [&[FORMAT_IMPLIED], &head[1..], &[0, 0], name, &ops[1..]].concat();
+
+    assert_eq!(bytes[0], FORMAT_NAMED);
+    assert_eq!(
+        decode_change_set(&other),
+        Err(WireError::Malformed("change set: not in canonical form"))
+    );
+}
+
+#[test]
+fn names_that_are_known_change_nothing_in_the_bytes() {
+    let implied = implying(vec![(Vec::new(), Implied { back: 1, edit: 0 })]);
+    let mut known = implied.clone();
+    (known.edits[0].collection, known.edits[0].id) = ("visit".to_owned(), "KE-1".to_owned());
+
+    assert_eq!(encode_change_set(&known), encode_change_set(&implied));
+    assert_eq!(check_change_set(&known), Ok(()));
+    let mut twice = known.clone();
+    twice.edits.push(known.edits[0].clone());
+    twice.implied.insert(1, Implied { back: 2, edit: 0 });
+    assert_eq!(
+        check_change_set(&twice),
+        Err(WireError::Malformed("change set: two edits of one record"))
+    );
+}
+
+#[test]
+fn an_earlier_edit_that_no_entry_can_have_is_refused() {
+    let with = |deps: Vec<Dot>, back, edit| implying(vec![(deps, Implied { back, edit })]);
+    let dep = vec![Dot::new(log(1), 1)];
+
+    assert_too_large(&with(dep.clone(), 0, EDITS_MAX));
+    assert_malformed(&with(Vec::new(), 0, 0));
+    let distant = check_change_set(&with(dep, 1, 0));
+    assert!(
+        matches!(distant, Err(WireError::Malformed(_))),
+        "{distant:?}"
+    );
+    let mut of_none = single(set("status", text("open")));
+    of_none.implied.insert(1, Implied { back: 1, edit: 0 });
+    assert_malformed(&of_none);
+}
+
 #[test]
 fn another_format_is_refused() {
     let mut bytes = encode_change_set(&single(set("status", text("open"))));
-    bytes[0] = FORMAT + 1;
+    bytes[0] = FORMAT_IMPLIED + 1;
     assert_eq!(
         decode_change_set(&bytes),
         Err(WireError::Malformed("change set format"))
@@ -539,7 +657,7 @@ fn everything_with_a_limit_is_accepted_at_it_and_refused_beyond_it() {
 
 #[test]
 fn an_entry_beyond_the_limit_is_refused_unread() {
-    let bytes = vec![FORMAT; ENTRY_BYTES_MAX + 1];
+    let bytes = vec![FORMAT_NAMED; ENTRY_BYTES_MAX + 1];
     assert!(matches!(
         decode_change_set(&bytes),
         Err(WireError::TooLarge { .. })
@@ -549,7 +667,7 @@ fn an_entry_beyond_the_limit_is_refused_unread() {
 #[test]
 fn lengths_that_promise_more_than_there_is_take_no_memory() {
     let mut writer = Writer::new();
-    writer.byte(FORMAT);
+    writer.byte(FORMAT_NAMED);
     writer.varint(1);
     writer.varint(1);
     writer.text("");

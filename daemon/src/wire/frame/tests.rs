@@ -439,6 +439,7 @@ fn clinic() -> Dictionary {
 /// A change of one field of a patient.
 fn update() -> Message {
     let set = ChangeSet {
+        implied: BTreeMap::new(),
         hlc: Timestamp::from_ms(1_790_000_000_000),
         schema_version: 1,
         person: "amina".to_owned(),
@@ -559,6 +560,7 @@ fn creations(records: &[Vec<(&'static str, Value)>], n: u64) -> ChangeSet {
             .collect(),
     };
     ChangeSet {
+        implied: BTreeMap::new(),
         hlc: Timestamp::from_ms(1_760_000_000_000 + 60_000 * n),
         schema_version: 1,
         person: "amina".to_owned(),

@@ -151,6 +151,7 @@ impl Author {
     fn entry(&mut self, collection: &str, id: &str, deps: Vec<Dot>, ops: Vec<Op>) -> Vec<u8> {
         self.clock_ms += 1;
         encode_change_set(&ChangeSet {
+            implied: Default::default(),
             hlc: Timestamp::from_ms(self.clock_ms),
             schema_version: 1,
             person: String::new(),

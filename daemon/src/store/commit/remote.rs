@@ -1,0 +1,275 @@
+//! Takes what peers sent: checks that it continues what is held, looks up the records that its bytes do not name,
+//! and appends it, log by log.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use crdt_schema::ident::{Dot, LogId, RecordKey, SpaceName};
+use crdt_schema::op::ChangeSet;
+
+use crate::engine::batch::{FrontierRow, LeftOut, LogHeader, Run, StoreFault, VerifiedRun};
+use crate::wire::chain::chain_next;
+use crate::wire::limits::ENTRY_BYTES_MAX;
+
+use super::super::trouble::Trouble;
+use super::{Joined, mutated};
+
+/// Most logs that are remembered as left out. When there are more, the earlier ones are forgotten: what comes
+/// after those fails its batch, and is asked for again.
+const LEFT_OUT_MAX: usize = 4096;
+
+impl Joined<'_> {
+    /// Writes what can be written. Returns the logs that were left out, each with the reason.
+    pub(super) fn remote(
+        &mut self,
+        runs: &[VerifiedRun],
+    ) -> Result<Result<Vec<(LogId, LeftOut)>, StoreFault>, Trouble> {
+        // Everything is checked before anything is written.
+        let mut ends = BTreeMap::new();
+        let mut left_out: BTreeMap<LogId, LeftOut> = BTreeMap::new();
+        for run in runs {
+            if let Some(cause) = self.follows_left_out(&ends, run)? {
+                let log = run.run.header.log;
+                left_out.insert(log, LeftOut::LeftOutBefore(cause));
+                self.note_left_out(log);
+            } else if let Err(why) = self.admit(&mut ends, run)? {
+                return Ok(Err(StoreFault::Failed(why)));
+            }
+        }
+        for run in runs {
+            let log = run.run.header.log;
+            if left_out.contains_key(&log) {
+                continue;
+            }
+            match self.named(run)? {
+                Ok(sets) => {
+                    self.append_run(run, &sets)?;
+                    self.left_out_before.remove(&log);
+                }
+                Err(why) => {
+                    let why = match why {
+                        LeftOut::OtherBranch(dep) if left_out.contains_key(&dep.log) => {
+                            LeftOut::LeftOutBefore(dep.log)
+                        }
+                        why => why,
+                    };
+                    left_out.insert(log, why);
+                    ends.remove(&log);
+                    self.note_left_out(log);
+                }
+            }
+        }
+        // A peer that repeats itself is told where the log ends even if nothing of it was new.
+        self.held_rows.extend(ends);
+        Ok(Ok(left_out.into_iter().collect()))
+    }
+
+    fn note_left_out(&mut self, log: LogId) {
+        if self.left_out_before.len() >= LEFT_OUT_MAX {
+            self.left_out_before.clear();
+        }
+        self.left_out_before.insert(log);
+    }
+
+    /// The log that was left out before and that the run continues or depends on. It was verified when that was
+    /// not known yet, so it is nobody's fault.
+    fn follows_left_out(
+        &mut self,
+        ends: &BTreeMap<LogId, FrontierRow>,
+        verified: &VerifiedRun,
+    ) -> Result<Option<LogId>, Trouble> {
+        if self.left_out_before.is_empty() {
+            return Ok(None);
+        }
+        let header = &verified.run.header;
+        let held = match ends.get(&header.log) {
+            Some(end) => end.seq,
+            None => self.end_of(header)?.seq,
+        };
+        if self.left_out_before.contains(&header.log) && verified.run.from > held + 1 {
+            return Ok(Some(header.log));
+        }
+        let edits = verified.sets.iter().flat_map(|set| &set.edits);
+        for dep in edits.flat_map(|edit| &edit.deps) {
+            if self.left_out_before.contains(&dep.log) && !self.holds(ends, &header.space, dep)? {
+                return Ok(Some(dep.log));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Moves the end of the run's log among `ends` to the end of the run, or says in words why the
+    /// run cannot be written.
+    fn admit(
+        &mut self,
+        ends: &mut BTreeMap<LogId, FrontierRow>,
+        verified: &VerifiedRun,
+    ) -> Result<Result<(), String>, Trouble> {
+        let header = &verified.run.header;
+        let mut end = match ends.get(&header.log) {
+            Some(end) => end.clone(),
+            None => self.end_of(header)?,
+        };
+        let held = held_of_run(end.seq, &verified.run);
+        if let Err(why) = follow(&mut end, verified) {
+            return Ok(Err(why));
+        }
+        let edits = verified.sets.iter().skip(held).flat_map(|set| &set.edits);
+        for dep in edits.flat_map(|edit| &edit.deps) {
+            if !self.holds(ends, &header.space, dep)? {
+                let log = header.log;
+                let why = format!("an entry of log {log} has a cause that is missing, {dep}");
+                return Ok(Err(why));
+            }
+        }
+        ends.insert(header.log, end);
+        Ok(Ok(()))
+    }
+
+    /// A dependency of the run's that is not here: of its log another branch is.
+    fn absent(&mut self, verified: &VerifiedRun) -> Result<Option<Dot>, Trouble> {
+        let tags = verified.sets.iter().flat_map(|set| &set.tags);
+        for (dot, tag) in tags {
+            if self.logs.resolve(*dot, *tag)?.is_none() {
+                return Ok(Some(*dot));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What is new of a run, with the names of all records, or why it cannot be written.
+    #[allow(clippy::type_complexity, reason = "three kinds of answers")]
+    fn named<'r>(
+        &mut self,
+        verified: &'r VerifiedRun,
+    ) -> Result<Result<Vec<Cow<'r, ChangeSet>>, LeftOut>, Trouble> {
+        if let Some(dep) = self.absent(verified)? {
+            return Ok(Err(LeftOut::OtherBranch(dep)));
+        }
+        let run = &verified.run;
+        let held = self.end_of(&run.header)?.seq;
+        let fresh = verified.sets.iter().skip(held_of_run(held, run));
+        match self.logs.named(&run.header, run.from.max(held + 1), fresh) {
+            Err(Trouble::Unread(place, why)) => {
+                tracing::error!(%place, why, "a damaged entry keeps others from being taken");
+                self.report.damaged.push(place);
+                Ok(Err(LeftOut::Unread(place)))
+            }
+            other => Ok(other?.map_err(LeftOut::Malformed)),
+        }
+    }
+
+    /// Whether the entry `dot` of a log of `space` is held, if logs reach to `ends` where these
+    /// differ from what has been written.
+    fn holds(
+        &mut self,
+        ends: &BTreeMap<LogId, FrontierRow>,
+        space: &SpaceName,
+        dot: &Dot,
+    ) -> Result<bool, Trouble> {
+        if ends.values().any(|end| {
+            let is_of = end.header.log == dot.log || end.header.signed_as() == dot.log;
+            is_of && end.header.space == *space && dot.seq <= end.seq
+        }) {
+            return Ok(true);
+        }
+        if self
+            .logs
+            .find(dot.log)?
+            .is_some_and(|row| row.header.space != *space)
+        {
+            return Ok(false);
+        }
+        self.logs.covers(*dot)
+    }
+
+    fn end_of(&mut self, header: &LogHeader) -> Result<FrontierRow, Trouble> {
+        Ok(match self.logs.find(header.log)? {
+            Some(row) => row.frontier(),
+            None => self.logs.start_of(header).frontier(),
+        })
+    }
+
+    /// Writes the end of a run that is new, with its change sets.
+    fn append_run(
+        &mut self,
+        verified: &VerifiedRun,
+        fresh: &[Cow<'_, ChangeSet>],
+    ) -> Result<(), Trouble> {
+        let run = &verified.run;
+        let held = self.end_of(&run.header)?.seq;
+        let entries = run.entries.iter().skip(held_of_run(held, run));
+        let entries = entries
+            .zip(fresh)
+            .map(|(entry, set)| (entry.as_slice(), &**set));
+        self.logs
+            .append_signed(&run.header, entries, &run.signature)?;
+        if run.last() > held {
+            // Only this store writes its own logs. If a peer has more of one, this store is older
+            // than what it once sent, and the engine has begun another.
+            self.logs.disown(&run.header)?;
+        }
+        let first = run.from.max(held + 1);
+        let ancestors = self.logs.ancestors(&run.header)?;
+        for (seq, set) in (first..).zip(fresh) {
+            let set = &*self.logs.renamed(set)?;
+            for edit in &set.edits {
+                let key = RecordKey {
+                    space: run.header.space.clone(),
+                    collection: edit.collection.clone(),
+                    id: edit.id.clone(),
+                };
+                let edit = mutated(edit, verified.sets.len());
+                self.apply(key, Dot::new(run.header.log, seq), set, &edit, &ancestors)?;
+            }
+            self.records.relieve()?;
+        }
+        Ok(())
+    }
+}
+
+/// How many entries of `run` are held when its log is held up to `held`.
+fn held_of_run(held: u64, run: &Run) -> usize {
+    usize::try_from((held + 1).saturating_sub(run.from)).unwrap_or(usize::MAX)
+}
+
+/// Moves `end` to the end of `run`, or says in words why the run does not continue the log.
+///
+/// A run may begin before the log's end: after a failed write nobody knows for sure how far it got.
+fn follow(end: &mut FrontierRow, verified: &VerifiedRun) -> Result<(), String> {
+    let run = &verified.run;
+    let log = run.header.log;
+    if run.entries.is_empty() || run.from == 0 || run.entries.len() != verified.sets.len() {
+        return Err(format!("a run of log {log} is malformed"));
+    }
+    if run.header != end.header {
+        return Err(format!("log {log} began with another header"));
+    }
+    if run.from > end.seq + 1 {
+        let (from, end) = (run.from, end.seq);
+        return Err(format!(
+            "entry {from} of log {log} does not continue its end, {end}"
+        ));
+    }
+    if run
+        .entries
+        .iter()
+        .any(|entry| entry.len() > ENTRY_BYTES_MAX)
+    {
+        return Err(format!(
+            "an entry of log {log} has more than {ENTRY_BYTES_MAX} bytes"
+        ));
+    }
+    if run.last() < end.seq {
+        return Ok(());
+    }
+    let fresh = run.entries.iter().skip(held_of_run(end.seq, run));
+    end.chain = fresh.fold(end.chain, |chain, entry| chain_next(&chain, entry));
+    end.seq = run.last();
+    if end.chain != verified.chain {
+        return Err(format!(
+            "the entries of log {log} do not continue its chain"
+        ));
+    }
+    Ok(())
+}
