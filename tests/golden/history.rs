@@ -163,7 +163,7 @@ impl Device {
             let sets = run
                 .entries
                 .iter()
-                .map(|entry| decode_change_set(entry).expect("a change set"));
+                .map(|entry| Arc::new(decode_change_set(entry).expect("a change set")));
             VerifiedRun {
                 sets: sets.collect(),
                 chain,

@@ -88,7 +88,9 @@ impl Engine {
             session.pump.acknowledge(log, seq);
             return Ok(false);
         }
-        let before = self.peers.held_seq(&session.device, &log);
+        let Some(before) = self.peers.their_log_moved(&session.device, log, seq) else {
+            return Err(Breach::TooLarge.of("ACK names more logs than may be"));
+        };
         if seq <= before {
             // A row that says nothing new says that what was sent above it is not taken.
             session.pump.acknowledge(log, seq);
@@ -96,9 +98,6 @@ impl Engine {
                 self.refuse(id, log, Refusal::ByPeer);
             }
             return Ok(false);
-        }
-        if !self.peers.their_log_moved(&session.device, log, seq) {
-            return Err(Breach::TooLarge.of("ACK names more logs than may be"));
         }
         session.encoder.note_held(log);
         session

@@ -172,7 +172,7 @@ pub struct VerifiedRun {
     /// The run; starts just after what is held or staged.
     pub run: Run,
     /// Its entries, decoded.
-    pub sets: Vec<ChangeSet>,
+    pub sets: Vec<Arc<ChangeSet>>,
     /// The chain value at its last entry.
     pub chain: [u8; 32],
 }

@@ -19,6 +19,13 @@ use crate::mutation::{Mutation, is_planted};
 use crate::wire::limits::FRONT_ROWS_MAX;
 use crate::wire::message::{FrontRow, Message};
 
+/// The space that a peer tells of. Found out once for all of its rows.
+pub(super) enum SpaceTold {
+    Named(SpaceName),
+    /// Nothing durable is of it here.
+    Tagged([u8; 8]),
+}
+
 impl Engine {
     /// The rows of each differing space that have moved since they were told.
     pub(super) fn fronts(
@@ -71,12 +78,12 @@ impl Engine {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.deadline_ms = now.mono_ms + HANDSHAKE_MS;
         }
-        let tag = self.space_tag(space);
+        let space = SpaceTold::Named(space.clone());
         for row in rows {
             let is_fork = self.forks(&row.log, row.seq, |chain| {
                 chain[..row.chain_tag.len()] != row.chain_tag
             });
-            self.place(id, &tag, row.log, row.seq, is_fork)?;
+            self.place(id, &space, row.log, row.seq, is_fork)?;
         }
         Ok(())
     }
@@ -98,11 +105,26 @@ impl Engine {
         secret.space_tag(organisation, space)
     }
 
+    /// The space that a tag in a telling names.
+    pub(super) fn space_told(&self, tag: &[u8; 8]) -> SpaceTold {
+        match self.space_of(tag) {
+            Some(space) => SpaceTold::Named(space.clone()),
+            None => SpaceTold::Tagged(*tag),
+        }
+    }
+
+    fn is_told(&self, told: &SpaceTold, space: &SpaceName) -> bool {
+        match told {
+            SpaceTold::Named(name) => name == space,
+            SpaceTold::Tagged(tag) => self.space_tag(space) == *tag,
+        }
+    }
+
     /// Takes note of how far a peer says that it holds a log of a space, 0 being not at all.
     pub(super) fn place(
         &mut self,
         id: SessionId,
-        space: &[u8; 8],
+        space: &SpaceTold,
         log: LogId,
         seq: u64,
         is_fork: bool,
@@ -140,7 +162,7 @@ impl Engine {
         let Some(known) = self.frontier.get(&log) else {
             return Ok(());
         };
-        if self.space_tag(&known.header.space) != *space {
+        if !self.is_told(space, &known.header.space) {
             return Err(
                 Breach::LyingFrontier.of("FRONT names a log in another space than it is in")
             );

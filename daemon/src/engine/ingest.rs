@@ -8,6 +8,7 @@
 //! Schemas and rights are not judged here.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crdt_schema::ident::{Dot, LogId, SpaceName};
 use crdt_schema::op::ChangeSet;
@@ -22,10 +23,10 @@ use super::limits::{
 };
 use super::pump::run_bytes;
 use super::session::protocol;
-use super::{Engine, PointCheck};
+use super::{Engine, EntryReader, PointCheck};
 use crate::mutation::{Mutation, is_planted};
 use crate::wire::limits::{ENTRY_BYTES_MAX, POINT_BYTES_TARGET};
-use crate::wire::{WireError, chain, changeset};
+use crate::wire::{WireError, chain};
 
 /// Why a log is not exchanged in a session.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -335,7 +336,7 @@ impl Engine {
         if (is_own || is_written) && run.last() > self.frontier.durable_seq(&header.log) {
             return Err(Refusal::OwnLog);
         }
-        verify(&self.frontier, self.check_point, run)
+        verify(&self.frontier, self.check_point, self.read_entry, run)
     }
 
     fn stage(&mut self, now: Now, verified: &VerifiedRun) {
@@ -403,15 +404,18 @@ fn is_in_bounds(run: &Run) -> bool {
 fn verify(
     frontier: &Frontier,
     check_point: PointCheck,
+    read_entry: EntryReader,
     mut run: Run,
 ) -> Result<Option<VerifiedRun>, Refusal> {
     match frontier.get(&run.header.log) {
         Some(known) if known.header != run.header => return Err(Refusal::OtherHeader),
+        // Its id was judged when its first run came.
+        Some(_) => {}
         None if frontier.len() >= LOGS_MAX => return Err(Refusal::TooManyLogs),
-        Some(_) | None => {}
-    }
-    if !chain::is_genuine(&run.header) && !is_planted(Mutation::AuthorUnchecked) {
-        return Err(Refusal::NotItsOwn);
+        None if !chain::is_genuine(&run.header) && !is_planted(Mutation::AuthorUnchecked) => {
+            return Err(Refusal::NotItsOwn);
+        }
+        None => {}
     }
     let bytes = run.entries.iter().map(Vec::len).sum();
     if bytes > ENTRY_BYTES_MAX + POINT_BYTES_TARGET {
@@ -456,7 +460,7 @@ fn verify(
     if !is_signed && !is_planted(Mutation::SignatureUnchecked) {
         return Err(Refusal::BadSignature);
     }
-    let sets = decode(&run, end)?;
+    let sets = decode(read_entry, &run, end)?;
     for set in &sets {
         check_deps(frontier, &run.header, set)?;
     }
@@ -486,11 +490,11 @@ fn follow(frontier: &Frontier, run: &Run, mut end: End) -> Result<[u8; 32], Refu
 }
 
 /// Decodes the entries of a run whose signature holds: what is wrong now is the author's fault.
-fn decode(run: &Run, end: End) -> Result<Vec<ChangeSet>, Refusal> {
+fn decode(read: EntryReader, run: &Run, end: End) -> Result<Vec<Arc<ChangeSet>>, Refusal> {
     let mut sets = Vec::with_capacity(run.entries.len());
     let mut last = end.hlc;
     for entry in &run.entries {
-        let set = changeset::decode_change_set(entry).map_err(Refusal::Malformed)?;
+        let set = read(entry).map_err(Refusal::Malformed)?;
         if set.hlc <= last {
             return Err(Refusal::TimeWentBack);
         }

@@ -156,9 +156,10 @@ impl Engine {
             return Err(protocol("RANGE out of turn"));
         };
         let (salt, after) = listener.advance(space, ends, rows)?;
+        let told = self.space_told(&space);
         for row in rows {
             let is_fork = self.is_other(&salt, row);
-            self.place(id, &space, row.log, row.seq, is_fork)?;
+            self.place(id, &told, row.log, row.seq, is_fork)?;
         }
         let answer = match self.accords.get(&device) {
             Some(accord) => self.answer_range(accord, &salt, space, (after, ends), rows),
@@ -207,7 +208,7 @@ impl Engine {
     }
 
     /// Our space of this tag.
-    fn space_of(&self, tag: &[u8; 8]) -> Option<&SpaceName> {
+    pub(super) fn space_of(&self, tag: &[u8; 8]) -> Option<&SpaceName> {
         self.frontier
             .spaces()
             .find(|space| self.space_tag(space) == *tag)

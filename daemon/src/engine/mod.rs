@@ -22,12 +22,14 @@ use std::sync::Arc;
 
 use crdt_schema::hlc::Hlc;
 use crdt_schema::ident::{DeviceId, Dot, LogId, OrganisationId, SpaceName};
+use crdt_schema::op::ChangeSet;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use crate::mutation::{Mutation, is_planted};
 use crate::wire::chain::{self, JoinSecret};
 use crate::wire::message::Message;
+use crate::wire::{WireError, changeset};
 
 use self::accord::Accords;
 use self::batch::{
@@ -123,11 +125,19 @@ pub struct Engine {
     mono_ms: u64,
     effects: VecDeque<Effect>,
     check_point: PointCheck,
+    read_entry: EntryReader,
 }
 
 /// Whether a signature is that of a log's device over the log's chain value at a position, as
 /// [`chain::verify_point`] judges it.
 pub type PointCheck = fn(&OrganisationId, &LogHeader, u64, &[u8; 32], &[u8; 64]) -> bool;
+
+/// The change set of an entry's bytes, as [`changeset::decode_change_set`] reads it.
+pub type EntryReader = fn(&[u8]) -> Result<Arc<ChangeSet>, WireError>;
+
+fn read_entry(bytes: &[u8]) -> Result<Arc<ChangeSet>, WireError> {
+    changeset::decode_change_set(bytes).map(Arc::new)
+}
 
 impl Engine {
     /// An engine over a store that holds what `opening` says. The seed is the only source of randomness.
@@ -157,6 +167,7 @@ impl Engine {
             mono_ms: 0,
             effects: VecDeque::new(),
             check_point: chain::verify_point,
+            read_entry,
         }
     }
 
@@ -164,6 +175,12 @@ impl Engine {
     /// thousand engines can remember what one of them has verified.
     pub fn with_point_check(mut self, check: PointCheck) -> Self {
         self.check_point = check;
+        self
+    }
+
+    /// The same engine with another way to the answer of [`changeset::decode_change_set`], for such a program.
+    pub fn with_entry_reader(mut self, read: EntryReader) -> Self {
+        self.read_entry = read;
         self
     }
 
@@ -242,10 +259,8 @@ impl Engine {
 
     /// Whether this incarnation writes the log.
     fn is_own(&self, log: &LogId) -> bool {
-        let space = self.frontier.get(log).map(|log| &log.header.space);
-        space
-            .and_then(|space| self.own_logs.get(space))
-            .is_some_and(|own| own.log == *log)
+        let mut own = self.own_logs.values();
+        own.any(|own| own.log == *log) && self.frontier.get(log).is_some()
     }
 
     fn on_committed(&mut self, now: Now, report: CommitReport) {

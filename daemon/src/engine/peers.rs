@@ -108,10 +108,19 @@ impl Peers {
         self.fleet.peers.get(device).map(|peer| &peer.held)
     }
 
-    /// Whether a peer holds exactly what we hold, as far as it has told.
-    pub(super) fn is_level(&self, device: &DeviceId) -> bool {
-        let peer = self.fleet.peers.get(device);
-        peer.is_some_and(|peer| peer.held == self.fleet.held)
+    /// Whether a peer holds exactly what we hold, as far as it has told. If so, both are one map from here on:
+    /// what is known of many peers then takes the memory of one, and is compared at once.
+    pub(super) fn is_level(&mut self, device: &DeviceId) -> bool {
+        let held = &self.fleet.held;
+        let Some(peer) = self.fleet.peers.get(device).filter(|it| it.held == *held) else {
+            return false;
+        };
+        if !peer.held.is_shared_with(held) {
+            let fleet = Arc::make_mut(&mut self.fleet);
+            let held = fleet.held.clone();
+            fleet.peers.entry(*device).and_modify(|it| it.held = held);
+        }
+        true
     }
 
     /// What both we and a peer have held.
@@ -180,28 +189,33 @@ impl Peers {
         };
     }
 
-    /// Notes what a peer says, or shows, that it holds of a log. Returns `false` if it claims more logs
-    /// than may be.
-    pub(super) fn their_log_moved(&mut self, device: &DeviceId, log: LogId, to: u64) -> bool {
+    /// Notes what a peer says, or shows, that it holds of a log. Returns how far it was known to hold it, or
+    /// nothing if it claims more logs than may be.
+    pub(super) fn their_log_moved(
+        &mut self,
+        device: &DeviceId,
+        log: LogId,
+        to: u64,
+    ) -> Option<u64> {
         let Some(known) = self.held(device) else {
-            return true;
+            return Some(0);
         };
         let from = known.seq(&log);
-        if from == 0 && known.len() >= LOGS_MAX {
-            return false;
-        }
         if to <= from {
-            return true;
+            return Some(from);
         }
-        let (ours, is_counted) = (self.counted.seq(&log), !self.uncounted.contains(device));
+        if from == 0 && known.len() >= LOGS_MAX {
+            return None;
+        }
+        let ours = (!self.uncounted.contains(device)).then(|| self.counted.seq(&log));
         if let Some(peer) = self.edit().peers.get_mut(device) {
             peer.held.insert(log, to);
-            if is_counted {
+            if let Some(ours) = ours {
                 peer.behind = peer.behind + to.saturating_sub(ours) - from.saturating_sub(ours);
                 peer.ahead = peer.ahead + ours.saturating_sub(to) - ours.saturating_sub(from);
             }
         }
-        true
+        Some(from)
     }
 
     /// Replaces all that is known of a peer's holdings by what it said at an opening.
@@ -449,7 +463,7 @@ mod tests {
         peers.replace_held(&PEER, Held::from([(LogId([9; 16]), 2)]));
         assert_eq!(status(&mut peers), (2, 3));
 
-        assert!(peers.their_log_moved(&PEER, LOG, 5));
+        assert_eq!(peers.their_log_moved(&PEER, LOG, 5), Some(0));
         assert_eq!(status(&mut peers), (4, 0));
 
         peers.our_log_moved(LOG, 7);
@@ -508,7 +522,7 @@ mod tests {
         let id = |n: usize| LogId((n as u128).to_be_bytes());
         peers.replace_held(&PEER, (0..LOGS_MAX).map(|n| (id(n), 1)).collect());
 
-        assert!(!peers.their_log_moved(&PEER, id(LOGS_MAX), 1));
-        assert!(peers.their_log_moved(&PEER, id(0), 2));
+        assert_eq!(peers.their_log_moved(&PEER, id(LOGS_MAX), 1), None);
+        assert_eq!(peers.their_log_moved(&PEER, id(0), 2), Some(1));
     }
 }

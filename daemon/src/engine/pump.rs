@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crdt_schema::ident::{Dot, LogId};
+use crdt_schema::ident::{Dot, LogId, SpaceName};
 
 use super::Engine;
 use super::batch::{Arrival, Fetched, Held, Run, SessionId};
@@ -89,8 +89,10 @@ impl Pump {
     /// Notes all that the peer holds.
     pub(super) fn acknowledge_all(&mut self, held: &Held) {
         let known = self.known.clone();
-        for (log, _, seq) in known.differences(held) {
-            self.known.raise(log, seq);
+        for (log, before, seq) in known.differences(held) {
+            if seq > before {
+                self.known.insert(log, seq);
+            }
         }
         let awaited: Vec<LogId> = self.unacked.keys().copied().collect();
         for log in awaited {
@@ -187,10 +189,18 @@ impl Engine {
     pub(super) fn push(&mut self, id: SessionId) {
         if let Some(session) = self.sessions.get_mut(&id) {
             let Pump { lanes, known, .. } = &mut session.pump;
-            for space in self.frontier.spaces() {
-                let logs = self.frontier.durable_in(space);
-                let lacking = logs.map(|(log, _)| (*log, lacking(&self.frontier, known, log)));
-                lanes.aim_at(space, lacking, self.arrival);
+            let mut lacking: BTreeMap<&SpaceName, Vec<(LogId, u64)>> = BTreeMap::new();
+            // What a session has in common with the other side is mostly shared memory, and costs nothing here.
+            for (log, known, held) in known.differences(self.peers.our_held()) {
+                if held > known
+                    && let Some(log_held) = self.frontier.get(&log)
+                {
+                    let logs = lacking.entry(&log_held.header.space).or_default();
+                    logs.push((log, held - known));
+                }
+            }
+            for (space, logs) in lacking {
+                lanes.aim_at(space, logs.into_iter(), self.arrival);
             }
             lanes.choose_short();
         }

@@ -287,6 +287,7 @@ impl Engine {
             let said: Vec<_> = heard.iter().map(said).collect();
             accord.note(name, said.into_iter());
         }
+        let space = self.space_told(&space);
         for heard in heard {
             self.place(id, &space, heard.log, heard.seq, heard.is_fork)?;
         }

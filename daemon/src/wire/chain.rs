@@ -35,6 +35,7 @@ const ROOT_PURPOSE: &str = "fieldmesh root v1";
 static LOG_KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context(LOG_PURPOSE));
 static LOG_ID_KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context(LOG_ID_PURPOSE));
 static ENTRY_KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context(ENTRY_PURPOSE));
+static LINK_KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context(LINK_PURPOSE));
 
 /// c_0: binds the log to its organisation, space, device and name. A branch begins with the chain value of the
 /// place where it leaves the log.
@@ -67,7 +68,7 @@ pub fn entry_digest(entry: &[u8]) -> [u8; 32] {
 
 /// c_n from c_{n-1} and the digest of entry n.
 pub fn chain_link(previous: &[u8; 32], digest: &[u8; 32]) -> [u8; 32] {
-    let mut hasher = Hasher::new_derive_key(LINK_PURPOSE);
+    let mut hasher = Hasher::new_from_context_key(&LINK_KEY);
     hasher.update(previous);
     hasher.update(digest);
     hasher.finalize().into()

@@ -89,7 +89,9 @@ impl Seat {
             metered: false,
         };
         let seed = draw.bytes("engine", number as u64 * 100_000 + self.life);
-        let engine = Engine::new(config, store.opening(), seed).with_point_check(verified::check);
+        let engine = Engine::new(config, store.opening(), seed)
+            .with_point_check(verified::check)
+            .with_entry_reader(verified::read);
         self.clock.start(now_ms);
         self.device = Some(Device::unwatched(engine, store));
     }

@@ -2,7 +2,6 @@
 
 use crdt_schema::ident::{Dot, LogId};
 use fieldmesh::engine::batch::{Arrival, Fetched, Held, Run, Walk};
-use fieldmesh::wire::changeset::decode_change_set;
 use fieldmesh::wire::limits::POINT_GAP_BYTES;
 
 use super::pool::Pool;
@@ -100,10 +99,8 @@ impl Fetch<'_> {
     /// Whether whoever holds what is `known` has everything that these entries depend on.
     fn is_ready(&self, number: u32, from: u64, to: u64, known: &Held) -> bool {
         let is_held = |dep: &Dot| dep.seq <= known.seq(&dep.log);
-        (from..=to).all(|seq| {
-            decode_change_set(self.pool.log(number).bytes(seq))
-                .is_ok_and(|set| set.edits.iter().flat_map(|edit| &edit.deps).all(is_held))
-        })
+        let log = self.pool.log(number);
+        (from..=to).all(|seq| log.deps(seq).iter().all(is_held))
     }
 
     /// The first point at or after `from` and before `end`.

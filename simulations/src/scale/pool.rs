@@ -31,6 +31,8 @@ pub(super) type SharedPool = Rc<RefCell<Pool>>;
 #[derive(Debug)]
 struct Entry {
     bytes: Arc<[u8]>,
+    /// The causes of all its edits.
+    deps: Box<[Dot]>,
     chain: [u8; 32],
     hlc: Timestamp,
     spread: usize,
@@ -137,8 +139,10 @@ impl Pool {
         let spread = self.spread.written();
         let log = &mut self.logs[number as usize];
         let chain = chain_next(&log.chain(log.entries.len() as u64), bytes);
+        let deps = set.edits.iter().flat_map(|edit| &edit.deps);
         log.entries.push(Entry {
             bytes: bytes.into(),
+            deps: deps.copied().collect(),
             chain,
             hlc: set.hlc,
             spread,
@@ -225,6 +229,11 @@ impl Log {
 
     pub(super) fn bytes(&self, seq: u64) -> &Arc<[u8]> {
         &self.entries[seq as usize - 1].bytes
+    }
+
+    /// What an entry depends on.
+    pub(super) fn deps(&self, seq: u64) -> &[Dot] {
+        &self.entries[seq as usize - 1].deps
     }
 
     /// The author's signature at `seq`; there is one wherever a device has a point.

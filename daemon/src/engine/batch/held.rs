@@ -60,6 +60,11 @@ impl Held {
         self.rows.contains_key(log)
     }
 
+    /// Whether two maps are one in memory.
+    pub fn is_shared_with(&self, other: &Self) -> bool {
+        self.rows.ptr_eq(&other.rows)
+    }
+
     /// Sets the row of a log, and gives the one before.
     pub fn insert(&mut self, log: LogId, seq: u64) -> Option<u64> {
         let before = self.rows.insert(log, seq);
@@ -112,7 +117,7 @@ impl Held {
 impl PartialEq for Held {
     fn eq(&self, other: &Self) -> bool {
         let is_alike = self.entries == other.entries && self.len() == other.len();
-        is_alike && self.rows.diff(&other.rows).next().is_none()
+        is_alike && (self.is_shared_with(other) || self.rows.diff(&other.rows).next().is_none())
     }
 }
 

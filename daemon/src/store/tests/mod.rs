@@ -226,7 +226,10 @@ impl Device {
                     &chain,
                     &run.signature
                 ));
-                let decode = |entry: &Vec<u8>| decode_change_set(entry).expect("a change set");
+                let decode = |entry: &Vec<u8>| {
+                    let set = decode_change_set(entry).expect("a change set");
+                    Arc::new(set)
+                };
                 let sets: Vec<_> = run.entries.iter().map(decode).collect();
                 for dep in sets
                     .iter()
