@@ -113,6 +113,7 @@ mod tests {
                 }],
             }],
             tags: BTreeMap::new(),
+            implied: BTreeMap::new(),
         };
         let bytes = encode_change_set(&set);
         let mut later = bytes.clone();

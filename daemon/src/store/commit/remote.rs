@@ -149,6 +149,7 @@ impl Joined<'_> {
         let run = &verified.run;
         let held = self.end_of(&run.header)?.seq;
         let fresh = verified.sets.iter().skip(held_of_run(held, run));
+        let fresh = fresh.map(AsRef::as_ref);
         match self.logs.named(&run.header, run.from.max(held + 1), fresh) {
             Err(Trouble::Unread(place, why)) => {
                 tracing::error!(%place, why, "a damaged entry keeps others from being taken");

@@ -88,7 +88,7 @@ impl Device {
     fn verify_sealed(&self, run: &Run) -> VerifiedRun {
         let start = chain_start(&ORGANISATION, &run.header);
         let entries = run.entries.iter();
-        let decode = |entry: &Vec<u8>| decode_change_set(entry).expect("a change set");
+        let decode = |entry: &Vec<u8>| Arc::new(decode_change_set(entry).expect("a change set"));
         VerifiedRun {
             run: run.clone(),
             sets: entries.clone().map(decode).collect(),
@@ -297,7 +297,9 @@ fn what_comes_after_a_lie_is_left_out_and_fails_no_batch() {
     let cause = (Dot::new(author.log.log, 2), [0; 2]);
     let effect = follower.log_after(vec![cause]);
     let effect = VerifiedRun {
-        sets: vec![decode_change_set(&effect.entries[0]).expect("a change set")],
+        sets: vec![Arc::new(
+            decode_change_set(&effect.entries[0]).expect("a change set"),
+        )],
         chain: chain_next(
             &chain_start(&ORGANISATION, &effect.header),
             &effect.entries[0],
@@ -419,7 +421,7 @@ impl Forked {
             Some(*chain)
         });
         let chains: Vec<_> = chains.collect();
-        let decode = |entry: &Vec<u8>| decode_change_set(entry).expect("a change set");
+        let decode = |entry: &Vec<u8>| Arc::new(decode_change_set(entry).expect("a change set"));
         VerifiedRun {
             sets: run.entries.iter().map(decode).collect(),
             chain: *chains.last().expect("an entry"),
