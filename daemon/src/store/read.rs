@@ -139,10 +139,9 @@ fn list(
     let index = tx.open_table(tables::INDEX)?;
     let views = tx.open_table(tables::VIEWS)?;
     let (start, end) = bounds(&query.space, &query.collection, query.after.as_deref());
-    let range = (
-        Bound::Excluded(start.as_slice()),
-        Bound::Excluded(end.as_slice()),
-    );
+    // Keys have no checksum of their own, and a damaged one may look like the next collection's. So the walk ends
+    // at a row that was read as well, not at a key.
+    let range = (Bound::Excluded(start.as_slice()), Bound::Unbounded);
     for row in index.range::<&[u8]>(range)? {
         let (index_key, number) = row?;
         let number = number.value();
@@ -153,7 +152,11 @@ fn list(
         };
         let row = views.get(number)?;
         let row = row.as_ref().map(|row| row.value());
-        let Some(view) = derived.view(&key, number, row)? else {
+        let view = derived.view(&key, number, row)?;
+        if index_key.value() >= end.as_slice() {
+            break;
+        }
+        let Some(view) = view else {
             continue;
         };
         if (view.life == Life::Deleted && !query.deleted) || !keep(&view) {
@@ -215,8 +218,12 @@ impl<'t> Views<'t> {
         row: Option<&[u8]>,
     ) -> Result<Option<RecordView>, Trouble> {
         let old = match row.map(|row| read_view(number, row)) {
-            Some(Ok((stamp, view))) if stamp == self.stamp => return Ok(Some(view)),
-            Some(Ok((_, view))) => Some(view),
+            Some(Ok((_, of, _))) if of != *key => {
+                let why = format!("record {key}: the index has it where {of} is");
+                return Err(Trouble::Damaged(why));
+            }
+            Some(Ok((stamp, _, view))) if stamp == self.stamp => return Ok(Some(view)),
+            Some(Ok((_, _, view))) => Some(view),
             // The next write of the record repairs its row.
             Some(Err(why)) => {
                 tracing::error!(%key, why, "a damaged view is derived from its document");
@@ -251,13 +258,13 @@ impl<'t> Views<'t> {
     }
 }
 
-/// Reads a view row and its stamp, or says in words why it does not read back.
-fn read_view(number: u64, row: &[u8]) -> Result<(Stamp, RecordView), String> {
+/// Reads a view row, whose it is and its stamp, or says in words why it does not read back.
+fn read_view(number: u64, row: &[u8]) -> Result<(Stamp, RecordKey, RecordView), String> {
     let content = Unpacker::default().unpack(Place::View(number), row)?;
     let (stamp, view) = split_stamp(&content).ok_or("its row is cut short")?;
     let row = ViewRow::decode(view).and_then(ViewRow::into_view);
-    let (_, view) = row.map_err(|error| error.to_string())?;
-    Ok((stamp, view))
+    let (key, view) = row.map_err(|error| error.to_string())?;
+    Ok((stamp, key, view))
 }
 
 /// Finds a review in its record's view, or in the document if the view does not read back; `None` if the record

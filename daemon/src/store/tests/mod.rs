@@ -12,6 +12,7 @@ mod records;
 mod references;
 mod remote;
 mod repair;
+mod rot;
 mod schemas;
 mod walks;
 mod wounds;
