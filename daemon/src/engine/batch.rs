@@ -488,7 +488,7 @@ pub struct RemoteOutcome {
     /// `Err` if nothing of it was written.
     pub result: Result<(), StoreFault>,
     /// The logs whose runs were left out, each with a dependency of which another branch is held here than the
-    /// author meant, or none.
+    /// author meant, or none, or with its own first entry that follows where the log was sealed meanwhile.
     pub left_out: Vec<(LogId, Dot)>,
 }
 

@@ -283,7 +283,8 @@ impl Engine {
             .map_or(Ok(()), |session| session.check_faults())
     }
 
-    /// What the store has left out was not refused when it came: which branch an author meant is seen there.
+    /// What the store has left out was not refused when it came: which branch an author meant is seen there. Where a
+    /// log was sealed meanwhile, the session has ended.
     pub(super) fn on_left_out(&mut self, id: SessionId, left_out: Vec<(LogId, Dot)>) {
         for (log, dep) in left_out {
             self.frontier.unstage_log(&log);

@@ -20,8 +20,8 @@ use redb::WriteTransaction;
 
 use crate::engine::batch::repair::{Outcome, Repair, Repaired};
 use crate::engine::batch::{
-    Arrival, Batch, CommitOutcome, CommitReport, FrontierRow, LocalCommit, LogHeader, PeerRow,
-    Rejection, RemoteOutcome, Run, SessionId, StoreFault, VerifiedRun,
+    Arrival, Batch, CommitOutcome, CommitReport, ForkPoint, FrontierRow, LocalCommit, LogHeader,
+    PeerRow, Rejection, RemoteOutcome, Run, SessionId, StoreFault, VerifiedRun,
 };
 use crate::mutation::{Mutation, is_planted};
 use crate::wire::chain::chain_next;
@@ -39,7 +39,7 @@ use super::retry::RetryWriter;
 use super::rows::encode_peer;
 use super::settle::Settlement;
 use super::trouble::Trouble;
-use super::{catalogue, heal, meta, tables};
+use super::{catalogue, fork, heal, meta, tables};
 
 type LocalResult = Result<CommitOutcome, Rejection>;
 
@@ -67,7 +67,8 @@ pub(super) fn commit(
                 joined.report.local.push((commit.request, result));
             }
             Batch::Remote { batch, runs } => {
-                let result = joined.remote(runs)?;
+                let seals = fork::seals(tx, runs)?;
+                let result = joined.remote(runs, &seals)?;
                 let (result, left_out) = match result {
                     Ok(left_out) => (Ok(()), left_out),
                     Err(fault) => (Err(fault), Vec::new()),
@@ -201,10 +202,12 @@ impl<'txn> Joined<'txn> {
         }
     }
 
-    /// Writes what can be written. Returns the logs that were left out, each with the dependency that is not here.
+    /// Writes what can be written. Returns the logs that were left out, each with the dependency that is not here,
+    /// or with its own first entry that belongs to a branch.
     fn remote(
         &mut self,
         runs: &[VerifiedRun],
+        seals: &BTreeSet<ForkPoint>,
     ) -> Result<Result<Vec<(LogId, Dot)>, StoreFault>, Trouble> {
         // Everything is checked before anything is written.
         let mut ends = BTreeMap::new();
@@ -219,7 +222,11 @@ impl<'txn> Joined<'txn> {
             if left_out.contains_key(&log) {
                 continue;
             }
-            match self.absent(run)? {
+            let absent = match self.beyond_seal(seals, run)? {
+                None => self.absent(run)?,
+                beyond => beyond,
+            };
+            match absent {
                 Some(dep) => {
                     left_out.insert(log, dep);
                     ends.remove(&log);
@@ -258,6 +265,31 @@ impl<'txn> Joined<'txn> {
         }
         ends.insert(header.log, end);
         Ok(Ok(()))
+    }
+
+    /// The first entry of the run that follows the end of a sealed log. It was on its way when the fork was settled.
+    fn beyond_seal(
+        &mut self,
+        seals: &BTreeSet<ForkPoint>,
+        verified: &VerifiedRun,
+    ) -> Result<Option<Dot>, Trouble> {
+        if seals.is_empty() {
+            return Ok(None);
+        }
+        let (run, header) = (&verified.run, &verified.run.header);
+        let end = self.end_of(header)?;
+        let mut at = ForkPoint {
+            log: header.signed_as(),
+            after: end.seq,
+            chain: end.chain,
+        };
+        for entry in run.entries.iter().skip(held_of_run(end.seq, run)) {
+            if seals.contains(&at) && header.branch_of != Some(at) {
+                return Ok(Some(Dot::new(header.log, at.after + 1)));
+            }
+            (at.after, at.chain) = (at.after + 1, chain_next(&at.chain, entry));
+        }
+        Ok(None)
     }
 
     /// A dependency of the run's that is not here: of its log another branch is.

@@ -135,6 +135,31 @@ fn a_log_is_not_sealed_while_what_would_move_is_damaged_and_other_writes_are_mad
 }
 
 #[test]
+fn what_was_on_its_way_when_its_log_was_sealed_is_left_out() {
+    let story = Story::new();
+    let log = story.proof.header.log;
+    let run = run_of(&story.device(), log);
+    let fork = Batch::Repair(1, Box::new(Repair::Fork(Arc::clone(&story.proof))));
+    for is_at_once in [true, false] {
+        let mut device = Device::new(1);
+        let runs = device.verify(&[run.clone()]);
+        let remote = Batch::Remote { batch: 1, runs };
+
+        let report = if is_at_once {
+            device.store.commit(vec![fork.clone(), remote])
+        } else {
+            device.store.commit(vec![fork.clone()]);
+            device.store.commit(vec![remote])
+        };
+
+        let outcome = &report.remote[0];
+        assert_eq!(outcome.left_out, [(log, Dot::new(log, 1))]);
+        assert_eq!((&outcome.result, report.rows.len()), (&Ok(()), 0));
+        assert_eq!(device.held(), Held::new());
+    }
+}
+
+#[test]
 fn an_entry_that_does_not_read_back_is_not_mended_with_one_of_another_branch() {
     let story = Story::new();
     let ours = run_of(&story.device(), story.proof.header.log);
