@@ -498,6 +498,8 @@ pub struct RemoteOutcome {
 pub enum LeftOut {
     /// A dependency of which another branch is held here than the author meant, or none.
     OtherBranch(Dot),
+    /// Its own first entry that follows where the log was sealed while it was on its way.
+    Sealed(Dot),
     /// An entry that is damaged here, and must be mended before this run can be read.
     Unread(Dot),
     /// Its author signed what no honest author writes.

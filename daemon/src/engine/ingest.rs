@@ -307,7 +307,7 @@ impl Engine {
     }
 
     /// What the store has left out was not refused when it came: which branch an author meant is seen there.
-    /// Nor is which records an entry is of.
+    /// Nor is which records an entry is of. Where a log was sealed meanwhile, the session has ended.
     pub(super) fn on_left_out(&mut self, id: SessionId, left_out: Vec<(LogId, LeftOut)>) {
         for (log, why) in left_out {
             self.frontier.unstage_log(&log);
@@ -316,6 +316,7 @@ impl Engine {
                     self.refuse(id, log, Refusal::OtherBranch(dep));
                     self.inquire(id, dep.log);
                 }
+                LeftOut::Sealed(_) => self.refuse(id, log, Refusal::Sealed),
                 LeftOut::Unread(place) => self.refuse(id, log, Refusal::Unread(place)),
                 LeftOut::Malformed(error) => self.refuse(id, log, Refusal::Malformed(error)),
                 LeftOut::LeftOutBefore(cause) => {

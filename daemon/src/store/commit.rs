@@ -37,7 +37,7 @@ use super::retry::RetryWriter;
 use super::rows::encode_peer;
 use super::settle::Settlement;
 use super::trouble::Trouble;
-use super::{catalogue, heal, meta, tables};
+use super::{catalogue, fork, heal, meta, tables};
 
 mod remote;
 
@@ -69,7 +69,8 @@ pub(super) fn commit(
                 joined.report.local.push((commit.request, result));
             }
             Batch::Remote { batch, runs } => {
-                let result = joined.remote(runs)?;
+                let seals = fork::seals(tx, runs)?;
+                let result = joined.remote(runs, &seals)?;
                 let (result, left_out) = match result {
                     Ok(left_out) => (Ok(()), left_out),
                     Err(fault) => (Err(fault), Vec::new()),

@@ -4,17 +4,18 @@
 //! entries have touched, which are rebuilt from the logs. So it has happened or it has not.
 //! While a log is damaged the records cannot be rebuilt, so the fork waits until the log is mended.
 //!
-//! The proof is kept, because other devices must be told.
+//! The proof is kept, because other devices must be told, and because entries may be on their way to the store when
+//! the log is sealed: what follows its end is not written to it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crdt_schema::ident::RecordKey;
-use redb::{ReadableTable, WriteTransaction};
+use redb::{ReadableTable, ReadableTableMetadata, WriteTransaction};
 
 use crate::engine::batch::fork::{ForkProof, Forked, Side};
 use crate::engine::batch::repair::Outcome;
-use crate::engine::batch::{LogHeader, Run};
+use crate::engine::batch::{ForkPoint, LogHeader, Run, VerifiedRun};
 use crate::wire::branch::{encode_fork, is_proved};
 use crate::wire::chain::{entry_digest, verify_point};
 use crate::wire::limits::FORK_DIGESTS_MAX;
@@ -31,6 +32,26 @@ pub(super) struct Sealing<'a, 'txn> {
     pub(super) logs: &'a mut LogWriter<'txn>,
     /// The records that must be rebuilt from the logs when all is written.
     pub(super) stale: &'a mut BTreeSet<RecordKey>,
+}
+
+/// Where the logs of some runs end for ever.
+pub(super) fn seals(
+    tx: &WriteTransaction,
+    runs: &[VerifiedRun],
+) -> Result<BTreeSet<ForkPoint>, Trouble> {
+    let forks = tx.open_table(tables::FORKS)?;
+    let mut seals = BTreeSet::new();
+    if forks.is_empty()? {
+        return Ok(seals);
+    }
+    for log in runs.iter().map(|verified| verified.run.header.signed_as()) {
+        let (first, last) = ((log.0, 0, [0; 32]), (log.0, u64::MAX, [u8::MAX; 32]));
+        for row in forks.range(first..=last)? {
+            let (_, after, chain) = row?.0.value();
+            seals.insert(ForkPoint { log, after, chain });
+        }
+    }
+    Ok(seals)
 }
 
 impl Sealing<'_, '_> {

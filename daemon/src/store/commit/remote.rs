@@ -2,12 +2,14 @@
 //! and appends it, log by log.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crdt_schema::ident::{Dot, LogId, RecordKey, SpaceName};
 use crdt_schema::op::ChangeSet;
 
-use crate::engine::batch::{FrontierRow, LeftOut, LogHeader, Run, StoreFault, VerifiedRun};
+use crate::engine::batch::{
+    ForkPoint, FrontierRow, LeftOut, LogHeader, Run, StoreFault, VerifiedRun,
+};
 use crate::wire::chain::chain_next;
 use crate::wire::limits::ENTRY_BYTES_MAX;
 
@@ -23,6 +25,7 @@ impl Joined<'_> {
     pub(super) fn remote(
         &mut self,
         runs: &[VerifiedRun],
+        seals: &BTreeSet<ForkPoint>,
     ) -> Result<Result<Vec<(LogId, LeftOut)>, StoreFault>, Trouble> {
         // Everything is checked before anything is written.
         let mut ends = BTreeMap::new();
@@ -41,7 +44,11 @@ impl Joined<'_> {
             if left_out.contains_key(&log) {
                 continue;
             }
-            match self.named(run)? {
+            let named = match self.beyond_seal(seals, run)? {
+                Some(beyond) => Err(LeftOut::Sealed(beyond)),
+                None => self.named(run)?,
+            };
+            match named {
                 Ok(sets) => {
                     self.append_run(run, &sets)?;
                     self.left_out_before.remove(&log);
@@ -124,6 +131,31 @@ impl Joined<'_> {
         }
         ends.insert(header.log, end);
         Ok(Ok(()))
+    }
+
+    /// The first entry of the run that follows the end of a sealed log. It was on its way when the fork was settled.
+    fn beyond_seal(
+        &mut self,
+        seals: &BTreeSet<ForkPoint>,
+        verified: &VerifiedRun,
+    ) -> Result<Option<Dot>, Trouble> {
+        if seals.is_empty() {
+            return Ok(None);
+        }
+        let (run, header) = (&verified.run, &verified.run.header);
+        let end = self.end_of(header)?;
+        let mut at = ForkPoint {
+            log: header.signed_as(),
+            after: end.seq,
+            chain: end.chain,
+        };
+        for entry in run.entries.iter().skip(held_of_run(end.seq, run)) {
+            if seals.contains(&at) && header.branch_of != Some(at) {
+                return Ok(Some(Dot::new(header.log, at.after + 1)));
+            }
+            (at.after, at.chain) = (at.after + 1, chain_next(&at.chain, entry));
+        }
+        Ok(None)
     }
 
     /// A dependency of the run's that is not here: of its log another branch is.

@@ -4,6 +4,7 @@ use redb::ReadableTable;
 
 use super::repair::{check, flip_entry, tamper};
 use super::*;
+use crate::engine::batch::LeftOut;
 use crate::engine::batch::fork::{ForkProof, Forked};
 use crate::engine::batch::repair::{Found, Look, Outcome, Repair};
 use crate::store::rows::LogRow;
@@ -132,6 +133,31 @@ fn a_log_is_not_sealed_while_what_would_move_is_damaged_and_other_writes_are_mad
     assert!(report.repairs[0].result.is_err(), "{report:?}");
     assert_eq!(report.damaged, [Dot::new(story.proof.header.log, 1)]);
     assert!(report.local[0].1.is_ok(), "{report:?}");
+}
+
+#[test]
+fn what_was_on_its_way_when_its_log_was_sealed_is_left_out() {
+    let story = Story::new();
+    let log = story.proof.header.log;
+    let run = run_of(&story.device(), log);
+    let fork = Batch::Repair(1, Box::new(Repair::Fork(Arc::clone(&story.proof))));
+    for is_at_once in [true, false] {
+        let mut device = Device::new(1);
+        let runs = device.verify(&[run.clone()]);
+        let remote = Batch::Remote { batch: 1, runs };
+
+        let report = if is_at_once {
+            device.store.commit(vec![fork.clone(), remote])
+        } else {
+            device.store.commit(vec![fork.clone()]);
+            device.store.commit(vec![remote])
+        };
+
+        let outcome = &report.remote[0];
+        assert_eq!(outcome.left_out, [(log, LeftOut::Sealed(Dot::new(log, 1)))]);
+        assert_eq!((&outcome.result, report.rows.len()), (&Ok(()), 0));
+        assert_eq!(device.held(), Held::new());
+    }
 }
 
 #[test]
