@@ -139,15 +139,11 @@ fn list(
     let index = tx.open_table(tables::INDEX)?;
     let views = tx.open_table(tables::VIEWS)?;
     let (start, end) = bounds(&query.space, &query.collection, query.after.as_deref());
-    let range = (
-        Bound::Excluded(start.as_slice()),
-        Bound::Excluded(end.as_slice()),
-    );
-    for row in index.range::<&[u8]>(range)? {
-        let (index_key, number) = row?;
-        let number = number.value();
-        let Some(key) = tables::parse_record_key(index_key.value()) else {
-            let name = String::from_utf8_lossy(index_key.value());
+    let mut rows = index.range::<&[u8]>((Bound::Excluded(start.as_slice()), Bound::Unbounded))?;
+    let mut last = start.clone();
+    while let Some((index_key, number)) = next_before(&mut rows, &end, &mut last)? {
+        let Some(key) = tables::parse_record_key(&index_key) else {
+            let name = String::from_utf8_lossy(&index_key);
             let why = format!("record {name:?}: its key is malformed");
             return Err(Trouble::Damaged(why));
         };
@@ -167,6 +163,31 @@ fn list(
         page.records.push(stored(key, view));
     }
     Ok(page)
+}
+
+/// The next of the records that are listed in `rows`, if it lies before `end`. A key that has rotted would make the
+/// list end too early, so the keys must ascend, as far as the second one beyond the end.
+fn next_before(
+    rows: &mut redb::Range<'_, &'static [u8], u64>,
+    end: &[u8],
+    last: &mut Vec<u8>,
+) -> Result<Option<(Vec<u8>, u64)>, Trouble> {
+    let mut next = || -> Result<_, Trouble> {
+        let Some(row) = rows.next() else {
+            return Ok(None);
+        };
+        let (key, number) = row?;
+        if key.value() <= last.as_slice() {
+            let why = "the list of records is out of order".to_owned();
+            return Err(Trouble::Damaged(why));
+        }
+        *last = key.value().to_vec();
+        Ok(Some((last.clone(), number.value())))
+    };
+    match next()? {
+        Some((key, _)) if *key >= *end => next().map(|_| None),
+        next => Ok(next),
+    }
 }
 
 /// The index keys that lie before and after the collection's records with ids above `after`.
