@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{DeviceId, LogId, SpaceName};
-use crdt_schema::op::{ChangeSet, Edit, Op};
+use crdt_schema::op::{ChangeSet, Edit, Implied, Op};
 use crdt_schema::value::Value;
 use ed25519_dalek::SigningKey;
 use fieldmesh::engine::batch::{Held, LogHeader, Run};
@@ -74,9 +74,11 @@ enum Lie {
     BackwardsTime,
     Replay,
     TwoHistories,
+    NoEarlierEdit,
+    OneRecordTwice,
 }
 
-const LIES: [Lie; 12] = [
+const LIES: [Lie; 14] = [
     Lie::BadSignature,
     Lie::BrokenChain,
     Lie::SomebodyElsesName,
@@ -89,6 +91,8 @@ const LIES: [Lie; 12] = [
     Lie::BackwardsTime,
     Lie::Replay,
     Lie::TwoHistories,
+    Lie::NoEarlierEdit,
+    Lie::OneRecordTwice,
 ];
 
 /// A hostile device.
@@ -280,6 +284,23 @@ impl Actor {
                 let mut author = Author::new(self.number, 0);
                 author.single(now_ms + case)
             }
+            // More follows what nobody can take.
+            Lie::NoEarlierEdit | Lie::OneRecordTwice => {
+                let mut author = Author::new(self.number, case);
+                let lie = match lie {
+                    Lie::NoEarlierEdit => vec![Implied { back: 1, edit: 7 }],
+                    _ => vec![Implied { back: 1, edit: 0 }; 2],
+                };
+                let entries = vec![
+                    author.entry(now_ms, counter(1)),
+                    author.implying(now_ms + 1, &lie),
+                ];
+                let runs = vec![author.run(entries), author.single(now_ms + 2)];
+                return runs
+                    .into_iter()
+                    .map(|run| Message::Data(vec![run]))
+                    .collect();
+            }
             Lie::HoldsMoreThanThere | Lie::HoldsMoreOfYours | Lie::Replay => return Vec::new(),
         };
         let claims = vec![(run.header.log, 1 << 41)];
@@ -366,6 +387,24 @@ impl Author {
                 deps,
                 ops,
             }],
+        })
+    }
+
+    /// An entry whose edits do not name their records.
+    fn implying(&self, ms: u64, told: &[Implied]) -> Vec<u8> {
+        let edit = Edit {
+            collection: String::new(),
+            id: String::new(),
+            deps: Vec::new(),
+            ops: vec![counter(1)],
+        };
+        encode_change_set(&ChangeSet {
+            hlc: Timestamp::from_ms(ms),
+            schema_version: 1,
+            person: String::new(),
+            edits: vec![edit; told.len()],
+            tags: Default::default(),
+            implied: told.iter().copied().enumerate().collect(),
         })
     }
 

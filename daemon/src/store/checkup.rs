@@ -8,13 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use crdt_schema::document::Document;
-use crdt_schema::ident::RecordKey;
+use crdt_schema::ident::{LogId, RecordKey};
 use crdt_schema::resolution::Life;
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata};
 
 use crate::engine::batch::repair::Found;
 
 use super::branches::Names;
+use super::feed::read_log;
+use super::implied::EntryReader;
 use super::judge::Neighbours;
 use super::pack::{Place, Unpacker};
 use super::reading::SchemaState;
@@ -47,7 +49,7 @@ pub struct Checkup {
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// What kind of thing is wrong: `log`, `document`, `view`, `review`, `tally` or `index`.
+    /// What kind of thing is wrong: `log`, `names`, `document`, `view`, `review`, `tally` or `index`.
     pub what: &'static str,
     /// Which one, and how.
     pub detail: String,
@@ -86,6 +88,7 @@ impl Reader {
             let mut checkup = Checkup::default();
             check_logs(tx, &mut checkup, progress)?;
             let is_log_whole = checkup.problems == 0;
+            check_names(tx, &mut checkup)?;
             if !is_log_whole {
                 let why = "not compared with the logs, which are damaged".to_owned();
                 checkup.tell("document", why);
@@ -231,6 +234,41 @@ fn check_logs(
                 checkup.tell("log", detail);
             }
             Found::Run { .. } => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether the names that are kept beside entries are those that the entries point to.
+fn check_names(tx: &ReadTransaction, checkup: &mut Checkup) -> Result<(), Trouble> {
+    let (implied, logs) = (
+        tx.open_table(tables::IMPLIED)?,
+        tx.open_table(tables::LOGS)?,
+    );
+    let names = Names {
+        numbers: &tx.open_table(tables::LOG_NUMBERS)?,
+        entries: &tx.open_table(tables::ENTRIES)?,
+        branches: &tx.open_table(tables::BRANCHES)?,
+        implied: &implied,
+    };
+    let mut rows = |log: LogId| {
+        let number = names.numbers.get(log.0)?.map(|number| number.value());
+        number.map(|number| read_log(&logs, number)).transpose()
+    };
+    let mut reader = EntryReader::default();
+    for row in implied.iter()? {
+        let (number, seq) = row?.0.value();
+        let right = read_log(&logs, number)
+            .and_then(|log| names.is_kept_rightly(&mut rows, &mut reader, (number, &log), seq));
+        match right {
+            // What is damaged has been told of its log.
+            Ok(true) | Err(Trouble::Unread(..)) => {}
+            Ok(false) | Err(Trouble::Damaged(_)) => {
+                let entry = format!("entry {seq} of log number {number}");
+                let detail = format!("{entry}: its records are not kept as it points to them");
+                checkup.tell("names", detail);
+            }
+            Err(trouble) => return Err(trouble),
         }
     }
     Ok(())

@@ -77,12 +77,37 @@ where
         (number, log): (u32, &LogRow),
         seq: u64,
     ) -> Result<ChangeSet, Trouble> {
-        let dot = Dot::new(log.header.log, seq);
-        let mut set = self.decoded(reader, number, dot)?;
+        let set = self.decoded(reader, number, Dot::new(log.header.log, seq))?;
         if set.implied.is_empty() {
             return Ok(set);
         }
-        let mut known = self.kept_names(reader, (number, seq))?;
+        let known = self.kept_names(reader, (number, seq))?;
+        self.with_names(rows, reader, (log, seq), (set, known))
+    }
+
+    /// Whether what is kept beside an entry is what the entry points to.
+    pub(super) fn is_kept_rightly(
+        &self,
+        rows: &mut Rows<'_>,
+        reader: &mut EntryReader,
+        (number, log): (u32, &LogRow),
+        seq: u64,
+    ) -> Result<bool, Trouble> {
+        let kept = self.kept_names(reader, (number, seq))?;
+        let set = self.decoded(reader, number, Dot::new(log.header.log, seq))?;
+        let set = self.with_names(rows, reader, (log, seq), (set, Known::new()))?;
+        Ok(kept == names(&set, |place| set.implied.contains_key(&place)))
+    }
+
+    /// The change set with the names that are `known`, and all others as it points to them.
+    fn with_names(
+        &self,
+        rows: &mut Rows<'_>,
+        reader: &mut EntryReader,
+        (log, seq): (&LogRow, u64),
+        (mut set, mut known): (ChangeSet, Known),
+    ) -> Result<ChangeSet, Trouble> {
+        let dot = Dot::new(log.header.log, seq);
         for place in set.implied.keys().copied().collect::<Vec<_>>() {
             let name = match known.remove(&place) {
                 Some(name) => Some(name),

@@ -192,10 +192,13 @@ fn names_that_are_lost_are_found_again_by_everybody_who_reads() {
     let mut device = Device::on(&disk, 1);
     assert_eq!(sets(&device), fed);
     assert_eq!(device.shown(), shown);
+    let told = check(&device).told;
+    assert_eq!((told.len(), told[0].what), (1, "names"), "{told:?}");
     rename(&mut device, RANDOM_ID, "E");
     let shown = device.shown();
     assert_eq!(device.store.rebuild(&mut Quiet).expect("it rebuilds"), 1);
     assert_eq!(device.shown(), shown);
+    assert_eq!(check(&device).told, []);
     drop(device);
     tamper(&disk, |tx| {
         let rows = tx.open_table(tables::IMPLIED).expect("the table");

@@ -1,9 +1,11 @@
 //! Whoever writes a log with a member's key, honestly or not.
 
+use std::collections::BTreeMap;
+
 use arbitrary::{Result, Unstructured};
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{Dot, LogId, SpaceName};
-use crdt_schema::op::{ChangeSet, Edit, Op};
+use crdt_schema::op::{ChangeSet, Edit, Implied, Op};
 use crdt_schema::value::Value;
 use ed25519_dalek::SigningKey;
 use fieldmesh::engine::batch::{LogHeader, Run};
@@ -115,6 +117,7 @@ impl Author {
             0 => vec![Dot::new(LogId(drawn.arbitrary()?), drawn.arbitrary()?)],
             1 if self.seq > 0 => vec![Dot::new(self.log(), self.seq)],
             2 => vec![Dot::new(self.log(), self.seq + 2)],
+            3 => return self.pointing_entry(drawn),
             _ => Vec::new(),
         };
         let collection = *drawn.choose(&["place", "patient", "nothing", "fieldmesh_schema"])?;
@@ -148,10 +151,37 @@ impl Author {
         Ok(self.entry(collection, id, deps, vec![op]))
     }
 
+    /// An entry whose edits point to earlier ones, of which there may be none.
+    fn pointing_entry(&mut self, drawn: &mut Unstructured<'_>) -> Result<Vec<u8>> {
+        self.clock_ms += 1;
+        let mut set = ChangeSet {
+            hlc: Timestamp::from_ms(self.clock_ms),
+            schema_version: 1,
+            person: String::new(),
+            edits: Vec::new(),
+            tags: BTreeMap::new(),
+            implied: BTreeMap::new(),
+        };
+        for place in 0..drawn.int_in_range(1..=2)? {
+            let (back, edit) = (drawn.int_in_range(1..=4)?, drawn.int_in_range(0..=1)?);
+            set.implied.insert(place, Implied { back, edit });
+            set.edits.push(Edit {
+                collection: String::new(),
+                id: String::new(),
+                deps: Vec::new(),
+                ops: vec![Op::Set {
+                    key: "name".to_owned(),
+                    value: Value::Text("some name".to_owned()),
+                }],
+            });
+        }
+        Ok(encode_change_set(&set))
+    }
+
     fn entry(&mut self, collection: &str, id: &str, deps: Vec<Dot>, ops: Vec<Op>) -> Vec<u8> {
         self.clock_ms += 1;
         encode_change_set(&ChangeSet {
-            implied: Default::default(),
+            implied: BTreeMap::new(),
             hlc: Timestamp::from_ms(self.clock_ms),
             schema_version: 1,
             person: String::new(),
