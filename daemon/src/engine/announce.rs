@@ -19,16 +19,15 @@ use crate::wire::limits::ACK_ROWS_MAX;
 use crate::wire::message::Message;
 
 impl Engine {
-    /// Tells a peer how far we hold these logs, as far as it has not been told.
-    pub(super) fn announce(&mut self, id: SessionId, logs: &[LogId]) {
+    /// Tells a peer how far we hold these logs of others, as far as it has not been told.
+    pub(super) fn announce(&mut self, id: SessionId, news: &[(LogId, u64)]) {
         let Some(session) = self.sessions.get(&id).filter(|session| session.has_told) else {
             return;
         };
-        let rows: Vec<(LogId, u64)> = logs
+        let rows: Vec<(LogId, u64)> = news
             .iter()
-            .filter(|log| !self.is_own(log) && !session.refused.contains_key(log))
-            .map(|log| (*log, self.frontier.durable_seq(log)))
-            .filter(|(log, seq)| *seq > session.told_seq(log))
+            .copied()
+            .filter(|(log, seq)| *seq > session.told_seq(log) && !session.refused.contains_key(log))
             .collect();
         self.tell_held(id, &rows);
     }

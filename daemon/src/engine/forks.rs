@@ -205,7 +205,9 @@ impl Engine {
             let before = self.frontier.durable_seq(&log);
             match after < before {
                 true => self.frontier.rewind(row),
-                false => self.frontier.adopt(row),
+                false => {
+                    self.frontier.adopt(row);
+                }
             }
             let after = if after == base { 0 } else { after };
             self.peers.our_log_moved(log, after);

@@ -51,6 +51,14 @@ impl Log {
     fn is_durable(&self) -> bool {
         self.durable.seq > self.header.base()
     }
+
+    /// The last durable entry: 0 if there is none.
+    fn durable_seq(&self) -> u64 {
+        match self.is_durable() {
+            true => self.durable.seq,
+            false => 0,
+        }
+    }
 }
 
 impl Frontier {
@@ -89,8 +97,7 @@ impl Frontier {
     }
 
     pub(super) fn durable_seq(&self, log: &LogId) -> u64 {
-        let log = self.logs.get(log).filter(|log| log.is_durable());
-        log.map_or(0, |log| log.durable.seq)
+        self.logs.get(log).map_or(0, Log::durable_seq)
     }
 
     pub(super) fn staged_seq(&self, log: &LogId) -> u64 {
@@ -140,13 +147,14 @@ impl Frontier {
             .map_or_else(|| start(&self.organisation, header), |log| log.staged)
     }
 
-    /// Takes over a row that the store has made durable.
-    pub(super) fn adopt(&mut self, row: FrontierRow) {
+    /// Takes over a row that the store has made durable. Returns how far the log was durable before and is now.
+    pub(super) fn adopt(&mut self, row: FrontierRow) -> (u64, u64) {
         let log = self.begin(&row.header);
         let is_first = !log.is_durable();
+        let before = log.durable_seq();
         // A mended row says the same place with another chain value.
         if row.seq < log.durable.seq {
-            return;
+            return (before, before);
         }
         log.durable = End {
             seq: row.seq,
@@ -156,11 +164,13 @@ impl Frontier {
         if log.staged.seq <= row.seq {
             log.staged = log.durable;
         }
+        let after = log.durable_seq();
         if is_first && log.is_durable() {
             let LogHeader { space, log, .. } = row.header;
             self.spaces.entry(space).or_default().insert(log);
         }
         self.version += 1;
+        (before, after)
     }
 
     /// Takes over a row whose log has become shorter; nothing of it is staged.

@@ -273,13 +273,14 @@ impl Engine {
         }
         let mut moved = Vec::with_capacity(report.rows.len());
         for row in report.rows {
-            let (log, before) = (row.header.log, self.frontier.durable_seq(&row.header.log));
-            self.frontier.adopt(row);
-            let after = self.frontier.durable_seq(&log);
+            let (log, device) = (row.header.log, row.header.device);
+            let (before, after) = self.frontier.adopt(row);
             if after > before {
-                self.note_taken_back(&log, after - before);
+                if device == self.config.device {
+                    self.note_taken_back(&log, after - before);
+                }
                 self.peers.our_log_moved(log, after);
-                moved.push(log);
+                moved.push((log, after));
             }
         }
         if report.arrival > self.arrival {
@@ -308,29 +309,23 @@ impl Engine {
         }
     }
 
-    /// Counts entries of a log that this device once wrote, and lost, and got back from a peer.
+    /// Counts entries of a log of this device that it has lost, if it has, and got back from a peer.
     fn note_taken_back(&mut self, log: &LogId, entries: u64) {
-        let is_lost = |known: &frontier::Log| known.header.device == self.config.device;
-        if self.frontier.get(log).is_some_and(is_lost)
-            && !self.is_own(log)
-            && !self.staging.is_empty()
-        {
+        if !self.is_own(log) && !self.staging.is_empty() {
             tracing::warn!(%log, entries, "this device had lost entries of its own; a peer gave them back");
             self.peers.count_taken_back(entries);
         }
     }
 
     /// Tells the sessions what has become durable: our own entries themselves, news of all others.
-    fn spread(&mut self, now: Now, moved: &[LogId]) {
-        let wrote: Vec<LogId> = moved
-            .iter()
-            .copied()
-            .filter(|log| self.is_own(log))
-            .collect();
+    fn spread(&mut self, now: Now, moved: &[(LogId, u64)]) {
+        let (wrote, news): (Vec<_>, Vec<_>) =
+            moved.iter().copied().partition(|(log, _)| self.is_own(log));
+        let wrote: Vec<LogId> = wrote.into_iter().map(|(log, _)| log).collect();
         let sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
         for id in sessions {
             self.resume(now, id);
-            self.announce(id, moved);
+            self.announce(id, &news);
             self.push_own(id, &wrote);
             self.pump(id);
         }

@@ -176,7 +176,7 @@ impl Pump {
     /// Whether a run is to be sent in parts: one of its entries is larger than what goes out at a time.
     fn is_outsize(&self, run: &Run) -> bool {
         let bytes_max = self.pace.frame_bytes().max(POINT_GAP_BYTES);
-        self.lacks(run) && run.entries.iter().any(|entry| entry.len() > bytes_max)
+        run.entries.iter().any(|entry| entry.len() > bytes_max) && self.lacks(run)
     }
 
     fn lacks(&self, run: &Run) -> bool {

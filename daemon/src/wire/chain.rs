@@ -37,6 +37,10 @@ static LOG_ID_KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_conte
 static ENTRY_KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context(ENTRY_PURPOSE));
 static LINK_KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context(LINK_PURPOSE));
 
+/// How much of a frontier is hashed at once: many rows together take a fraction of the time that they take one by
+/// one.
+const ROOT_BYTES_AT_ONCE: usize = 16 << 10;
+
 /// c_0: binds the log to its organisation, space, device and name. A branch begins with the chain value of the
 /// place where it leaves the log.
 pub fn chain_start(organisation: &OrganisationId, header: &LogHeader) -> [u8; 32] {
@@ -206,11 +210,17 @@ impl JoinSecret {
         let mut name = Writer::new();
         name.text(space.as_str());
         hasher.update(&name.into_bytes());
+        let mut some = Vec::with_capacity(ROOT_BYTES_AT_ONCE);
         for (log, seq, chain) in rows {
-            hasher.update(&log.0);
-            hasher.update(&seq.to_le_bytes());
-            hasher.update(chain);
+            some.extend_from_slice(&log.0);
+            some.extend_from_slice(&seq.to_le_bytes());
+            some.extend_from_slice(chain);
+            if some.len() >= ROOT_BYTES_AT_ONCE {
+                hasher.update(&some);
+                some.clear();
+            }
         }
+        hasher.update(&some);
         start_of(&hasher.finalize())
     }
 
@@ -474,6 +484,29 @@ mod tests {
             root(&one, &main, 1),
             one.space_root(&ORGANISATION, &main, std::iter::empty())
         );
+    }
+
+    #[test]
+    fn a_long_frontier_has_the_root_of_its_rows_one_by_one() {
+        let secret = JoinSecret([3; 32]);
+        let rows: Vec<_> = (0..1_000_u64)
+            .map(|n| (LogId([(n % 251) as u8; 16]), n, [n as u8; 32]))
+            .collect();
+
+        let root = secret.space_root(
+            &ORGANISATION,
+            &SpaceName::default(),
+            rows.iter().map(|(log, seq, chain)| (log, *seq, chain)),
+        );
+
+        let mut hasher = secret.hasher(ROOT_PURPOSE, &ORGANISATION);
+        hasher.update(b"\x04main");
+        for (log, seq, chain) in &rows {
+            hasher.update(&log.0);
+            hasher.update(&seq.to_le_bytes());
+            hasher.update(chain);
+        }
+        assert_eq!(root, start_of(&hasher.finalize()));
     }
 
     #[test]

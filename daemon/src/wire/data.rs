@@ -15,6 +15,11 @@ use super::codec::{Reader, Writer};
 use super::limits::{DATA_BYTES_MAX, ENTRY_BYTES_MAX, HEADERS_MAX};
 use crate::engine::batch::{Held, LogHeader, Run};
 
+/// What the length of an entry may take, as room is made for it.
+const ENTRY_ROOM: usize = 3;
+/// What a run takes besides its entries: a log, a signature, two numbers and mostly no header.
+const RUN_ROOM: usize = 96;
+
 /// Writes DATA bodies of one direction.
 #[derive(Debug, Default)]
 pub(super) struct RunWriter {
@@ -37,7 +42,11 @@ mod header_tag {
 
 impl RunWriter {
     pub(super) fn write(&mut self, runs: &[Run]) -> Vec<u8> {
-        let mut writer = Writer::new();
+        let bytes = runs.iter().map(|run| {
+            let entries = run.entries.iter().map(Vec::len).sum::<usize>();
+            entries + run.entries.len() * ENTRY_ROOM + RUN_ROOM
+        });
+        let mut writer = Writer::with_room(bytes.sum());
         for run in runs {
             self.write_run(&mut writer, run);
         }

@@ -197,6 +197,9 @@ const HOLD_TAG: u8 = 10;
 const SCHEMA_TAG: u8 = 11;
 const FORK_TAG: u8 = 14;
 
+/// Most messages fit into so many bytes.
+const PLAIN_ROOM: usize = 64;
+
 /// Whether a frame is DATA or PART: what it holds would have to be decompressed.
 pub fn is_data(frame: &[u8]) -> bool {
     matches!(frame.first(), Some(&(DATA_TAG | PART_TAG)))
@@ -205,7 +208,7 @@ pub fn is_data(frame: &[u8]) -> bool {
 /// The frame of any message but DATA and PART, whose bodies depend on what was sent before: of those, the tag
 /// only.
 pub(super) fn write_plain(message: &Message) -> Vec<u8> {
-    let mut writer = Writer::new();
+    let mut writer = Writer::with_room(PLAIN_ROOM);
     match message {
         Message::Hello(hello) => write_hello(&mut writer, hello),
         Message::Name(name) => {
