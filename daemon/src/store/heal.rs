@@ -11,6 +11,7 @@ use redb::{ReadableTable, WriteTransaction};
 use crate::wire::changeset::decode_change_set;
 
 use super::branches::{Names, continued};
+use super::kept::Kept;
 use super::log::Stretch;
 use super::pack::Unpacker;
 use super::reading::Stamp;
@@ -46,7 +47,7 @@ pub(super) fn rebuild_records(
         Err(trouble) => return Err(trouble),
     };
     drop((stretches, entries, logs, numbers, branches));
-    let mut records = RecordWriter::new(tx, schema, stamp)?;
+    let mut records = RecordWriter::new(tx, schema, stamp, Kept::default())?;
     for (key, doc) in docs {
         records.restore(&key, doc)?;
     }

@@ -107,7 +107,7 @@ pub(super) struct LogWriter<'txn> {
     /// Our own log, when its last entries await a signature.
     unsigned: Option<LogId>,
     arrival: Arrival,
-    packer: Packer,
+    pub(super) packer: Packer,
 }
 
 impl<'txn> LogWriter<'txn> {
@@ -135,7 +135,7 @@ impl<'txn> LogWriter<'txn> {
             unsigned: None,
             arrival: stretch.map_or(0, |stretch| stretch.last()),
             stretches,
-            packer: Packer::new(),
+            packer: Packer::default(),
         })
     }
 

@@ -30,10 +30,13 @@ mod fork;
 mod heal;
 mod inspect;
 mod judge;
+mod kept;
+mod lazy;
 mod log;
 mod meta;
 mod open;
 mod pack;
+mod peers;
 #[doc(hidden)]
 pub mod probe;
 mod read;
@@ -79,6 +82,7 @@ pub use schemas::{LogEnd, Writes};
 
 use catalogue::Catalogue;
 use database::{Ending, Handle, Make};
+use kept::Kept;
 pub use witness::{StorePlace, WitnessRecord};
 
 /// Why the store could not be opened or read. Every message names the place, the cause and the
@@ -173,6 +177,8 @@ pub struct Store {
     refresh: Option<refresh::Cursor>,
     /// The last arrival that was seen, for reports of failed commits.
     arrival: Arrival,
+    /// What the last commit left for the next.
+    kept: Kept,
 }
 
 impl Store {
@@ -242,6 +248,7 @@ impl Store {
             catalogue,
             refresh: None,
             arrival,
+            kept: Kept::default(),
         };
         store.begin_refresh()?;
         Ok(store)
@@ -277,9 +284,16 @@ impl Store {
             signer: &self.options.signer,
             schema: &state.active,
             stamp: state.stamp(),
+            arrival: self.arrival,
         };
-        match self.handle.write(|tx| commit::commit(tx, facts, batches)) {
+        // It comes back with what was committed, or is lost.
+        let kept = std::mem::take(&mut self.kept);
+        let result = self
+            .handle
+            .write(|tx| commit::commit(tx, facts, batches, kept));
+        match result {
             Ok(committed) => {
+                self.kept = committed.kept;
                 self.arrival = committed.report.arrival;
                 if committed.has_published {
                     self.on_published();

@@ -14,6 +14,7 @@ use crate::wire::changeset::decode_change_set;
 use super::branches::Names;
 use super::checkup::{Progress, RECORDS_AT_ONCE};
 use super::database::Ending;
+use super::kept::Kept;
 use super::log::Stretch;
 use super::pack::Unpacker;
 use super::record::RecordWriter;
@@ -40,6 +41,7 @@ impl Store {
     }
 
     fn rebuild_all(&mut self, progress: &mut dyn Progress) -> Result<u64, Trouble> {
+        self.kept = Kept::default();
         let state = self.cell.state();
         self.handle.write(|tx| {
             meta::forget_schema_digest(tx)?;
@@ -63,7 +65,8 @@ impl Store {
                     branches: &tx.open_table(tables::BRANCHES)?,
                 };
                 let docs = heal::replay(&stretches, &entries, &logs, &names, &keys)?;
-                let mut records = RecordWriter::new(tx, &state.active, state.stamp())?;
+                let mut records =
+                    RecordWriter::new(tx, &state.active, state.stamp(), Kept::default())?;
                 for (key, doc) in docs {
                     records.restore(&key, doc)?;
                     records.relieve()?;

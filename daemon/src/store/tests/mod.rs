@@ -5,6 +5,7 @@ mod disk;
 mod faults;
 mod forked;
 mod goes_with;
+mod kept;
 mod log;
 mod promises;
 mod records;
