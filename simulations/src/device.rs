@@ -4,7 +4,8 @@
 //! transaction begins, ends and is reported at three different moments, and so does a read for a peer, so
 //! a commit can happen during a read, and a kill between a commit and its report.
 
-use std::collections::VecDeque;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crdt_schema::ident::{DeviceId, OrganisationId};
@@ -23,6 +24,7 @@ use fieldmesh::wire::dictionary::Dictionary;
 
 use crate::disk::SimDisk;
 use crate::keep::Keep;
+use crate::verified;
 
 /// The organisation of every simulated fleet.
 pub const ORGANISATION: OrganisationId = OrganisationId([7; 16]);
@@ -86,6 +88,8 @@ pub struct Device<S = Store> {
     fleet: Arc<Fleet>,
     /// The schema that the engine was told of, if its store has one.
     told_schema: Option<SchemaTag>,
+    /// The schema that was in use when it was last asked for news: to work out a tag is to hash the text.
+    seen_schema: Option<Arc<Schema>>,
     /// Whether anybody reads `fleet`. The engine copies what it knows whenever it changes after it was read.
     is_watched: bool,
 }
@@ -147,7 +151,8 @@ impl Opened {
             schema: schema.clone(),
             metered: false,
         };
-        let mut engine = Engine::new(config, opening.clone(), make.seed);
+        let mut engine =
+            Engine::new(config, opening.clone(), make.seed).with_point_check(verified::check);
         let fleet = engine.fleet().unwrap_or_default();
         let mut device = Device::unwatched(engine, self.store);
         (device.fleet, device.is_watched) = (fleet, true);
@@ -167,6 +172,7 @@ impl<S: Keep> Device<S> {
             fleet: Arc::default(),
             is_watched: false,
             told_schema: None,
+            seen_schema: None,
         }
     }
 
@@ -280,6 +286,10 @@ impl Device {
     /// What the engine must be told if the schema in use has changed since it was last told.
     pub fn schema_news(&mut self) -> Option<Input> {
         let schemas = self.store.reader().schemas();
+        let seen = self.seen_schema.replace(Arc::clone(&schemas.active));
+        if seen.is_some_and(|seen| Arc::ptr_eq(&seen, &schemas.active)) {
+            return None;
+        }
         let tag = schemas.tag();
         let is_news = self.told_schema.as_ref() != Some(&tag);
         is_news.then(|| {
@@ -327,13 +337,27 @@ impl Device {
 
 /// The identity of device `number`.
 pub fn device_id(number: usize) -> DeviceId {
-    DeviceId(signing_key(number).verifying_key().to_bytes())
+    with_key(number, |key| DeviceId(key.verifying_key().to_bytes()))
+}
+
+thread_local! {
+    /// The keys that were asked for: to derive one costs as much as to sign with it, and devices are asked for
+    /// their names all the time.
+    static KEYS: RefCell<BTreeMap<usize, SigningKey>> = RefCell::default();
 }
 
 /// The key of device `number`.
 pub fn signing_key(number: usize) -> SigningKey {
-    SigningKey::from_bytes(&blake3::derive_key(
-        "fieldmesh simulated device v1",
-        &(number as u64).to_le_bytes(),
-    ))
+    with_key(number, SigningKey::clone)
+}
+
+fn with_key<T>(number: usize, read: impl FnOnce(&SigningKey) -> T) -> T {
+    KEYS.with_borrow_mut(|keys| {
+        read(keys.entry(number).or_insert_with(|| {
+            SigningKey::from_bytes(&blake3::derive_key(
+                "fieldmesh simulated device v1",
+                &(number as u64).to_le_bytes(),
+            ))
+        }))
+    })
 }

@@ -36,5 +36,6 @@ pub mod scale;
 pub mod shrink;
 pub mod sometimes;
 pub mod trace;
+mod verified;
 pub mod workload;
 pub mod world;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use automerge::iter::MapRangeItem;
 use automerge::legacy::Key as MapKey;
 use automerge::{Change, ChangeHash, ObjId, ROOT, ReadDoc, ScalarValue, Value as AutoValue};
 
@@ -92,7 +93,7 @@ pub(super) fn read(document: &Document) -> State {
         let Some(key) = keys::parse(&item.key) else {
             continue;
         };
-        let visible = visible(document, &item.key);
+        let visible = visible(document, &item);
         match key {
             keys::Key::Register(key) => {
                 let values = candidates(visible, register_value);
@@ -152,8 +153,16 @@ pub(super) fn read(document: &Document) -> State {
     state
 }
 
-fn visible<'a>(document: &'a Document, key: &str) -> Vec<(&'a IndexedChange, ScalarValue)> {
-    let values = document.doc.get_all(ROOT, key).unwrap_or_default();
+/// The changes that wrote what stands at a key. To ask for all of it is a search, and nearly always the walk
+/// over the keys has come by the only value.
+fn visible<'a>(
+    document: &'a Document,
+    item: &MapRangeItem<'_>,
+) -> Vec<(&'a IndexedChange, ScalarValue)> {
+    let values = match item.conflict {
+        true => document.doc.get_all(ROOT, &*item.key).unwrap_or_default(),
+        false => vec![(item.value.clone().into_value(), item.id())],
+    };
     written(document, values)
 }
 

@@ -30,14 +30,14 @@ use super::branches::continued;
 use super::catalogue::Found;
 use super::database::Ending;
 use super::fork::Sealing;
+use super::kept::Kept;
 use super::log::LogWriter;
 use super::reading::Stamp;
 use super::record::RecordWriter;
 use super::retry::RetryWriter;
-use super::rows::encode_peer;
 use super::settle::Settlement;
 use super::trouble::Trouble;
-use super::{catalogue, fork, heal, meta, tables};
+use super::{catalogue, fork, heal, meta, peers};
 
 mod remote;
 
@@ -50,6 +50,8 @@ pub(super) struct Facts<'s> {
     pub(super) signer: &'s SigningKey,
     pub(super) schema: &'s Schema,
     pub(super) stamp: Stamp,
+    /// The last arrival so far.
+    pub(super) arrival: Arrival,
 }
 
 /// Writes the batches.
@@ -58,8 +60,12 @@ pub(super) fn commit(
     facts: Facts<'_>,
     batches: &[Batch],
     left_out: &mut BTreeSet<LogId>,
+    kept: Kept,
 ) -> Result<Ending<Committed>, Trouble> {
-    let mut joined = Joined::new(tx, facts)?;
+    if batches.iter().all(|batch| matches!(batch, Batch::Peer(_))) {
+        return peers::commit(tx, facts, batches, kept);
+    }
+    let mut joined = Joined::new(tx, facts, kept)?;
     joined.left_out_before = std::mem::take(left_out);
     for batch in batches {
         joined.records.relieve()?;
@@ -94,6 +100,8 @@ pub(super) struct Committed {
     pub(super) report: CommitReport,
     /// Whether a schema was published in it.
     pub(super) has_published: bool,
+    /// For the next transaction.
+    pub(super) kept: Kept,
 }
 
 /// The report of a transaction that failed.
@@ -156,12 +164,18 @@ struct Joined<'txn> {
 }
 
 impl<'txn> Joined<'txn> {
-    fn new(tx: &'txn WriteTransaction, facts: Facts<'txn>) -> Result<Self, Trouble> {
+    fn new(
+        tx: &'txn WriteTransaction,
+        facts: Facts<'txn>,
+        mut kept: Kept,
+    ) -> Result<Self, Trouble> {
+        let mut logs = LogWriter::new(tx, facts.organisation, facts.signer)?;
+        logs.packer = std::mem::take(&mut kept.entry_packer);
         Ok(Self {
             facts,
-            logs: LogWriter::new(tx, facts.organisation, facts.signer)?,
-            records: RecordWriter::new(tx, facts.schema, facts.stamp)?,
-            retries: RetryWriter::new(tx)?,
+            logs,
+            records: RecordWriter::new(tx, facts.schema, facts.stamp, kept)?,
+            retries: RetryWriter::new(tx),
             report: CommitReport::default(),
             held_rows: BTreeMap::new(),
             left_out_before: BTreeSet::new(),
@@ -243,10 +257,8 @@ impl<'txn> Joined<'txn> {
     }
 
     fn peer(&mut self, tx: &WriteTransaction, peer: &PeerRow) -> Result<(), Trouble> {
-        tx.open_table(tables::PEERS)?
-            .insert(peer.device.0, encode_peer(peer).as_slice())?;
         self.has_writes = true;
-        Ok(())
+        peers::put(tx, peer)
     }
 
     fn repair(
@@ -305,7 +317,7 @@ impl<'txn> Joined<'txn> {
     fn finish(self, tx: &WriteTransaction) -> Result<Ending<Committed>, Trouble> {
         let Self {
             facts,
-            logs,
+            mut logs,
             mut records,
             retries,
             mut report,
@@ -314,9 +326,13 @@ impl<'txn> Joined<'txn> {
         } = self;
         records.flush()?;
         // The tables must be closed before they are opened again below.
-        drop((records, retries));
+        let mut kept = records.into_kept();
+        kept.entry_packer = std::mem::take(&mut logs.packer);
+        drop(retries);
         let (moved, arrival) = logs.finish()?;
         if !self.damaged.is_empty() {
+            // Their documents are others from here on.
+            kept = Kept::default();
             let healed = heal::rebuild_records(tx, facts.schema, facts.stamp, &self.damaged)?;
             match healed {
                 Ok(()) => {}
@@ -337,6 +353,7 @@ impl<'txn> Joined<'txn> {
         let committed = Committed {
             report,
             has_published,
+            kept,
         };
         if !has_writes {
             return Ok(Ending::Abort(committed));

@@ -11,6 +11,7 @@ use redb::{ReadableTable, WriteTransaction};
 use super::branches::{Names, continued};
 use super::feed::read_log;
 use super::implied::EntryReader;
+use super::kept::Kept;
 use super::log::Stretch;
 use super::reading::Stamp;
 use super::record::RecordWriter;
@@ -46,7 +47,7 @@ pub(super) fn rebuild_records(
         Err(trouble) => return Err(trouble),
     };
     drop((stretches, entries, logs, numbers, branches, implied));
-    let mut records = RecordWriter::new(tx, schema, stamp)?;
+    let mut records = RecordWriter::new(tx, schema, stamp, Kept::default())?;
     for (key, doc) in docs {
         records.restore(&key, doc)?;
     }

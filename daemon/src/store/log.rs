@@ -111,7 +111,7 @@ pub(super) struct LogWriter<'txn> {
     /// Our own log, when its last entries await a signature.
     unsigned: Option<LogId>,
     arrival: Arrival,
-    packer: Packer,
+    pub(super) packer: Packer,
     reader: EntryReader,
 }
 
@@ -141,7 +141,7 @@ impl<'txn> LogWriter<'txn> {
             unsigned: None,
             arrival: stretch.map_or(0, |stretch| stretch.last()),
             stretches,
-            packer: Packer::new(),
+            packer: Packer::default(),
             reader: EntryReader::default(),
         })
     }

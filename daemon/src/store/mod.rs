@@ -32,10 +32,13 @@ mod heal;
 mod implied;
 mod inspect;
 mod judge;
+mod kept;
+mod lazy;
 mod log;
 mod meta;
 mod open;
 mod pack;
+mod peers;
 #[doc(hidden)]
 pub mod probe;
 mod read;
@@ -85,6 +88,7 @@ pub use schemas::{LogEnd, Writes};
 use begun::Begun;
 use catalogue::Catalogue;
 use database::{Ending, Handle, Make};
+use kept::Kept;
 pub use witness::{StorePlace, WitnessRecord};
 
 /// Why the store could not be opened or read. Every message names the place, the cause and the
@@ -181,6 +185,8 @@ pub struct Store {
     left_out: BTreeSet<LogId>,
     /// The last arrival that was seen, for reports of failed commits.
     arrival: Arrival,
+    /// What the last commit left for the next.
+    kept: Kept,
 }
 
 impl Store {
@@ -257,6 +263,7 @@ impl Store {
             refresh: None,
             left_out: BTreeSet::new(),
             arrival,
+            kept: Kept::default(),
         };
         store.begin_refresh()?;
         Ok(store)
@@ -292,13 +299,17 @@ impl Store {
             signer: &self.options.signer,
             schema: &state.active,
             stamp: state.stamp(),
+            arrival: self.arrival,
         };
+        // It comes back with what was committed, or is lost.
+        let kept = std::mem::take(&mut self.kept);
         let left_out = &mut self.left_out;
         let written = self
             .handle
-            .write(|tx| commit::commit(tx, facts, batches, left_out));
+            .write(|tx| commit::commit(tx, facts, batches, left_out, kept));
         match written {
             Ok(committed) => {
+                self.kept = committed.kept;
                 self.arrival = committed.report.arrival;
                 if committed.has_published {
                     self.on_published();

@@ -10,6 +10,7 @@
 //! unpacking and is part of the checksum all the same.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use crdt_schema::op::DotTag;
 use zstd::bulk::{Compressor, Decompressor};
@@ -52,19 +53,13 @@ impl Place {
     }
 }
 
-/// Packs rows. Keeps its compression state, which is dear to make.
+/// Packs rows. Keeps its compression state, which is dear to make, once a row was long enough to need it.
+#[derive(Default)]
 pub(super) struct Packer {
     compressor: Option<Compressor<'static>>,
 }
 
 impl Packer {
-    pub(super) fn new() -> Self {
-        // Without memory for a compressor rows are stored plain.
-        Self {
-            compressor: Compressor::new(LEVEL).ok(),
-        }
-    }
-
     /// The row for `content`, compressed if that is shorter.
     pub(super) fn pack(&mut self, place: Place, content: &[u8]) -> Vec<u8> {
         match self.compress(content) {
@@ -91,6 +86,10 @@ impl Packer {
     fn compress(&mut self, content: &[u8]) -> Option<Vec<u8>> {
         if !(COMPRESS_BYTES_MIN..=CONTENT_BYTES_MAX).contains(&content.len()) {
             return None;
+        }
+        if self.compressor.is_none() {
+            // Without memory for a compressor rows are stored plain.
+            self.compressor = Compressor::new(LEVEL).ok();
         }
         let frame = self.compressor.as_mut()?.compress(content).ok()?;
         (frame.len() + 4 < content.len()).then_some(frame)
@@ -132,10 +131,22 @@ fn checksum(place: Place, sealed: &[u8]) -> [u8; CHECKSUM_BYTES] {
     std::array::from_fn(|at| hash[at])
 }
 
+impl fmt::Debug for Packer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Packer").finish_non_exhaustive()
+    }
+}
+
 /// Unpacks rows. Keeps its decompression state.
 #[derive(Default)]
 pub(super) struct Unpacker {
     decompressor: Option<Decompressor<'static>>,
+}
+
+impl fmt::Debug for Unpacker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unpacker").finish_non_exhaustive()
+    }
 }
 
 impl Unpacker {
@@ -195,7 +206,7 @@ mod tests {
 
     #[test]
     fn rows_round_trip_and_long_ones_shrink() {
-        let mut packer = Packer::new();
+        let mut packer = Packer::default();
         let long = b"the same words again and again ".repeat(40);
 
         for content in [b"".as_slice(), b"short", &long] {
@@ -210,7 +221,7 @@ mod tests {
 
     #[test]
     fn no_flipped_bit_goes_unseen() {
-        let row = Packer::new().pack(Place::View(1), &b"some words ".repeat(40));
+        let row = Packer::default().pack(Place::View(1), &b"some words ".repeat(40));
 
         for bit in 0..row.len() * 8 {
             let mut bad = row.clone();
@@ -231,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_row_in_another_place_is_refused() {
-        let row = Packer::new().pack(Place::Doc(1), b"mine");
+        let row = Packer::default().pack(Place::Doc(1), b"mine");
 
         assert!(Unpacker::default().unpack(Place::Doc(2), &row).is_err());
         assert!(Unpacker::default().unpack(Place::View(1), &row).is_err());
@@ -241,7 +252,7 @@ mod tests {
                 .is_err()
         );
 
-        let row = Packer::new().pack_entry((0, 1), &[7; 32], b"an entry");
+        let row = Packer::default().pack_entry((0, 1), &[7; 32], b"an entry");
         assert_eq!(tag_of(&row), Some([7; 2]));
         assert!(Unpacker::default().unpack_entry((0, 1), &row).is_ok());
         assert!(Unpacker::default().unpack_entry((0, 2), &row).is_err());

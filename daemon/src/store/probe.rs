@@ -58,7 +58,7 @@ pub fn document(row: &[u8]) -> Result<Document, String> {
 
 /// The packed row of a document.
 pub fn document_row(document: &Document) -> Vec<u8> {
-    Packer::new().pack(Place::Doc(RECORD), &document.save())
+    Packer::default().pack(Place::Doc(RECORD), &document.save())
 }
 
 /// The row of a record that is shown.

@@ -15,6 +15,7 @@ use super::checkup::{Progress, RECORDS_AT_ONCE};
 use super::database::Ending;
 use super::feed::read_log;
 use super::implied::{self, EntryReader};
+use super::kept::Kept;
 use super::log::Stretch;
 use super::pack::Packer;
 use super::record::RecordWriter;
@@ -41,6 +42,7 @@ impl Store {
     }
 
     fn rebuild_all(&mut self, progress: &mut dyn Progress) -> Result<u64, Trouble> {
+        self.kept = Kept::default();
         let state = self.cell.state();
         self.handle.write(|tx| {
             meta::forget_schema_digest(tx)?;
@@ -65,7 +67,8 @@ impl Store {
                     implied: &tx.open_table(tables::IMPLIED)?,
                 };
                 let docs = heal::replay(&stretches, &logs, &names, &keys)?;
-                let mut records = RecordWriter::new(tx, &state.active, state.stamp())?;
+                let mut records =
+                    RecordWriter::new(tx, &state.active, state.stamp(), Kept::default())?;
                 for (key, doc) in docs {
                     records.restore(&key, doc)?;
                     records.relieve()?;
@@ -112,7 +115,7 @@ fn next_records(
 /// Looks up anew which records the entries are of that do not name them.
 fn keep_names_anew(tx: &WriteTransaction) -> Result<(), Trouble> {
     tx.delete_table(tables::IMPLIED)?;
-    let mut packer = Packer::new();
+    let mut packer = Packer::default();
     each_change_set(tx, |_, place, set, implied| {
         if let Some(row) = implied::row_of(&mut packer, place, &set) {
             implied.insert(place, row.as_slice())?;

@@ -9,27 +9,36 @@
 //! - A record is judged among its neighbours when it is written, and again in the same transaction when
 //!   one of those that it refers to, or that refer to it, comes or changes its life. This ends: a schema
 //!   allows no circles in which lives decide over lives.
-//! - Only [`OPEN_RECORDS_MAX`] documents are in memory at once, however large the transaction is.
+//! - Only [`OPEN_RECORDS_MAX`] documents are in memory at once, however large the transaction is, and those
+//!   that the transaction before left at hand, see [`super::kept`].
 //!
 //! It does not know logs, nor whether a change is allowed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 
 use crdt_schema::document::Document;
-use crdt_schema::ident::{Dot, RecordKey};
-use crdt_schema::resolution::{Answered, Life, RecordView, Reference, Review};
-use crdt_schema::schema::{OnDelete, Schema};
-use redb::{MultimapTable, ReadableMultimapTable, ReadableTable, Table, WriteTransaction};
+use crdt_schema::ident::RecordKey;
+use crdt_schema::resolution::RecordView;
+use crdt_schema::schema::Schema;
+use redb::{
+    MultimapTable, MultimapTableDefinition, ReadableTable, Table, TableDefinition, WriteTransaction,
+};
 
 use crate::mutation::{Mutation, is_planted};
 
-use super::judge::{Neighbours, parent_key};
-use super::pack::{Packer, Place, Unpacker, pack_plain};
+use super::judge::Neighbours;
+use super::kept::Kept;
+use super::lazy::Lazy;
+use super::pack::{Place, Unpacker, pack_plain};
 use super::reading::Stamp;
 use super::rows::{ViewRow, encode_view};
 use super::tables;
 use super::trouble::Trouble;
+
+mod relate;
+mod shown;
+
+use shown::Shown;
 
 /// Most documents in memory at once: some 16 MB of usual ones.
 const OPEN_RECORDS_MAX: usize = 1024;
@@ -39,47 +48,13 @@ struct OpenRecord {
     /// `None` until it is first written.
     number: Option<u64>,
     doc: Document,
+    /// What the document was saved as when it was read.
+    saved_bytes: usize,
     /// The view of `doc` by itself, if somebody has asked for it.
     view: Option<RecordView>,
     /// What its view row says.
     shown: Option<Shown>,
     is_changed: bool,
-}
-
-/// What the other tables derive from a view row.
-#[derive(Clone, Debug, Default)]
-struct Shown {
-    is_deleted: bool,
-    deleted_by: Vec<Dot>,
-    reviews: BTreeSet<String>,
-    answered: BTreeSet<String>,
-    refs: Vec<Reference>,
-}
-
-impl Shown {
-    fn of(life: Life, deleted_by: &[Dot], reviews: &[Review]) -> Self {
-        Self {
-            is_deleted: life == Life::Deleted,
-            deleted_by: deleted_by.to_vec(),
-            reviews: reviews.iter().map(|review| review.id.0.clone()).collect(),
-            ..Self::default()
-        }
-    }
-
-    fn with(self, answered: &[Answered], refs: &[Reference]) -> Self {
-        Self {
-            answered: answered
-                .iter()
-                .map(|answer| answer.review.0.clone())
-                .collect(),
-            refs: refs.to_vec(),
-            ..self
-        }
-    }
-
-    fn of_view(view: &RecordView) -> Self {
-        Self::of(view.life, &view.deleted_by, &view.reviews).with(&view.answered, &view.refs)
-    }
 }
 
 /// The neighbours of a record, as this transaction has them.
@@ -97,17 +72,16 @@ pub(super) struct RecordWriter<'txn> {
     index: Table<'txn, &'static [u8], u64>,
     docs: Table<'txn, u64, &'static [u8]>,
     views: Table<'txn, u64, &'static [u8]>,
-    reviews: Table<'txn, &'static str, u64>,
-    answered: Table<'txn, &'static str, u64>,
-    refs: MultimapTable<'txn, &'static [u8], u64>,
-    tallies: Table<'txn, &'static [u8], (u64, u64)>,
+    reviews: Lazy<'txn, TableDefinition<'static, &'static str, u64>>,
+    answered: Lazy<'txn, TableDefinition<'static, &'static str, u64>>,
+    refs: Lazy<'txn, MultimapTableDefinition<'static, &'static [u8], u64>>,
+    tallies: Lazy<'txn, TableDefinition<'static, &'static [u8], (u64, u64)>>,
     open: BTreeMap<RecordKey, OpenRecord>,
     /// The records that must be judged again, those that decide over others first.
     unsettled: BTreeSet<(usize, u64)>,
     has_references: bool,
     next_number: u64,
-    packer: Packer,
-    unpacker: Unpacker,
+    kept: Kept,
 }
 
 impl<'txn> RecordWriter<'txn> {
@@ -115,6 +89,7 @@ impl<'txn> RecordWriter<'txn> {
         tx: &'txn WriteTransaction,
         schema: &'txn Schema,
         stamp: Stamp,
+        kept: Kept,
     ) -> Result<Self, Trouble> {
         let docs = tx.open_table(tables::DOCS)?;
         let next_number = docs.last()?.map_or(0, |(last, _)| last.value() + 1);
@@ -124,17 +99,21 @@ impl<'txn> RecordWriter<'txn> {
             index: tx.open_table(tables::INDEX)?,
             docs,
             views: tx.open_table(tables::VIEWS)?,
-            reviews: tx.open_table(tables::REVIEWS)?,
-            answered: tx.open_table(tables::ANSWERED)?,
-            refs: tx.open_multimap_table(tables::REFS)?,
-            tallies: tx.open_table(tables::TALLIES)?,
+            reviews: Lazy::new(tx, tables::REVIEWS),
+            answered: Lazy::new(tx, tables::ANSWERED),
+            refs: Lazy::new(tx, tables::REFS),
+            tallies: Lazy::new(tx, tables::TALLIES),
             open: BTreeMap::new(),
             unsettled: BTreeSet::new(),
             has_references: schema.has_references(),
             next_number,
-            packer: Packer::new(),
-            unpacker: Unpacker::default(),
+            kept,
         })
+    }
+
+    /// What is left for the next transaction, if this one is committed. Call it after [`Self::flush`].
+    pub(super) fn into_kept(self) -> Kept {
+        self.kept
     }
 
     /// The record's document; empty if nobody has written it. To be changed with [`Self::put`]
@@ -192,7 +171,7 @@ impl<'txn> RecordWriter<'txn> {
     /// The view as people see it, from the record's own. What is known of its neighbours is what
     /// [`Self::settle`] left.
     pub(super) fn judge(&self, key: &RecordKey, own: RecordView) -> Result<RecordView, Trouble> {
-        self.neighbours().judge(key, own)
+        self.neighbours()?.judge(key, own)
     }
 
     /// See [`Neighbours::holders`].
@@ -201,16 +180,16 @@ impl<'txn> RecordWriter<'txn> {
         key: &RecordKey,
         limit: usize,
     ) -> Result<BTreeSet<(RecordKey, String)>, Trouble> {
-        self.neighbours().holders(key, limit)
+        self.neighbours()?.holders(key, limit)
     }
 
-    fn neighbours(&self) -> OwnNeighbours<'_, 'txn> {
-        Neighbours {
+    fn neighbours(&self) -> Result<OwnNeighbours<'_, 'txn>, Trouble> {
+        Ok(Neighbours {
             schema: self.schema,
             index: &self.index,
             views: &self.views,
-            refs: &self.refs,
-        }
+            refs: self.refs.get()?,
+        })
     }
 
     /// Derives the record's view anew from its stored document, unless it was derived under the schema.
@@ -229,9 +208,10 @@ impl<'txn> RecordWriter<'txn> {
         if stamp == Some(self.stamp) {
             return Ok(false);
         }
-        let doc = load_document(&self.docs, &mut self.unpacker, key, number)?;
+        let (doc, saved_bytes) = self.stored(key, number)?;
         let before = self.shown(key, Some(number), &doc)?;
         let view = doc.view(collection, &key.id);
+        self.kept.documents.put(number, doc, saved_bytes);
         self.write_view(key, number, view, before.as_ref())?;
         Ok(true)
     }
@@ -254,16 +234,17 @@ impl<'txn> RecordWriter<'txn> {
         self.relate(key, number, Some(&before), &after)?;
         self.unsettle_dependants(key)?;
         let collection = tables::collection_key(&key.space, &key.collection);
-        let tally = self.tallies.get(collection.as_slice())?;
+        let tallies = self.tallies.get_mut()?;
+        let tally = tallies.get(collection.as_slice())?;
         let (alive, deleted) = tally.map_or((0, 0), |tally| tally.value());
         let left = match before.is_deleted {
             true => (alive, deleted.saturating_sub(1)),
             false => (alive.saturating_sub(1), deleted),
         };
         if left == (0, 0) {
-            self.tallies.remove(collection.as_slice())?;
+            tallies.remove(collection.as_slice())?;
         } else {
-            self.tallies.insert(collection.as_slice(), left)?;
+            tallies.insert(collection.as_slice(), left)?;
         }
         Ok(())
     }
@@ -286,7 +267,7 @@ impl<'txn> RecordWriter<'txn> {
             None => return Ok(()),
             Some(row) => {
                 let damaged = |why: String| Trouble::Damaged(format!("view {number}: {why}"));
-                let content = self.unpacker.unpack(Place::View(number), row.value());
+                let content = self.kept.unpacker.unpack(Place::View(number), row.value());
                 let content = content.map_err(|why| damaged(why.to_owned()))?;
                 let (_, content) =
                     split_stamp(&content).ok_or_else(|| damaged("it is cut short".to_owned()))?;
@@ -299,8 +280,9 @@ impl<'txn> RecordWriter<'txn> {
         let Some(collection) = self.schema.collection(&key.collection) else {
             return Ok(());
         };
-        let doc = load_document(&self.docs, &mut self.unpacker, &key, number)?;
+        let (doc, saved_bytes) = self.stored(&key, number)?;
         let own = doc.view(collection, &key.id);
+        self.kept.documents.put(number, doc, saved_bytes);
         self.write_view(&key, number, own, Some(&before))
     }
 
@@ -310,26 +292,44 @@ impl<'txn> RecordWriter<'txn> {
         let schema = self.schema;
         open.sort_by_key(|(key, _)| schema.collection(&key.collection).map(|known| known.rank));
         for (key, record) in open {
-            if !record.is_changed {
-                continue;
-            }
-            let number = match record.number {
-                Some(number) => number,
-                None => self.number_new(&key)?,
-            };
-            let row = self.packer.pack(Place::Doc(number), &record.doc.save());
-            self.docs.insert(number, row.as_slice())?;
-            if record.view.is_none() && record.shown.is_some() && is_planted(Mutation::ViewStale) {
-                continue;
-            }
-            if let Some(collection) = self.schema.collection(&key.collection) {
-                let view = record
-                    .view
-                    .unwrap_or_else(|| record.doc.view(collection, &key.id));
-                self.write_view(&key, number, view, record.shown.as_ref())?;
-            }
+            self.write_record(&key, record)?;
         }
         Ok(())
+    }
+
+    fn write_record(&mut self, key: &RecordKey, record: OpenRecord) -> Result<(), Trouble> {
+        let OpenRecord { number, doc, .. } = record;
+        if !record.is_changed {
+            if let Some(number) = number {
+                self.kept.documents.put(number, doc, record.saved_bytes);
+            }
+            return Ok(());
+        }
+        let number = match number {
+            Some(number) => number,
+            None => self.number_new(key)?,
+        };
+        let saved = doc.save();
+        let row = self.kept.packer.pack(Place::Doc(number), &saved);
+        self.docs.insert(number, row.as_slice())?;
+        let is_stale = record.view.is_none() && record.shown.is_some();
+        let collection = self.schema.collection(&key.collection);
+        if let Some(collection) = collection
+            && !(is_stale && is_planted(Mutation::ViewStale))
+        {
+            let view = record.view.unwrap_or_else(|| doc.view(collection, &key.id));
+            self.write_view(key, number, view, record.shown.as_ref())?;
+        }
+        self.kept.documents.put(number, doc, saved.len());
+        Ok(())
+    }
+
+    /// The document as it is stored, and what it is saved as.
+    fn stored(&mut self, key: &RecordKey, number: u64) -> Result<(Document, usize), Trouble> {
+        match self.kept.documents.take(number) {
+            Some(kept) => Ok(kept),
+            None => read_document(&self.docs, &mut self.kept.unpacker, key, number),
+        }
     }
 
     /// Puts a rebuilt document in the place of one that does not read back.
@@ -339,6 +339,7 @@ impl<'txn> RecordWriter<'txn> {
         let record = OpenRecord {
             number,
             doc,
+            saved_bytes: 0,
             view: None,
             shown,
             is_changed: true,
@@ -350,14 +351,15 @@ impl<'txn> RecordWriter<'txn> {
     fn open(&mut self, key: &RecordKey) -> Result<&mut OpenRecord, Trouble> {
         if !self.open.contains_key(key) {
             let number = self.number_of(key)?;
-            let doc = match number {
-                None => Document::new(),
-                Some(number) => load_document(&self.docs, &mut self.unpacker, key, number)?,
+            let (doc, saved_bytes) = match number {
+                None => (Document::new(), 0),
+                Some(number) => self.stored(key, number)?,
             };
             let shown = self.shown(key, number, &doc)?;
             let record = OpenRecord {
                 number,
                 doc,
+                saved_bytes,
                 view: None,
                 shown,
                 is_changed: false,
@@ -389,7 +391,7 @@ impl<'txn> RecordWriter<'txn> {
         let Some(row) = self.views.get(number)? else {
             return Ok(None);
         };
-        let content = self.unpacker.unpack(Place::View(number), row.value());
+        let content = self.kept.unpacker.unpack(Place::View(number), row.value());
         let read = content.ok().and_then(|content| {
             let view = ViewRow::decode(split_stamp(&content)?.1).ok()?;
             let shown = Shown::of(view.life, &view.deleted_by, &view.reviews);
@@ -448,81 +450,6 @@ impl<'txn> RecordWriter<'txn> {
         Ok(())
     }
 
-    /// Notes what the record refers to, and whom the change of it concerns.
-    fn relate(
-        &mut self,
-        key: &RecordKey,
-        number: u64,
-        before: Option<&Shown>,
-        after: &Shown,
-    ) -> Result<(), Trouble> {
-        let nothing = Shown::default();
-        let was = before.unwrap_or(&nothing);
-        let rows = |shown: &Shown| {
-            let row = |reference: &Reference| {
-                let parent = parent_key(key, reference);
-                let is_alive = !shown.is_deleted;
-                tables::reference_key(&parent, &key.collection, &reference.key, is_alive)
-            };
-            shown.refs.iter().map(row).collect::<BTreeSet<_>>()
-        };
-        let (old, new) = (rows(was), rows(after));
-        for row in old.difference(&new) {
-            self.refs.remove(row.as_slice(), number)?;
-        }
-        for row in new.difference(&old) {
-            self.refs.insert(row.as_slice(), number)?;
-        }
-        let lives = |shown: &Shown| (shown.is_deleted, shown.deleted_by.clone());
-        let is_other = before.map(lives) != Some(lives(after));
-        if is_other {
-            self.unsettle_dependants(key)?;
-        }
-        if is_other || old != new {
-            self.unsettle_restricted(key, was.refs.iter().chain(&after.refs))?;
-        }
-        Ok(())
-    }
-
-    /// The records that refer to this one are judged again.
-    fn unsettle_dependants(&mut self, key: &RecordKey) -> Result<(), Trouble> {
-        let prefix = tables::references_to(key);
-        let start = Bound::Included(prefix.as_slice());
-        for row in self.refs.range::<&[u8]>((start, Bound::Unbounded))? {
-            let (row, numbers) = row?;
-            let Some(child) = tables::referring_collection(row.value(), &prefix) else {
-                break;
-            };
-            let Some(child) = self.schema.collection(child) else {
-                continue;
-            };
-            for number in numbers {
-                self.unsettled.insert((child.judged, number?.value()));
-            }
-        }
-        Ok(())
-    }
-
-    /// The records whose deletion these references restrict are judged again.
-    fn unsettle_restricted<'r>(
-        &mut self,
-        key: &RecordKey,
-        refs: impl Iterator<Item = &'r Reference>,
-    ) -> Result<(), Trouble> {
-        let own = self.schema.collection(&key.collection);
-        for reference in refs {
-            let field = own.and_then(|own| own.field_by_key(&reference.key));
-            if field.is_none_or(|field| field.on_delete != OnDelete::Restrict) {
-                continue;
-            }
-            let parent = self.number_of(&parent_key(key, reference))?;
-            let known = self.schema.collection(&reference.collection);
-            self.unsettled
-                .extend(known.map(|known| known.judged).zip(parent));
-        }
-        Ok(())
-    }
-
     fn tally(
         &mut self,
         key: &RecordKey,
@@ -530,8 +457,8 @@ impl<'txn> RecordWriter<'txn> {
         after: &Shown,
     ) -> Result<(), Trouble> {
         let collection = tables::collection_key(&key.space, &key.collection);
-        let (mut alive, mut deleted) = self
-            .tallies
+        let tallies = self.tallies.get_mut()?;
+        let (mut alive, mut deleted) = tallies
             .get(collection.as_slice())?
             .map_or((0, 0), |tally| tally.value());
         match before {
@@ -544,8 +471,7 @@ impl<'txn> RecordWriter<'txn> {
         } else {
             alive += 1
         }
-        self.tallies
-            .insert(collection.as_slice(), (alive, deleted))?;
+        tallies.insert(collection.as_slice(), (alive, deleted))?;
         Ok(())
     }
 }
@@ -563,16 +489,16 @@ fn stamp_of(number: u64, row: &[u8]) -> Option<Stamp> {
 
 /// Replaces the ids that lead to the record.
 fn replace(
-    table: &mut Table<'_, &'static str, u64>,
+    table: &mut Lazy<'_, TableDefinition<'static, &'static str, u64>>,
     number: u64,
     before: &BTreeSet<String>,
     after: &BTreeSet<String>,
 ) -> Result<(), Trouble> {
     for id in before.difference(after) {
-        table.remove(id.as_str())?;
+        table.get_mut()?.remove(id.as_str())?;
     }
     for id in after.difference(before) {
-        table.insert(id.as_str(), number)?;
+        table.get_mut()?.insert(id.as_str(), number)?;
     }
     Ok(())
 }
@@ -584,10 +510,21 @@ pub(super) fn load_document(
     key: &RecordKey,
     number: u64,
 ) -> Result<Document, Trouble> {
+    read_document(docs, unpacker, key, number).map(|(document, _)| document)
+}
+
+/// Reads a stored document, and says what it is saved as.
+fn read_document(
+    docs: &impl ReadableTable<u64, &'static [u8]>,
+    unpacker: &mut Unpacker,
+    key: &RecordKey,
+    number: u64,
+) -> Result<(Document, usize), Trouble> {
     let damaged = |why: &str| Trouble::Damaged(format!("record {key}: its document: {why}"));
     let row = docs.get(number)?.ok_or_else(|| damaged("it is missing"))?;
     let saved = unpacker
         .unpack(Place::Doc(number), row.value())
         .map_err(damaged)?;
-    Document::load(&saved).map_err(|error| damaged(&error.to_string()))
+    let document = Document::load(&saved).map_err(|error| damaged(&error.to_string()))?;
+    Ok((document, saved.len()))
 }

@@ -15,6 +15,7 @@ use crdt_schema::ident::RecordKey;
 use redb::{ReadableTable, ReadableTableMetadata, WriteTransaction};
 
 use super::database::Ending;
+use super::kept::Kept;
 use super::reading::{Refreshing, SchemaState};
 use super::record::RecordWriter;
 use super::trouble::Trouble;
@@ -38,6 +39,7 @@ struct Step {
     looked: u64,
     derived: u64,
     total: u64,
+    kept: Kept,
 }
 
 impl Store {
@@ -54,15 +56,17 @@ impl Store {
         let Some(cursor) = &mut self.refresh else {
             return Ok(false);
         };
+        let kept = std::mem::take(&mut self.kept);
         let state = self.cell.state();
         let result = self.handle.write(|tx| {
-            let step = step(tx, &state, cursor.after.as_deref(), limit)?;
+            let step = step(tx, &state, cursor.after.as_deref(), limit, kept)?;
             if step.last.is_none() {
                 meta::put_schema_digest(tx, state.digest)?;
             }
             Ok(Ending::Commit(step))
         });
         let step = result.map_err(|trouble| self.handle.explain(trouble))?;
+        self.kept = step.kept;
         cursor.done += step.looked;
         cursor.derived += step.derived;
         let (done, derived) = (cursor.done, cursor.derived);
@@ -101,6 +105,7 @@ fn step(
     state: &SchemaState,
     after: Option<&[u8]>,
     limit: usize,
+    kept: Kept,
 ) -> Result<Step, Trouble> {
     let looks_max = limit.saturating_mul(LOOKS_PER_VIEW);
     let (some, total): (Vec<(Vec<u8>, u64)>, u64) = {
@@ -117,10 +122,11 @@ fn step(
         looked: 0,
         derived: 0,
         total,
+        kept: Kept::default(),
     };
     let is_last = some.len() < looks_max;
     let mut damaged: BTreeSet<RecordKey> = BTreeSet::new();
-    let mut records = RecordWriter::new(tx, &state.active, state.stamp())?;
+    let mut records = RecordWriter::new(tx, &state.active, state.stamp(), kept)?;
     let mut some = some.into_iter();
     for (bytes, number) in some.by_ref() {
         step.looked += 1;
@@ -143,8 +149,10 @@ fn step(
         step.last = None;
     }
     records.flush()?;
-    drop(records);
+    step.kept = records.into_kept();
     if !damaged.is_empty() {
+        // Their documents are others from here on.
+        step.kept = Kept::default();
         let healed = heal::rebuild_records(tx, &state.active, state.stamp(), &damaged)?;
         if let Err(trouble) = healed {
             let why = trouble.fault();

@@ -4,10 +4,11 @@
 //! order of their own, and only those beyond the newest [`RETRIES_KEPT`] are judged by their age.
 //! Keys are stored as digests, so their length does not matter.
 
-use redb::{ReadableTable, Table, WriteTransaction};
+use redb::{ReadableTable, TableDefinition, WriteTransaction};
 
 use crate::engine::batch::{CommitOutcome, Idempotency};
 
+use super::lazy::Lazy;
 use super::rows::RetryRow;
 use super::tables;
 use super::trouble::Trouble;
@@ -34,16 +35,16 @@ pub(super) enum Retry {
 
 /// The idempotency rows in one write transaction.
 pub(super) struct RetryWriter<'txn> {
-    rows: Table<'txn, [u8; 32], &'static [u8]>,
-    order: Table<'txn, (u64, [u8; 32]), ()>,
+    rows: Lazy<'txn, TableDefinition<'static, [u8; 32], &'static [u8]>>,
+    order: Lazy<'txn, TableDefinition<'static, (u64, [u8; 32]), ()>>,
 }
 
 impl<'txn> RetryWriter<'txn> {
-    pub(super) fn new(tx: &'txn WriteTransaction) -> Result<Self, Trouble> {
-        Ok(Self {
-            rows: tx.open_table(tables::RETRIES)?,
-            order: tx.open_table(tables::RETRY_ORDER)?,
-        })
+    pub(super) fn new(tx: &'txn WriteTransaction) -> Self {
+        Self {
+            rows: Lazy::new(tx, tables::RETRIES),
+            order: Lazy::new(tx, tables::RETRY_ORDER),
+        }
     }
 
     pub(super) fn find(&self, request: &Idempotency, unix_ms: u64) -> Result<Retry, Trouble> {
@@ -70,7 +71,7 @@ impl<'txn> RetryWriter<'txn> {
     ) -> Result<(), Trouble> {
         let key = digest(&request.key);
         if let Some(stale) = self.row(&key)? {
-            self.order.remove((stale.order, key))?;
+            self.order.get_mut()?.remove((stale.order, key))?;
         }
         let row = RetryRow {
             fingerprint: request.fingerprint,
@@ -78,14 +79,14 @@ impl<'txn> RetryWriter<'txn> {
             unix_ms,
             outcome: outcome.clone(),
         };
-        self.rows.insert(key, row.encode().as_slice())?;
-        self.order.insert((row.order, key), ())?;
+        self.rows.get_mut()?.insert(key, row.encode().as_slice())?;
+        self.order.get_mut()?.insert((row.order, key), ())?;
         self.forget(row.order, unix_ms)
     }
 
     fn forget(&mut self, newest: u64, unix_ms: u64) -> Result<(), Trouble> {
         for _ in 0..FORGOTTEN_MAX {
-            let oldest = self.order.first()?.map(|(oldest, _)| oldest.value());
+            let oldest = self.order.get()?.first()?.map(|(oldest, _)| oldest.value());
             let Some((order, key)) = oldest.filter(|(order, _)| is_beyond(*order, newest)) else {
                 break;
             };
@@ -94,23 +95,28 @@ impl<'txn> RetryWriter<'txn> {
                 Some(row) if row.order != order => {}
                 Some(row) if !is_stale(&row, newest, unix_ms) => break,
                 Some(_) | None => {
-                    self.rows.remove(key)?;
+                    self.rows.get_mut()?.remove(key)?;
                 }
             }
-            self.order.remove((order, key))?;
+            self.order.get_mut()?.remove((order, key))?;
         }
         Ok(())
     }
 
     /// The position of the newest row; 0 if there is none.
     fn newest(&self) -> Result<u64, Trouble> {
-        Ok(self.order.last()?.map_or(0, |(newest, _)| newest.value().0))
+        Ok(self
+            .order
+            .get()?
+            .last()?
+            .map_or(0, |(newest, _)| newest.value().0))
     }
 
     /// A row that cannot be read counts as forgotten: it promises nothing that could be kept.
     fn row(&self, key: &[u8; 32]) -> Result<Option<RetryRow>, Trouble> {
         Ok(self
             .rows
+            .get()?
             .get(key)?
             .and_then(|row| RetryRow::decode(row.value()).ok()))
     }
@@ -153,7 +159,7 @@ mod tests {
             .expect("it opens")
             .begin_write()
             .expect("a transaction");
-        let mut retries = RetryWriter::new(&tx).expect("the tables");
+        let mut retries = RetryWriter::new(&tx);
         test(&mut retries).expect("the rows are read and written");
     }
 
@@ -183,16 +189,16 @@ mod tests {
             retries.remember(&request("one more"), NOW, &outcome())?;
             assert!(is_known(retries, "a", NOW)?, "not a day old");
             assert!(!is_known(retries, "a", next_day)?);
-            assert_eq!(retries.rows.len()?, RETRIES_KEPT + 1);
+            assert_eq!(retries.rows.get()?.len()?, RETRIES_KEPT + 1);
 
             retries.remember(&request("and another"), next_day, &outcome())?;
             assert!(!is_known(retries, "future", next_day)?);
-            assert_eq!(retries.rows.len()?, RETRIES_KEPT);
-            assert_eq!(retries.order.len()?, RETRIES_KEPT);
+            assert_eq!(retries.rows.get()?.len()?, RETRIES_KEPT);
+            assert_eq!(retries.order.get()?.len()?, RETRIES_KEPT);
 
             retries.remember(&request("a"), next_day, &outcome())?;
             assert!(is_known(retries, "a", 0)?, "the key is used again");
-            assert_eq!(retries.rows.len()?, retries.order.len()?);
+            assert_eq!(retries.rows.get()?.len()?, retries.order.get()?.len()?);
             Ok(())
         });
     }

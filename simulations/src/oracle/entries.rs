@@ -3,24 +3,26 @@
 
 use std::collections::BTreeMap;
 
-use crdt_schema::document::Document;
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{DeviceId, Dot, LogId, RecordKey};
 use crdt_schema::resolution::RecordView;
 use crdt_schema::schema::Collection;
 use fieldmesh::engine::batch::{Held, Run, Walk};
 use fieldmesh::store::{FeedItem, Progress, Reader};
-use fieldmesh::wire::chain::{SEALED, chain_next, chain_start, verify_point};
+use fieldmesh::wire::chain::{SEALED, chain_next, chain_start};
 use serde_json::{Map, Value as Json};
 
+use super::replays::{Edited, Replays};
 use super::shown::{reader, shown};
 use super::{Judged, Oracle};
 use crate::device::ORGANISATION;
 use crate::hostile::LIAR_PREFIX;
 use crate::sometimes::Sometimes;
+use crate::verified;
 use crate::world::World;
 
 pub(super) fn judge(world: &mut World<'_>) -> Judged {
+    let mut replays = Replays::default();
     for number in world.living() {
         let Some(reader) = reader(world, number) else {
             continue;
@@ -33,7 +35,7 @@ pub(super) fn judge(world: &mut World<'_>) -> Judged {
         nothing_invented(world, number, &items)?;
         causes_first(number, &items)?;
         audit(world, number, &reader)?;
-        rebuild(world, number, &reader, &items)?;
+        rebuild(world, number, &reader, &items, &mut replays)?;
     }
     Ok(())
 }
@@ -187,7 +189,7 @@ fn verify(run: &Run, end: &mut (u64, [u8; 32])) -> Result<(), String> {
         .iter()
         .fold(end.1, |chain, entry| chain_next(&chain, entry));
     *end = (run.last(), chain);
-    let is_signed = verify_point(&ORGANISATION, &run.header, end.0, &end.1, &run.signature);
+    let is_signed = verified::check(&ORGANISATION, &run.header, end.0, &end.1, &run.signature);
     // The end of a sealed log is proved by its branches.
     match is_signed || run.signature == SEALED {
         true => Ok(()),
@@ -196,13 +198,19 @@ fn verify(run: &Run, end: &mut (u64, [u8; 32])) -> Result<(), String> {
 }
 
 /// Rebuilds every record from the entries alone.
-fn rebuild(world: &mut World<'_>, number: usize, reader: &Reader, items: &[FeedItem]) -> Judged {
+fn rebuild(
+    world: &mut World<'_>,
+    number: usize,
+    reader: &Reader,
+    items: &[FeedItem],
+    replays: &mut Replays,
+) -> Judged {
     if items.iter().any(|item| item.header.branch_of.is_some()) {
         // Entries may name others by what their logs were before they forked, which the store must read.
         return check(number, reader);
     }
     let schema = reader.schema();
-    let mut documents: BTreeMap<(String, String), Document> = BTreeMap::new();
+    let mut edits: BTreeMap<(String, String), Vec<Edited>> = BTreeMap::new();
     for item in items {
         let dot = Dot::new(item.header.log, item.seq);
         for edit in &item.set.edits {
@@ -210,19 +218,24 @@ fn rebuild(world: &mut World<'_>, number: usize, reader: &Reader, items: &[FeedI
             if key.1.starts_with(LIAR_PREFIX) || schema.collection(&key.0).is_none() {
                 continue;
             }
-            let document = documents.entry(key).or_default();
-            document
-                .apply(dot, item.set.hlc, item.set.schema_version, edit)
-                .map_err(|error| (Oracle::Rebuild, format!("device {number}: {dot}: {error}")))?;
+            let edit = edit.clone();
+            edits.entry(key).or_default().push(Edited {
+                dot,
+                hlc: item.set.hlc,
+                version: item.set.schema_version,
+                edit,
+            });
         }
     }
     let shown = shown(reader).map_err(|why| (Oracle::Rebuild, why))?;
-    world.counts.checks += documents.len() as u64;
-    for (key, document) in &documents {
+    world.counts.checks += edits.len() as u64;
+    for (key, edits) in &edits {
         let Some(collection) = schema.collection(&key.0) else {
             continue;
         };
-        let view = document.view(collection, &key.1);
+        let view = replays
+            .view(collection, &key.1, edits)
+            .map_err(|why| (Oracle::Rebuild, format!("device {number}: {why}")))?;
         let Some(found) = shown.get(key) else {
             let detail = format!(
                 "device {number} holds edits of {}/{} and does not show it",
@@ -238,8 +251,8 @@ fn rebuild(world: &mut World<'_>, number: usize, reader: &Reader, items: &[FeedI
             return Err((Oracle::Atomic, detail));
         }
         let is_as_the_log_says = match schema.has_references() {
-            true => unrelated(found, collection) == unrelated(&view, collection),
-            false => *found == view,
+            true => unrelated(found, collection) == unrelated(view, collection),
+            false => found == view,
         };
         if !is_as_the_log_says {
             let detail = format!(
@@ -249,7 +262,7 @@ fn rebuild(world: &mut World<'_>, number: usize, reader: &Reader, items: &[FeedI
             return Err((Oracle::Rebuild, detail));
         }
     }
-    if let Some((key, _)) = shown.iter().find(|(key, _)| !documents.contains_key(*key)) {
+    if let Some((key, _)) = shown.iter().find(|(key, _)| !edits.contains_key(*key)) {
         let detail = format!(
             "device {number} shows {}/{}, of which it has no entry",
             key.0, key.1

@@ -10,6 +10,7 @@
 mod cost;
 mod entries;
 mod model;
+mod replays;
 mod rights;
 mod shown;
 mod status;

@@ -15,13 +15,13 @@ use fieldmesh::engine::{Engine, EngineConfig};
 use super::author::shown;
 use super::pool::{RecordName, SharedPool};
 use super::store::MemoryStore;
-use super::verified;
 use super::world::Active;
 use crate::clock::Clock;
 use crate::device::{Device, ORGANISATION, SECRET, signing_key};
 use crate::draw::Draw;
 use crate::holding::Holding;
 use crate::plan::{DeviceSpec, EditSpec, Role};
+use crate::verified;
 use crate::world::act::answer;
 
 /// A device that may be on or off.

@@ -9,7 +9,7 @@
 //! is measured here cannot drift from the truth.
 //!
 //! Two things make it fast: an entry exists once however many devices hold it ([`pool`]), and a signature is
-//! verified once ([`verified`]).
+//! verified once ([`crate::verified`]).
 
 mod author;
 pub mod command;
@@ -24,7 +24,6 @@ pub mod spread;
 mod store;
 #[cfg(test)]
 mod tests;
-mod verified;
 mod world;
 
 pub use world::{Counts, ScaleOutcome, run, run_and_settle};

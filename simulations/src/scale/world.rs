@@ -13,14 +13,15 @@ use fieldmesh::engine::input::{Input, LocalResult, Now};
 
 use super::contact::{ContactState, Wire};
 use super::device::Seat;
+use super::is_possible;
 use super::pool::{Pool, SharedPool};
 use super::spread::Spread;
-use super::{is_possible, verified};
 use crate::device::{Ask, Fetch};
 use crate::draw::Draw;
 use crate::holding::Holdings;
 use crate::plan::{Act, FaultKind, Plan, schema};
 use crate::queue::Queue;
+use crate::verified;
 use crate::world::power::{KILL_NOTICE_MS, POWER_NOTICE_MS};
 use crate::world::store::{GROUP_MAX, REPORT_MS_MAX};
 

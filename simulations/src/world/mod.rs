@@ -35,6 +35,7 @@ use crate::plan::{FaultKind, Plan};
 use crate::queue::Queue;
 use crate::sometimes::{Reached, Sometimes};
 use crate::trace::{Observer, Trace, TraceDevice};
+use crate::verified;
 
 use contact::ContactState;
 use event::Event;
@@ -104,6 +105,7 @@ impl<'o> World<'o> {
     }
 
     fn new(plan: Plan, family: Family, events_max: u64, observer: &'o mut dyn Observer) -> Self {
+        verified::forget();
         let draw = Draw::new(plan.header.seed);
         let mut seats = BTreeMap::new();
         for spec in &plan.devices {

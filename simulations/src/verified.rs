@@ -1,8 +1,8 @@
 //! Signatures that have been verified and entries that have been read once in this thread.
 //!
-//! In a fleet every device verifies and reads every entry; here one of them does it for all. What is remembered
-//! is the whole of what was judged, so a damaged or invented signature or entry is judged each time, as it should
-//! be.
+//! In a fleet every device verifies and reads every entry; here one of them does it for all, in either fidelity, and
+//! for the audit at the end. What is remembered is the whole of what was judged, so a damaged or invented signature
+//! or entry is judged each time, as it should be.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -25,13 +25,13 @@ thread_local! {
 }
 
 /// Forgets all of it: a run ends.
-pub(super) fn forget() {
+pub(crate) fn forget() {
     VERIFIED.with_borrow_mut(HashMap::clear);
     READ.with_borrow_mut(HashMap::clear);
 }
 
 /// The answer of [`verify_point`], for one organisation.
-pub(super) fn check(
+pub(crate) fn check(
     organisation: &OrganisationId,
     header: &LogHeader,
     seq: u64,
