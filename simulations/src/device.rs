@@ -151,8 +151,9 @@ impl Opened {
             schema: schema.clone(),
             metered: false,
         };
-        let mut engine =
-            Engine::new(config, opening.clone(), make.seed).with_point_check(verified::check);
+        let mut engine = Engine::new(config, opening.clone(), make.seed)
+            .with_point_check(verified::check)
+            .with_entry_reader(verified::read);
         let fleet = engine.fleet().unwrap_or_default();
         let mut device = Device::unwatched(engine, self.store);
         (device.fleet, device.is_watched) = (fleet, true);
