@@ -143,7 +143,7 @@ fn what_was_on_its_way_when_its_log_was_sealed_is_left_out() {
     let fork = Batch::Repair(1, Box::new(Repair::Fork(Arc::clone(&story.proof))));
     for is_at_once in [true, false] {
         let mut device = Device::new(1);
-        let runs = device.verify(&[run.clone()]);
+        let runs = device.verify(std::slice::from_ref(&run));
         let remote = Batch::Remote { batch: 1, runs };
 
         let report = if is_at_once {
