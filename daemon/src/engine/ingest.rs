@@ -22,7 +22,7 @@ use super::limits::{
     STAGED_TOTAL_BYTES_MAX, STORE_RETRY_MS,
 };
 use super::pump::run_bytes;
-use super::session::protocol;
+use super::session::{Session, protocol};
 use super::{Engine, EntryReader, PointCheck};
 use crate::mutation::{Mutation, is_planted};
 use crate::wire::limits::{ENTRY_BYTES_MAX, POINT_BYTES_TARGET};
@@ -230,21 +230,10 @@ impl Engine {
         id: SessionId,
         runs: Vec<Run>,
     ) -> Result<(), CloseReason> {
-        let bytes: usize = runs.iter().map(run_bytes).sum();
         let Some(session) = self.sessions.get_mut(&id) else {
             return Ok(());
         };
-        if session.staged_bytes + bytes > STAGED_BYTES_MAX {
-            return Err(Breach::Flood.of("DATA beyond the window"));
-        }
-        if self.staging.bytes() > STAGED_TOTAL_BYTES_MAX {
-            return Err(CloseReason::Store(
-                "too much waits to be written".to_owned(),
-            ));
-        }
-        if !runs.iter().all(is_in_bounds) {
-            return Err(protocol("DATA with a sequence number out of bounds"));
-        }
+        check_bounds(session, &self.staging, &runs)?;
         session
             .save_due_ms
             .get_or_insert(now.mono_ms + PEER_SAVE_MS);
@@ -388,6 +377,22 @@ impl Engine {
             .collect();
         self.tell_held(id, &news.into_iter().collect::<Vec<_>>());
     }
+}
+
+/// Whether there is room for what a peer sent, and its sequence numbers are ones that logs may have.
+fn check_bounds(session: &Session, staging: &Staging, runs: &[Run]) -> Result<(), CloseReason> {
+    let bytes: usize = runs.iter().map(run_bytes).sum();
+    if session.staged_bytes + bytes > STAGED_BYTES_MAX {
+        return Err(Breach::Flood.of("DATA beyond the window"));
+    }
+    if staging.bytes() > STAGED_TOTAL_BYTES_MAX {
+        let why = "too much waits to be written".to_owned();
+        return Err(CloseReason::Store(why));
+    }
+    if !runs.iter().all(is_in_bounds) {
+        return Err(protocol("DATA with a sequence number out of bounds"));
+    }
+    Ok(())
 }
 
 /// Whether every sequence number of a run is one that a log may have.
