@@ -484,6 +484,26 @@ mod tests {
     }
 
     #[test]
+    fn what_a_level_peer_holds_is_our_own_map_until_one_of_them_moves() {
+        let mut peers = Peers::new(Held::from([(LOG, 3)]), Vec::new());
+        peers.connect(PEER, false, 0);
+        assert!(!peers.is_level(&PEER));
+        peers.their_log_moved(&PEER, LOG, 3);
+        let is_shared = |peers: &Peers| {
+            let held = peers.held(&PEER);
+            held.is_some_and(|held| held.is_shared_with(peers.our_held()))
+        };
+        assert!(!is_shared(&peers));
+
+        assert!(peers.is_level(&PEER));
+
+        assert!(is_shared(&peers));
+        peers.our_log_moved(LOG, 4);
+        assert!(!peers.is_level(&PEER));
+        assert_eq!(peers.held_seq(&PEER, &LOG), 3);
+    }
+
+    #[test]
     fn a_snapshot_is_given_once_and_does_not_change() {
         let mut peers = Peers::new(Held::new(), Vec::new());
         let before = peers.snapshot().expect("first");

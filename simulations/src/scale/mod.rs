@@ -8,8 +8,8 @@
 //! other versions of the schema, and the oracles. A test plays plans in both and requires equal bytes, frontiers and values, so that what
 //! is measured here cannot drift from the truth.
 //!
-//! Two things make it fast: an entry exists once however many devices hold it ([`pool`]), and a signature is
-//! verified once ([`crate::verified`]).
+//! Two things make it fast: an entry exists once however many devices hold it ([`pool`]), and it is read, and its
+//! signature verified, once ([`crate::verified`]).
 
 mod author;
 pub mod command;
