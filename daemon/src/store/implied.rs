@@ -191,12 +191,12 @@ where
         };
         let mut at = log.header.log;
         if seq <= log.header.base() {
-            let ancestors = self.ancestors(rows, log)?;
             let mut before = None;
-            for ancestor in ancestors {
+            for ancestor in self.ancestors(rows, log)? {
                 let row = rows(ancestor)?;
-                let has_it = row.is_some_and(|row| seq > row.header.base());
-                before = before.or(has_it.then_some(ancestor));
+                if before.is_none() && row.is_some_and(|row| seq > row.header.base()) {
+                    before = Some(ancestor);
+                }
             }
             let missing = Trouble::Unread(Dot::new(at, seq), "what it continues is missing");
             at = before.ok_or(missing)?;
