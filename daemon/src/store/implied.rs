@@ -1,5 +1,5 @@
 //! Of which records an entry's edits are, where its bytes do not say so but point to an earlier edit (see
-//! [`Implied`]). This is where the store reads a change set out of its log, and no other place is.
+//! [`Implied`](crdt_schema::op::Implied)). This is where the store reads a change set out of its log, and no other place is.
 //!
 //! The names are looked up once, before the entry is committed, and kept in a row beside it, so that nobody who
 //! reads it has to look further. These rows are derived: one that does not read back is passed over, and the
@@ -54,7 +54,8 @@ impl EntryReader {
             self.known.clear();
             self.kept = 0;
         }
-        self.kept += names.len();
+        // A place costs as much as a name does.
+        self.kept += 1 + names.len();
         self.known.entry(dot).or_default().extend(names);
     }
 
