@@ -1,5 +1,5 @@
 //! Of which records an entry's edits are, where its bytes do not say so but point to an earlier edit (see
-//! [`Implied`]). This is where the store reads a change set out of its log, and no other place is.
+//! [`Implied`](crdt_schema::op::Implied)). This is where the store reads a change set out of its log, and no other place is.
 //!
 //! The names are looked up once, before the entry is committed, and kept in a row beside it, so that nobody who
 //! reads it has to look further. These rows are derived: one that does not read back is passed over, and the
@@ -54,7 +54,8 @@ impl EntryReader {
             self.known.clear();
             self.kept = 0;
         }
-        self.kept += names.len();
+        // A place costs as much as a name does.
+        self.kept += 1 + names.len();
         self.known.entry(dot).or_default().extend(names);
     }
 
@@ -191,12 +192,12 @@ where
         };
         let mut at = log.header.log;
         if seq <= log.header.base() {
-            let ancestors = self.ancestors(rows, log)?;
             let mut before = None;
-            for ancestor in ancestors {
+            for ancestor in self.ancestors(rows, log)? {
                 let row = rows(ancestor)?;
-                let has_it = row.is_some_and(|row| seq > row.header.base());
-                before = before.or(has_it.then_some(ancestor));
+                if before.is_none() && row.is_some_and(|row| seq > row.header.base()) {
+                    before = Some(ancestor);
+                }
             }
             let missing = Trouble::Unread(Dot::new(at, seq), "what it continues is missing");
             at = before.ok_or(missing)?;

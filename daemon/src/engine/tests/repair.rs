@@ -118,6 +118,24 @@ fn a_damaged_entry_holds_back_its_own_log_only_until_a_peer_mends_it() {
 }
 
 #[test]
+fn an_edit_that_points_to_a_damaged_entry_waits_until_a_peer_mends_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut world = world_with_damage(dir.path(), &[3]);
+    world.write(1, "p2", "Chebet");
+
+    world.meet(0, 1);
+    let counts = world.nodes[0].fleet.refusals.clone();
+    assert_eq!(counts.get("damaged_cause"), Some(&1), "{counts:?}");
+    assert!(world.nodes[0].fleet.repairs.mended > 0);
+    world.meet(0, 1);
+    world.meet(0, 2);
+    world.meet(1, 2);
+
+    world.assert_converged();
+    assert_same_records(&world);
+}
+
+#[test]
 fn several_damaged_entries_are_mended_one_after_the_other() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut world = world_with_damage(dir.path(), &[1, 2, 5, 6]);
