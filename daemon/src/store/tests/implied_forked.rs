@@ -190,8 +190,12 @@ fn what_is_written_again_in_another_log_names_its_records_and_leaves_nothing_beh
         "{settled:?}"
     );
     assert_all_of(&ours, RANDOM_ID);
-    let again = sets(&ours).into_iter().skip(1);
-    assert!(again.clone().count() == 2 && again.clone().all(|set| set.implied.is_empty()));
+    let again: Vec<bool> = sets(&ours)
+        .iter()
+        .skip(1)
+        .map(|set| set.implied.is_empty())
+        .collect();
+    assert_eq!(again, [true, true]);
     let runs = ours.verify(&[run]);
     assert_eq!(left_out(&mut ours, runs), []);
     assert_all_of(&ours, RANDOM_ID);
