@@ -76,19 +76,23 @@ impl std::fmt::Debug for World<'_> {
 impl<'o> World<'o> {
     /// Carries out a plan under the bundled schema. Never panics: a panic of what is simulated is a verdict.
     pub fn run(plan: &Plan, observer: &'o mut dyn Observer) -> Outcome {
+        Self::run_within(plan, EVENTS_MAX, observer)
+    }
+
+    /// As [`Self::run`], with another bound on the number of events.
+    pub fn run_within(plan: &Plan, events_max: u64, observer: &'o mut dyn Observer) -> Outcome {
         match Family::bundled() {
-            Ok(family) => Self::run_under(plan, &family, observer),
+            Ok(family) => Self::play_under(plan, &family, events_max, observer),
             Err(why) => crashed(format!("the schema: {why}")),
         }
     }
 
     /// Carries out a plan under these versions of a schema.
     pub fn run_under(plan: &Plan, family: &Family, observer: &'o mut dyn Observer) -> Outcome {
-        Self::run_within(plan, family, EVENTS_MAX, observer)
+        Self::play_under(plan, family, EVENTS_MAX, observer)
     }
 
-    /// As [`Self::run_under`], with another bound on the number of events.
-    pub fn run_within(
+    fn play_under(
         plan: &Plan,
         family: &Family,
         events_max: u64,

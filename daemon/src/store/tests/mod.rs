@@ -6,6 +6,7 @@ mod faults;
 mod forked;
 mod goes_with;
 mod implied;
+mod implied_forked;
 mod kept;
 mod log;
 mod promises;
