@@ -21,7 +21,7 @@ use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{LogId, OrganisationId, SpaceName};
 use crdt_schema::op::ChangeSet;
 use ed25519_dalek::SigningKey;
-use redb::{ReadableTable, Table, WriteTransaction};
+use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 
 use crate::engine::batch::{Arrival, FrontierRow, LogHeader};
 use crate::mutation::{Mutation, is_planted};
@@ -29,6 +29,7 @@ use crate::wire::chain::{chain_next, chain_start, sign_point};
 use crate::wire::limits::POINT_GAP_BYTES;
 
 use super::implied::{self as names, EntryReader};
+use super::lazy::Lazy;
 use super::pack::Packer;
 use super::rows::LogRow;
 use super::tables;
@@ -101,10 +102,10 @@ pub(super) struct LogWriter<'txn> {
     entries: Table<'txn, (u32, u64), &'static [u8]>,
     points: Table<'txn, (u32, u64), &'static [u8; 64]>,
     stretches: Table<'txn, u64, (u32, u64, u64)>,
-    arrived_in: Table<'txn, (&'static str, u64), ()>,
-    own: Table<'txn, &'static str, [u8; 16]>,
+    arrived_in: Lazy<'txn, TableDefinition<'static, (&'static str, u64), ()>>,
+    own: Lazy<'txn, TableDefinition<'static, &'static str, [u8; 16]>>,
     branches: Table<'txn, ([u8; 16], [u8; 16]), u32>,
-    implied: Table<'txn, (u32, u64), &'static [u8]>,
+    implied: Lazy<'txn, TableDefinition<'static, (u32, u64), &'static [u8]>>,
     open: BTreeMap<LogId, OpenLog>,
     /// The stretch that the last append was to, not yet written.
     stretch: Option<Stretch>,
@@ -132,10 +133,10 @@ impl<'txn> LogWriter<'txn> {
             numbers: tx.open_table(tables::LOG_NUMBERS)?,
             entries: tx.open_table(tables::ENTRIES)?,
             points: tx.open_table(tables::POINTS)?,
-            arrived_in: tx.open_table(tables::ARRIVED_IN)?,
-            own: tx.open_table(tables::OWN_LOGS)?,
+            arrived_in: Lazy::new(tx, tables::ARRIVED_IN),
+            own: Lazy::new(tx, tables::OWN_LOGS),
             branches: tx.open_table(tables::BRANCHES)?,
-            implied: tx.open_table(tables::IMPLIED)?,
+            implied: Lazy::new(tx, tables::IMPLIED),
             open: BTreeMap::new(),
             stretch,
             unsigned: None,
@@ -186,9 +187,9 @@ impl<'txn> LogWriter<'txn> {
 
     /// Remembers which log is our own in its space.
     pub(super) fn adopt(&mut self, space: &SpaceName, log: LogId) -> Result<(), Trouble> {
-        let held = self.own.get(space.as_str())?.map(|log| log.value());
+        let held = self.own.get()?.get(space.as_str())?.map(|log| log.value());
         if held != Some(log.0) {
-            self.own.insert(space.as_str(), log.0)?;
+            self.own.get_mut()?.insert(space.as_str(), log.0)?;
         }
         Ok(())
     }
@@ -196,9 +197,9 @@ impl<'txn> LogWriter<'txn> {
     /// Forgets that the log is our own, if it is the one that is written in its space.
     pub(super) fn disown(&mut self, header: &LogHeader) -> Result<(), Trouble> {
         let space = header.space.as_str();
-        let own = self.own.get(space)?.map(|log| log.value());
+        let own = self.own.get()?.get(space)?.map(|log| log.value());
         if own == Some(header.log.0) {
-            self.own.remove(space)?;
+            self.own.get_mut()?.remove(space)?;
         }
         Ok(())
     }
@@ -250,7 +251,9 @@ impl<'txn> LogWriter<'txn> {
         if self.stretch.is_none_or(|stretch| stretch.log != number) {
             self.end_stretch()?;
             let first = self.arrival + 1;
-            self.arrived_in.insert((header.space.as_str(), first), ())?;
+            self.arrived_in
+                .get_mut()?
+                .insert((header.space.as_str(), first), ())?;
             self.stretch = Some(Stretch {
                 first,
                 log: number,
@@ -279,7 +282,7 @@ impl<'txn> LogWriter<'txn> {
     /// Keeps beside an entry of which records it is, if its bytes do not name them.
     fn keep_names(&mut self, place: (u32, u64), set: &ChangeSet) -> Result<(), Trouble> {
         if let Some(row) = names::row_of(&mut self.packer, place, set) {
-            self.implied.insert(place, row.as_slice())?;
+            self.implied.get_mut()?.insert(place, row.as_slice())?;
         }
         Ok(())
     }

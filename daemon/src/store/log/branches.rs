@@ -36,13 +36,13 @@ type OpenNames<'t, 'txn> = Names<
 >;
 
 impl<'txn> LogWriter<'txn> {
-    pub(super) fn names(&self) -> OpenNames<'_, 'txn> {
-        Names {
+    pub(super) fn names(&self) -> Result<OpenNames<'_, 'txn>, Trouble> {
+        Ok(Names {
             numbers: &self.numbers,
             entries: &self.entries,
             branches: &self.branches,
-            implied: &self.implied,
-        }
+            implied: self.implied.get()?,
+        })
     }
 
     /// A log's row as this transaction has it.
@@ -64,7 +64,7 @@ impl<'txn> LogWriter<'txn> {
         tag: DotTag,
     ) -> Result<Option<Dot>, Trouble> {
         let rows = &mut |log| self.row_of(log);
-        self.names().resolve(rows, dot, tag)
+        self.names()?.resolve(rows, dot, tag)
     }
 
     /// The change set with its dependencies under the names that they have here.
@@ -73,7 +73,7 @@ impl<'txn> LogWriter<'txn> {
         set: &'s ChangeSet,
     ) -> Result<std::borrow::Cow<'s, ChangeSet>, Trouble> {
         let rows = &mut |log| self.row_of(log);
-        self.names().renamed(rows, set)
+        self.names()?.renamed(rows, set)
     }
 
     /// What a branch continues, nearest first; nothing of a log that its device began.
@@ -83,7 +83,7 @@ impl<'txn> LogWriter<'txn> {
     ) -> Result<Vec<LogId>, Trouble> {
         let row = self.start_of(header);
         let rows = &mut |log| self.row_of(log);
-        self.names().ancestors(rows, &row)
+        self.names()?.ancestors(rows, &row)
     }
 
     /// Whether a log or one of its branches is held as far as `dot`.
@@ -93,7 +93,7 @@ impl<'txn> LogWriter<'txn> {
             return Ok(true);
         }
         let whole = row.map_or(dot.log, |row| row.header.signed_as());
-        for (branch, _) in self.names().family(whole)? {
+        for (branch, _) in self.names()?.family(whole)? {
             if self.find(branch)?.is_some_and(|row| dot.seq <= row.seq) {
                 return Ok(true);
             }
@@ -104,7 +104,7 @@ impl<'txn> LogWriter<'txn> {
     /// The held log of the family that goes on after the point.
     pub(in crate::store) fn beyond(&mut self, point: &ForkPoint) -> Result<Option<LogId>, Trouble> {
         let mut family = vec![point.log];
-        let branches = self.names().family(point.log)?;
+        let branches = self.names()?.family(point.log)?;
         family.extend(branches.into_iter().map(|(log, _)| log));
         for log in family {
             let Some(row) = self.find(log)?.cloned() else {
@@ -153,7 +153,7 @@ impl<'txn> LogWriter<'txn> {
                 seq += 1;
             }
             // It is sealed here: a branch goes on.
-            let family = self.names().family(row.header.signed_as())?;
+            let family = self.names()?.family(row.header.signed_as())?;
             let mut next = None;
             for (branch, _) in family {
                 let header = self.find(branch)?.and_then(|row| row.header.branch_of);
@@ -195,7 +195,7 @@ impl<'txn> LogWriter<'txn> {
             let packed = self.packer.pack_entry((new, seq), &chain, &entry);
             self.entries.insert((new, seq), packed.as_slice())?;
             self.entries.remove((old, seq))?;
-            self.implied.remove((old, seq))?;
+            self.implied.get_mut()?.remove((old, seq))?;
             self.keep_names((new, seq), set)?;
             let signature = self.points.remove((old, seq))?.map(|point| *point.value());
             if let Some(signature) = signature {
@@ -276,7 +276,7 @@ impl<'txn> LogWriter<'txn> {
             let gone = (new, stretch.from + kept, stretch.count - kept);
             self.stretches.insert(stretch.first + kept, gone)?;
             let listed = (branch.space.as_str(), stretch.first + kept);
-            self.arrived_in.insert(listed, ())?;
+            self.arrived_in.get_mut()?.insert(listed, ())?;
         }
         let last = self.stretches.last()?;
         self.stretch = last.map(|(first, row)| Stretch::of_row(first.value(), row.value()));

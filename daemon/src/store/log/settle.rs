@@ -105,7 +105,9 @@ impl LogWriter<'_> {
             self.entries.remove((number, seq))?;
         }
         let gone = (number, from)..=(number, u64::MAX);
-        self.implied.retain_in(gone.clone(), |_, _| false)?;
+        self.implied
+            .get_mut()?
+            .retain_in(gone.clone(), |_, _| false)?;
         self.points.retain_in(gone, |_, _| false)?;
         self.void(number, from)?;
         meta::add_void(tx, last + 1 - from)?;
