@@ -16,6 +16,17 @@ pub struct Entry {
     pub set: ChangeSet,
 }
 
+/// A change set that a person was told is saved.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    /// On which device.
+    pub device: usize,
+    /// What.
+    pub set: ChangeSet,
+    /// It may be lost: the device broke before anybody else was certain to hold it.
+    pub is_excused: bool,
+}
+
 /// A write that a person asked for.
 #[derive(Clone, Debug)]
 pub struct Asked {
@@ -48,9 +59,9 @@ pub struct Ledger {
     pub logs: BTreeSet<LogId>,
     /// How every log begins that any store holds, those of liars too.
     pub headers: BTreeMap<LogId, LogHeader>,
-    /// Those that their author was told of, and on which device.
-    pub acknowledged: BTreeMap<Dot, usize>,
-    /// Acknowledged ones that may be lost: the device broke before anybody else was certain to hold them.
+    /// Those that their author was told of. A log that went back may have several at one position.
+    pub acknowledged: BTreeMap<Dot, Vec<Told>>,
+    /// The positions of those that may be lost.
     pub excused: BTreeSet<Dot>,
     /// What each idempotency key of each device has given.
     pub keys: BTreeMap<(usize, String), Dot>,
@@ -111,6 +122,11 @@ impl Ledger {
         }
     }
 
+    /// Whether a position may have several contents.
+    pub fn is_forked(&self, dot: &Dot) -> bool {
+        self.families.contains_key(&dot.log) || self.branches.contains_key(dot)
+    }
+
     /// All names that the change set at a position may have: its log may have forked before it.
     pub fn names(&self, dot: Dot) -> impl Iterator<Item = Dot> {
         let branches = self.families.get(&dot.log).into_iter().flatten();
@@ -150,28 +166,54 @@ impl Ledger {
         if known.peek().is_some() && known.all(|entry| says(&entry.set) != says(&set)) {
             return Err(format!("{was} was written again as {is} with other edits"));
         }
-        self.commit(is, device, set)?;
+        self.commit(is, device, set.clone())?;
         self.written_again.insert(was);
-        if let Some(author) = self.acknowledged.get(&was).copied() {
-            self.acknowledged.insert(is, author);
-            // Where there are two branches, the other one's write still stands at the old position.
-            if !self.branches.contains_key(&was) {
-                self.acknowledged.remove(&was);
-            }
+        // What another history has there still stands at the old position.
+        let told = self.acknowledged.remove(&was).unwrap_or_default();
+        for told in told {
+            let has_moved = says(&told.set) == says(&set);
+            let (dot, set) = match has_moved {
+                true => (is, set.clone()),
+                false => (was, told.set),
+            };
+            let own = self.keys.iter_mut().filter(|_| has_moved);
+            let own = own.filter(|((at, _), dot)| *at == told.device && **dot == was);
+            own.for_each(|(_, dot)| *dot = is);
+            let told = Told { set, ..told };
+            self.acknowledged.entry(dot).or_default().push(told);
         }
-        for dot in self.keys.values_mut().chain(self.answered.values_mut()) {
-            if *dot == was {
-                *dot = is;
-            }
+        for dot in self.answered.values_mut().filter(|dot| **dot == was) {
+            *dot = is;
         }
         Ok(())
+    }
+
+    /// A person on a device was told that the change set at a position is saved: the one there that says what was
+    /// asked for, or else the last.
+    pub fn told(&mut self, dot: Dot, device: usize, edits: &[LocalEdit]) {
+        let others = self.branches.get(&dot).into_iter().flatten().rev();
+        let mut here = others.chain(self.entries.get(&dot)).peekable();
+        let last = here.peek().copied();
+        let Some(entry) = here.find(|entry| covers(&entry.set, edits)).or(last) else {
+            return;
+        };
+        let all = self.acknowledged.entry(dot).or_default();
+        if all.iter().all(|told| told.set != entry.set) {
+            all.push(Told {
+                device,
+                set: entry.set.clone(),
+                is_excused: false,
+            });
+        }
     }
 
     /// A device broke in a way that may lose what it alone holds: what it was told of and no longer
     /// holds, judged by `holds`, may be gone.
     pub fn excuse(&mut self, device: usize, holds: impl Fn(&Dot) -> bool) {
-        for (dot, at) in &self.acknowledged {
-            if *at == device && !holds(dot) {
+        for (dot, all) in &mut self.acknowledged {
+            let lost = all.iter_mut().filter(|told| told.device == device);
+            for told in lost.filter(|_| !holds(dot)) {
+                told.is_excused = true;
                 self.excused.insert(*dot);
             }
         }
@@ -241,14 +283,19 @@ mod tests {
         ledger.commit(was, device, delete(1, "first")).unwrap();
         ledger.went_back.insert(log);
         ledger.commit(was, device, delete(2, "second")).unwrap();
-        ledger.acknowledged.insert(was, 7);
+        ledger.told(was, 7, &[]);
 
         assert!(ledger.moved(was, is, device, delete(3, "third")).is_err());
         assert_eq!(ledger.moved(was, is, device, delete(3, "second")), Ok(()));
 
         assert_eq!(ledger.entries[&was].set, delete(1, "first"));
         assert_eq!(ledger.branches[&was][0].set, delete(2, "second"));
-        assert_eq!(ledger.acknowledged[&is], 7);
+        assert_eq!(ledger.acknowledged[&is][0].set, delete(3, "second"));
+        assert_eq!(
+            ledger.acknowledged.get(&was),
+            None,
+            "of the first nobody was told"
+        );
     }
 
     #[test]

@@ -127,6 +127,16 @@ impl Frontier {
         let mut branches = self.forks.family(whole).filter_map(|log| self.get(log));
         is_of_log || branches.any(is_here)
     }
+
+    /// In how many histories of its log the entry that `dot` names is durable here.
+    pub(super) fn branches_at(&self, dot: &Dot) -> u64 {
+        let known = self.get(&dot.log);
+        let whole = known.map_or(dot.log, |known| known.header.signed_as());
+        let logs = self.forks.family(whole).chain([&whole]);
+        let logs = logs.filter_map(|log| self.get(log));
+        logs.filter(|log| (log.header.base() + 1..=log.durable.seq).contains(&dot.seq))
+            .count() as u64
+    }
 }
 
 impl Engine {

@@ -1,4 +1,5 @@
-//! Refusals that end: the cause that was missing has come, or the fork that was not proved is settled.
+//! Refusals that end: the cause that was missing has come, or the branch that was meant, or the log that was
+//! followed goes on, or the fork that was not proved is settled.
 //!
 //! Whoever lacks a cause refuses its effects, and the peer sends no more of their logs in that session. The cause
 //! may come from another peer, or later. As soon as it is durable here, the session in which its effects were
@@ -8,26 +9,27 @@
 //! refused, so that the peer does not take it for a fork of its own. The session begins anew once it is settled.
 //!
 //! Invariants:
-//! - Nothing goes in circles: an entry is refused for the lack of a cause only while that is not here, so one cause
-//!   ends a session once, when it comes. A fork that cannot be settled ends none.
+//! - Nothing goes in circles: a session ends only when there is more here of what it waits for than when it refused
+//!   ([`Frontier::progress`]), and that cannot go on for ever. A fork that cannot be settled ends none.
 //! - A session remembers at most [`CAUSES_AWAITED_MAX`] causes. The effects of further ones come with its next
 //!   beginning, which the first of those that it remembers brings about.
 
 use std::collections::BTreeMap;
 
-use crdt_schema::ident::{Dot, LogId, SpaceName};
+use crdt_schema::ident::LogId;
 
 use super::Engine;
 use super::batch::SessionId;
 use super::effect::CloseReason;
+use super::frontier::Frontier;
 use super::ingest::Refusal;
 use super::limits::{CAUSES_AWAITED_MAX, LOGS_MAX};
 
 /// What one session waits for before it takes what it has refused or put off.
 #[derive(Debug, Default)]
 pub(super) struct Awaited {
-    /// The causes of what was refused, and the space that each must be in.
-    causes: BTreeMap<Dot, SpaceName>,
+    /// Why logs were refused, and how much there was of what would end that.
+    causes: Vec<(Refusal, u64)>,
     /// The logs of which the peer has proved forks that the store has not answered for.
     forks: Vec<LogId>,
     /// The logs that are put off, and why they would be refused.
@@ -36,12 +38,19 @@ pub(super) struct Awaited {
 
 impl Awaited {
     /// Takes note of why a log is refused.
-    pub(super) fn note(&mut self, refusal: &Refusal) {
-        if let Refusal::MissingDependency { cause, space } = refusal
+    pub(super) fn note(&mut self, refusal: &Refusal, frontier: &Frontier) {
+        let is_new = self.causes.iter().all(|(known, _)| known != refusal);
+        if let Some(progress) = frontier.progress(refusal)
+            && is_new
             && self.causes.len() < CAUSES_AWAITED_MAX
         {
-            self.causes.insert(*cause, space.clone());
+            self.causes.push((refusal.clone(), progress));
         }
+    }
+
+    fn is_over(&self, frontier: &Frontier) -> bool {
+        let mut causes = self.causes.iter();
+        causes.any(|(refusal, was)| frontier.progress(refusal).is_some_and(|is| is > *was))
     }
 
     /// Takes note of a fork that was handed to the store.
@@ -61,6 +70,20 @@ impl Awaited {
             self.put_off.insert(log, refusal.clone());
         }
         is_put_off
+    }
+}
+
+impl Frontier {
+    /// How much there is of what a refusal waits for; `None` if nothing that may come ends it.
+    fn progress(&self, refusal: &Refusal) -> Option<u64> {
+        match refusal {
+            Refusal::MissingDependency { cause, space } => {
+                Some(u64::from(self.covers(space, cause)))
+            }
+            Refusal::OtherBranch(dep) => Some(self.branches_at(dep)),
+            Refusal::LeftOutBefore(log) => Some(self.get(log).map_or(0, |log| log.durable.seq)),
+            _ => None,
+        }
     }
 }
 
@@ -86,12 +109,11 @@ impl Engine {
     /// Lets what was refused for the lack of a cause come again, if the cause is here now.
     pub(super) fn lift(&mut self) {
         let frontier = &self.frontier;
-        let has_come = |(cause, space): (&Dot, &SpaceName)| frontier.covers(space, cause);
         let awaiting = self.sessions.values();
-        let over = awaiting.filter(|session| session.awaited.causes.iter().any(has_come));
+        let over = awaiting.filter(|session| session.awaited.is_over(frontier));
         let over: Vec<SessionId> = over.map(|session| session.id).collect();
         self.peers.lift(None, |_, refusal| match refusal {
-            Refusal::MissingDependency { cause, space } => has_come((cause, space)),
+            Refusal::MissingDependency { cause, space } => frontier.covers(space, cause),
             _ => false,
         });
         for id in over {

@@ -417,7 +417,7 @@ impl Engine {
                 .count(device, code, refusal.is_fault().then_some(why));
         }
         let is_other_history = refusal.is_other_history();
-        session.awaited.note(&refusal);
+        session.awaited.note(&refusal, &self.frontier);
         session.refused.insert(log, refusal);
         if is_other_history {
             self.peers.forget_log(&device, &log);

@@ -145,6 +145,25 @@ pub(super) fn failed_report(
     report
 }
 
+/// The name that a change set has after a repair, if it has another one than before.
+fn new_name(outcome: &Outcome, dot: Dot) -> Option<Dot> {
+    match outcome {
+        Outcome::Settled { moved, .. } => {
+            let moved = moved.iter().find(|(was, _)| *was == dot);
+            moved.map(|(_, is)| *is)
+        }
+        Outcome::Forked(forked) => {
+            let point = forked.proof.point();
+            let mut ends = forked.ends.iter();
+            let has_moved = ends.any(|end| end.header.log == dot.log && end.seq < dot.seq);
+            let mut ends = forked.ends.iter().filter(|_| has_moved);
+            let branch = ends.find(|end| end.header.branch_of == Some(point))?;
+            Some(Dot::new(branch.header.log, dot.seq))
+        }
+        Outcome::Mended { .. } | Outcome::Known => None,
+    }
+}
+
 /// One transaction over several batches.
 struct Joined<'txn> {
     facts: Facts<'txn>,
@@ -292,7 +311,10 @@ impl<'txn> Joined<'txn> {
             Repair::Branch(run) => self.sealed(tx, |sealing| sealing.branch(run))?,
             Repair::Fork(proof) => self.sealed(tx, |sealing| sealing.seal(proof))?,
         };
-        self.has_writes |= result.is_ok();
+        if let Ok(outcome) = &result {
+            self.has_writes = true;
+            self.retries.rename(|dot| new_name(outcome, dot))?;
+        }
         self.report.repairs.push(Repaired {
             session,
             log: repair.log(),

@@ -4,6 +4,7 @@
 //! order of their own, and only those beyond the newest [`RETRIES_KEPT`] are judged by their age.
 //! Keys are stored as digests, so their length does not matter.
 
+use crdt_schema::ident::Dot;
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 
 use crate::engine::batch::{CommitOutcome, Idempotency};
@@ -84,6 +85,27 @@ impl<'txn> RetryWriter<'txn> {
         self.forget(row.order, unix_ms)
     }
 
+    /// Gives what came of requests the name that its change set has now, where `name` knows one: a repeated
+    /// request is not answered with a position at which something else stands.
+    pub(super) fn rename(&mut self, name: impl Fn(Dot) -> Option<Dot>) -> Result<(), Trouble> {
+        let mut renamed = Vec::new();
+        for row in self.rows.get()?.iter()? {
+            let (key, row) = row?;
+            let Ok(mut row) = RetryRow::decode(row.value()) else {
+                continue;
+            };
+            if let Some(dot) = name(row.outcome.dot) {
+                row.outcome.dot = dot;
+                renamed.push((key.value(), row.encode()));
+            }
+        }
+        let rows = self.rows.get_mut()?;
+        for (key, row) in renamed {
+            rows.insert(key, row.as_slice())?;
+        }
+        Ok(())
+    }
+
     fn forget(&mut self, newest: u64, unix_ms: u64) -> Result<(), Trouble> {
         for _ in 0..FORGOTTEN_MAX {
             let oldest = self.order.get()?.first()?.map(|(oldest, _)| oldest.value());
@@ -139,7 +161,7 @@ fn is_stale(row: &RetryRow, newest: u64, unix_ms: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use crdt_schema::hlc::Timestamp;
-    use crdt_schema::ident::{Dot, LogId};
+    use crdt_schema::ident::LogId;
     use redb::ReadableTableMetadata;
 
     use super::*;

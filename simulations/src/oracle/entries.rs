@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{DeviceId, Dot, LogId, RecordKey};
+use crdt_schema::op::ChangeSet;
 use crdt_schema::resolution::RecordView;
 use crdt_schema::schema::Collection;
 use fieldmesh::engine::batch::{Held, Run, Walk};
@@ -42,44 +43,31 @@ pub(super) fn judge(world: &mut World<'_>) -> Judged {
 
 fn nothing_lost(world: &World<'_>, number: usize, reader: &Reader) -> Judged {
     let durable = &world.seats[&number].durable;
-    for (dot, author) in &world.ledger.acknowledged {
-        let mut names = world.ledger.names(*dot);
-        let is_held = names.any(|name| durable.get(&name.log).is_some_and(|seq| *seq >= name.seq));
-        if is_held {
-            both_branches(world, number, reader, *dot)?;
-        }
-        if !is_held && !world.ledger.excused.contains(dot) && !world.is_away(*author) {
-            let detail = format!(
-                "device {number} lacks {dot}, which device {author} acknowledged: {:?}",
-                world.ledger.entries.get(dot).map(|entry| &entry.set.edits)
-            );
-            return Err((Oracle::NoLostWrite, detail));
+    for (dot, all) in &world.ledger.acknowledged {
+        let names = world.ledger.names(*dot);
+        let reached = |name: &Dot| durable.get(&name.log).is_some_and(|seq| *seq >= name.seq);
+        let here: Vec<Dot> = names.filter(reached).collect();
+        for told in all {
+            let is_held = match world.ledger.is_forked(dot) {
+                false => !here.is_empty(),
+                true => is_among(reader, &here, &told.set),
+            };
+            if !is_held && !told.is_excused && !world.is_away(told.device) {
+                let detail = format!(
+                    "device {number} lacks {dot}, which device {} acknowledged: {:?}",
+                    told.device, told.set.edits
+                );
+                return Err((Oracle::NoLostWrite, detail));
+            }
         }
     }
     Ok(())
 }
 
-/// Whatever was committed at a position of a forked log is held, in one branch or another.
-fn both_branches(world: &World<'_>, number: usize, reader: &Reader, dot: Dot) -> Judged {
-    let ledger = &world.ledger;
-    if !ledger.families.contains_key(&dot.log) || ledger.written_again.contains(&dot) {
-        return Ok(());
-    }
-    let names = ledger.names(dot);
-    let held = names.filter_map(|name| reader.entry(name).ok().flatten());
-    let held: Vec<_> = held.map(|(_, set)| set).collect();
-    let others = ledger.branches.get(&dot).into_iter().flatten();
-    let written = ledger.entries.get(&dot).into_iter().chain(others);
-    for entry in written {
-        if !held.contains(&entry.set) && !ledger.excused.contains(&dot) {
-            let detail = format!(
-                "device {number} lacks what one branch has at {dot}: {:?}",
-                entry.set.edits
-            );
-            return Err((Oracle::NoLostWrite, detail));
-        }
-    }
-    Ok(())
+/// Whether a change set is at one of these positions, which belong to branches of one log.
+fn is_among(reader: &Reader, names: &[Dot], set: &ChangeSet) -> bool {
+    let mut held = names.iter().filter_map(|name| reader.entry(*name).ok()?);
+    held.any(|(_, held)| held == *set)
 }
 
 fn nothing_invented(world: &mut World<'_>, number: usize, items: &[FeedItem]) -> Judged {

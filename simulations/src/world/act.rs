@@ -183,21 +183,18 @@ impl World<'_> {
 
     fn told_saved(&mut self, number: usize, request: u64, outcome: &CommitOutcome) {
         self.ledger.saved += 1;
-        self.ledger
-            .acknowledged
-            .entry(outcome.dot)
-            .or_insert(number);
         if outcome.replayed {
             self.reach(Sometimes::RetryAnsweredOnce);
         }
         let Some(asked) = self.ledger.asked.get(&request).cloned() else {
             return;
         };
+        self.ledger.told(outcome.dot, number, &asked.edits);
         if let Some(key) = asked.key {
             let known = self.ledger.keys.entry((number, key.clone()));
             let known = *known.or_insert(outcome.dot);
             self.counts.checks += 1;
-            if known != outcome.dot {
+            if !self.ledger.names(known).any(|name| name == outcome.dot) {
                 let detail = format!(
                     "device {number} answered key {key:?} with {known} and then with {}",
                     outcome.dot

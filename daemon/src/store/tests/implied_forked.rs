@@ -163,6 +163,40 @@ fn a_branch_may_come_first_and_the_edits_that_follow_it_find_their_record() {
 }
 
 #[test]
+fn a_repeated_request_is_answered_with_the_name_that_its_change_set_has_now() {
+    let edits = || vec![upsert(RANDOM_ID, vec![set("name", "asked once")])];
+    let is_answered_after = |repair: fn(Run, LogHeader) -> Repair| {
+        let [theirs, mut ours] = Forked::new().histories;
+        let was = ours.write_once("key", edits()).expect("a write").dot;
+        let (log, from) = (theirs.log.log, 2);
+        let look = theirs.reader().look(&Look::Run { log, from });
+        let Ok(Found::Run { run: Some(run), .. }) = look else {
+            panic!("it is held");
+        };
+        let into = LogHeader {
+            log: LogId([55; 16]),
+            ..ours.log.clone()
+        };
+        let repair = Box::new(repair(run, into));
+        repaired(&mut ours, Batch::Repair(1, repair)).expect("it is done");
+
+        let is = ours.write_once("key", edits()).expect("an answer");
+
+        assert!(is.replayed && is.dot.log != was.log, "{was} is {}", is.dot);
+        let entry = ours.reader().entry(is.dot).expect("it reads");
+        let (_, found) = entry.expect("it is held");
+        assert_eq!(found.edits[0].ops, [set("name", "asked once")]);
+    };
+
+    is_answered_after(|run, into| Repair::Settle {
+        shared: [(run.header.log, 1)].into(),
+        run,
+        into,
+    });
+    is_answered_after(|run, _| Repair::Branch(run));
+}
+
+#[test]
 fn what_is_written_again_in_another_log_names_its_records_and_leaves_nothing_behind() {
     let story = Forked::new();
     let [theirs, mut ours] = story.histories;
