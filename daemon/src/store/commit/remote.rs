@@ -29,19 +29,21 @@ impl Joined<'_> {
     ) -> Result<Result<Vec<(LogId, LeftOut)>, StoreFault>, Trouble> {
         // Everything is checked before anything is written.
         let mut ends = BTreeMap::new();
-        let mut left_out: BTreeMap<LogId, LeftOut> = BTreeMap::new();
+        // From which entry on, and why.
+        let mut left_out: BTreeMap<LogId, (u64, LeftOut)> = BTreeMap::new();
         for run in runs {
             if let Some(cause) = self.follows_left_out(&ends, run)? {
-                let log = run.run.header.log;
-                left_out.insert(log, LeftOut::LeftOutBefore(cause));
+                let (log, from) = (run.run.header.log, run.run.from);
+                let why = LeftOut::LeftOutBefore(cause);
+                left_out.entry(log).or_insert((from, why));
                 self.note_left_out(log);
             } else if let Err(why) = self.admit(&mut ends, run)? {
                 return Ok(Err(StoreFault::Failed(why)));
             }
         }
         for run in runs {
-            let log = run.run.header.log;
-            if left_out.contains_key(&log) {
+            let (log, from) = (run.run.header.log, run.run.from);
+            if left_out.get(&log).is_some_and(|(first, _)| from >= *first) {
                 continue;
             }
             let named = match self.beyond_seal(seals, run)? {
@@ -51,7 +53,9 @@ impl Joined<'_> {
             match named {
                 Ok(sets) => {
                     self.append_run(run, &sets)?;
-                    self.left_out_before.remove(&log);
+                    if !left_out.contains_key(&log) {
+                        self.left_out_before.remove(&log);
+                    }
                 }
                 Err(why) => {
                     let why = match why {
@@ -60,7 +64,7 @@ impl Joined<'_> {
                         }
                         why => why,
                     };
-                    left_out.insert(log, why);
+                    left_out.insert(log, (from, why));
                     ends.remove(&log);
                     self.note_left_out(log);
                 }
@@ -68,7 +72,8 @@ impl Joined<'_> {
         }
         // A peer that repeats itself is told where the log ends even if nothing of it was new.
         self.held_rows.extend(ends);
-        Ok(Ok(left_out.into_iter().collect()))
+        let left_out = left_out.into_iter().map(|(log, (_, why))| (log, why));
+        Ok(Ok(left_out.collect()))
     }
 
     fn note_left_out(&mut self, log: LogId) {

@@ -305,6 +305,46 @@ fn what_comes_after_a_lie_is_left_out_and_fails_no_batch() {
     assert_eq!(device.held(), Held::new());
 }
 
+/// A part of the log that `forged` makes of all of these change sets.
+fn part_of(author: &Device, sets: &[ChangeSet], from: usize, to: usize) -> VerifiedRun {
+    let run = forged(author, &sets[..to]);
+    let start = chain_start(&ORGANISATION, &author.log);
+    let chain = run.entries.iter().fold(start, |c, e| chain_next(&c, e));
+    VerifiedRun {
+        sets: sets[from..to].iter().cloned().map(Arc::new).collect(),
+        chain,
+        run: Run {
+            from: from as u64 + 1,
+            entries: run.entries[from..].to_vec(),
+            ..run
+        },
+    }
+}
+
+#[test]
+fn what_comes_before_the_effect_of_a_lie_is_written_and_only_what_is_written_is_told() {
+    let (mut device, liar, author) = (Device::new(1), Device::new(2), Device::new(3));
+    let lie = part_of(&liar, &[telling(1, vec![own(1, 0)])], 0, 1);
+    let cause = Dot::new(liar.log.log, 1);
+    let mut effect = telling(3, vec![Ok("1")]);
+    effect.edits[0].deps.push(cause);
+    effect.tags.insert(cause, [0; 2]);
+    let story = [telling(2, vec![Ok("1")]), effect, telling(4, vec![Ok("1")])];
+    let part = |from, to| part_of(&author, &story, from, to);
+    assert_eq!(left_out(&mut device, vec![lie]).len(), 1);
+
+    let runs = vec![part(0, 1), part(1, 2)];
+    let mut report = device.store.commit(vec![Batch::Remote { batch: 7, runs }]);
+
+    let before = |it: LogId| [(author.log.log, LeftOut::LeftOutBefore(it))];
+    assert_eq!(report.remote.remove(0).left_out, before(liar.log.log));
+    let told: Vec<u64> = report.rows.iter().map(|row| row.seq).collect();
+    assert_eq!(told, [1]);
+    assert_eq!(device.held(), [(author.log.log, 1)].into());
+    let later = left_out(&mut device, vec![part(2, 3)]);
+    assert_eq!(later, before(author.log.log));
+}
+
 #[test]
 fn what_follows_a_damaged_entry_waits_until_that_is_mended() {
     let disk = Disk::default();
