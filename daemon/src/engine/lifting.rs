@@ -82,6 +82,8 @@ impl Frontier {
             }
             Refusal::OtherBranch(dep) => Some(self.branches_at(dep)),
             Refusal::LeftOutBefore(log) => Some(self.get(log).map_or(0, |log| log.durable.seq)),
+            // Ended by the mend, see [`Engine::lift_mended`].
+            Refusal::Unread(_) => Some(0),
             _ => None,
         }
     }
@@ -106,16 +108,35 @@ impl Engine {
         session.is_some_and(|session| session.awaited.puts_off(log, family, refusal))
     }
 
-    /// Lets what was refused for the lack of a cause come again, if the cause is here now.
-    pub(super) fn lift(&mut self) {
+    /// Lets what was refused for the lack of a cause come again, if the cause is here now. Of logs that have
+    /// `moved` nobody is shown any longer to wait for a cause.
+    pub(super) fn lift(&mut self, moved: &[(LogId, u64)]) {
         let frontier = &self.frontier;
         let awaiting = self.sessions.values();
         let over = awaiting.filter(|session| session.awaited.is_over(frontier));
         let over: Vec<SessionId> = over.map(|session| session.id).collect();
-        self.peers.lift(None, |_, refusal| match refusal {
+        self.peers.lift(None, |log, refusal| match refusal {
             Refusal::MissingDependency { cause, space } => frontier.covers(space, cause),
+            waiting if frontier.progress(waiting).is_some() => {
+                moved.iter().any(|(moved, _)| moved == log)
+            }
             _ => false,
         });
+        for id in over {
+            self.close(id, &CloseReason::Repaired);
+        }
+    }
+
+    /// Lets what follows the damaged entries of a log come again: they are mended.
+    pub(super) fn lift_mended(&mut self, log: &LogId) {
+        let is_of = |refusal: &Refusal| matches!(refusal, Refusal::Unread(dot) if dot.log == *log);
+        let awaiting = self.sessions.values();
+        let over = awaiting.filter(|session| {
+            let mut causes = session.awaited.causes.iter();
+            causes.any(|(refusal, _)| is_of(refusal))
+        });
+        let over: Vec<SessionId> = over.map(|session| session.id).collect();
+        self.peers.lift(None, |_, refusal| is_of(refusal));
         for id in over {
             self.close(id, &CloseReason::Repaired);
         }
@@ -135,7 +156,7 @@ impl Engine {
             }
             _ => is_of_family(log),
         });
-        self.lift();
+        self.lift(&[]);
     }
 
     /// The store has answered for the fork of a log without anything new: begins the session anew if the fork is

@@ -300,7 +300,7 @@ impl Engine {
         match self.settle(report.remote) {
             Ok(()) => {
                 if !moved.is_empty() {
-                    self.lift();
+                    self.lift(&moved);
                 }
                 self.spread(now, &moved);
                 self.review_holds(now);

@@ -192,7 +192,10 @@ impl Engine {
         self.damage.looking.remove(&log);
         match damaged {
             Some(from) => self.note_damage(Dot::new(log, from)),
-            None => self.note_whole(log),
+            None => {
+                self.note_whole(log);
+                self.lift_mended(&log);
+            }
         }
         if damaged.is_none() {
             self.on_own_tags(id, log, rows);
