@@ -91,6 +91,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "shrink",
             "sometimes",
             "trace",
+            "verified",
             "workload",
             "world",
         ],
