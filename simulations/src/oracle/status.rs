@@ -142,7 +142,8 @@ fn nothing_refused(world: &mut World<'_>, number: usize) -> Judged {
             .refused_logs
             .iter()
             .find(|(log, _)| world.is_honest_log(log));
-        if let Some((log, why)) = honest.filter(|_| seat.is_honest()) {
+        // Of a peer that is not connected the last meeting is shown: what has become of it since is not known.
+        if let Some((log, why)) = honest.filter(|_| seat.is_honest() && peer.connected) {
             let detail = format!(
                 "device {number} and device {} leave out the honest log {log}: {why}",
                 seat.spec.device
