@@ -504,6 +504,10 @@ fn devices_that_meet_in_pairs_over_days_all_end_alike() {
     world.pass(10_000);
 
     world.assert_converged();
+    // What comes before its cause is refused first, even if it is taken in the end.
+    for node in &world.nodes {
+        assert_eq!(node.fleet.refusals.get("missing_cause"), None);
+    }
     assert_eq!(world.nodes[0].entries(), 24);
     assert!(world.nodes.iter().all(|node| node.held().len() == 4));
     let held: Held = world.nodes[0].held();
