@@ -209,14 +209,20 @@ impl Ledger {
 
     /// A device broke in a way that may lose what it alone holds: what it was told of and no longer
     /// holds, judged by `holds`, may be gone.
-    pub fn excuse(&mut self, device: usize, holds: impl Fn(&Dot) -> bool) {
+    pub fn excuse(&mut self, device: usize, holds: impl Fn(&Dot, &ChangeSet) -> bool) {
         for (dot, all) in &mut self.acknowledged {
-            let lost = all.iter_mut().filter(|told| told.device == device);
-            for told in lost.filter(|_| !holds(dot)) {
-                told.is_excused = true;
-                self.excused.insert(*dot);
+            let own = all.iter_mut().filter(|told| told.device == device);
+            for told in own {
+                if !holds(dot, &told.set) {
+                    told.is_excused = true;
+                    self.excused.insert(*dot);
+                }
             }
         }
+    }
+
+    /// A device has lost entries, and with them what it knew of requests.
+    pub fn forget_keys(&mut self, device: usize) {
         self.keys.retain(|(at, _), _| *at != device);
     }
 

@@ -165,9 +165,11 @@ impl World<'_> {
             (None, ..) => {}
         }
         self.counts.checks += 1;
+        if lost.is_some() || may_lose {
+            self.excuse(number, &held);
+        }
         if let Some(dot) = lost {
-            let excused = |dot: &Dot| held.get(&dot.log).is_some_and(|seq| *seq >= dot.seq);
-            self.ledger.excuse(number, excused);
+            self.ledger.forget_keys(number);
             if !may_lose {
                 let detail = format!("device {number} had made {dot} durable and lost it");
                 self.break_oracle(Oracle::NoLostWrite, detail);
@@ -180,6 +182,22 @@ impl World<'_> {
         self.await_deadline(number);
         self.start_versions(number);
         self.dial_from(number);
+    }
+
+    /// What a device was told of and does not hold any more may be gone. A position that is held may have another
+    /// content than it was told of.
+    fn excuse(&mut self, number: usize, held: &Held) {
+        let device = self.seats[&number].device.as_ref();
+        let reader = device.map(|device| device.reader());
+        let branches = self.ledger.branches.clone();
+        self.ledger.excuse(number, |dot, set| {
+            let is_there = held.get(&dot.log).is_some_and(|seq| *seq >= dot.seq);
+            let is_same = || {
+                let entry = reader.as_ref()?.entry(*dot).ok()??;
+                Some(entry.1 == *set)
+            };
+            is_there && (!branches.contains_key(dot) || is_same() == Some(true))
+        });
     }
 
     /// The store is gone; the key is not.
@@ -195,7 +213,8 @@ impl World<'_> {
         seat.wiped = std::mem::take(&mut seat.durable);
         seat.arrival = 0;
         (seat.may_be_damaged, seat.has_lost) = (false, true);
-        self.ledger.excuse(number, |_| false);
+        self.ledger.excuse(number, |_, _| false);
+        self.ledger.forget_keys(number);
         let (device, again) = (number, false);
         self.queue.after(REPLACE_MS, Event::Boot { device, again });
     }
