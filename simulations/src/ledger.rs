@@ -208,12 +208,13 @@ impl Ledger {
     }
 
     /// A device broke in a way that may lose what it alone holds: what it was told of and no longer
-    /// holds, judged by `holds`, may be gone.
-    pub fn excuse(&mut self, device: usize, holds: impl Fn(&Dot, &ChangeSet) -> bool) {
+    /// holds, judged by `holds`, may be gone. The change set is given where a position has several.
+    pub fn excuse(&mut self, device: usize, holds: impl Fn(&Dot, Option<&ChangeSet>) -> bool) {
         for (dot, all) in &mut self.acknowledged {
             let own = all.iter_mut().filter(|told| told.device == device);
             for told in own {
-                if !holds(dot, &told.set) {
+                let set = self.branches.contains_key(dot).then_some(&told.set);
+                if !holds(dot, set) {
                     told.is_excused = true;
                     self.excused.insert(*dot);
                 }

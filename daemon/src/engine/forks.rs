@@ -117,7 +117,7 @@ impl Frontier {
     /// at its first entry nothing is held but branches.
     pub(super) fn covers(&self, space: &SpaceName, dot: &Dot) -> bool {
         let known = self.get(&dot.log);
-        let whole = known.map_or(dot.log, |known| known.header.signed_as());
+        let whole = self.whole(&dot.log);
         let is_here = |log: &Log| {
             log.header.space == *space
                 && (log.header.base() + 1..=log.staged.seq).contains(&dot.seq)
@@ -128,10 +128,14 @@ impl Frontier {
         is_of_log || branches.any(is_here)
     }
 
+    /// The id by which its device signs a log, which may be a branch; of a log that is not held its own.
+    pub(super) fn whole(&self, log: &LogId) -> LogId {
+        self.get(log).map_or(*log, |known| known.header.signed_as())
+    }
+
     /// In how many histories of its log the entry that `dot` names is durable here.
     pub(super) fn branches_at(&self, dot: &Dot) -> u64 {
-        let known = self.get(&dot.log);
-        let whole = known.map_or(dot.log, |known| known.header.signed_as());
+        let whole = self.whole(&dot.log);
         let logs = self.forks.family(whole).chain([&whole]);
         let logs = logs.filter_map(|log| self.get(log));
         logs.filter(|log| (log.header.base() + 1..=log.durable.seq).contains(&dot.seq))

@@ -112,9 +112,6 @@ impl Engine {
     /// `moved` nobody is shown any longer to wait for a cause.
     pub(super) fn lift(&mut self, moved: &[(LogId, u64)]) {
         let frontier = &self.frontier;
-        let awaiting = self.sessions.values();
-        let over = awaiting.filter(|session| session.awaited.is_over(frontier));
-        let over: Vec<SessionId> = over.map(|session| session.id).collect();
         self.peers.lift(None, |log, refusal| match refusal {
             Refusal::MissingDependency { cause, space } => frontier.covers(space, cause),
             waiting if frontier.progress(waiting).is_some() => {
@@ -122,21 +119,21 @@ impl Engine {
             }
             _ => false,
         });
-        for id in over {
-            self.close(id, &CloseReason::Repaired);
-        }
+        self.begin_anew(|awaited, frontier| awaited.is_over(frontier));
     }
 
     /// Lets what follows the damaged entries of a log come again: they are mended.
     pub(super) fn lift_mended(&mut self, log: &LogId) {
         let is_of = |refusal: &Refusal| matches!(refusal, Refusal::Unread(dot) if dot.log == *log);
-        let awaiting = self.sessions.values();
-        let over = awaiting.filter(|session| {
-            let mut causes = session.awaited.causes.iter();
-            causes.any(|(refusal, _)| is_of(refusal))
-        });
-        let over: Vec<SessionId> = over.map(|session| session.id).collect();
         self.peers.lift(None, |_, refusal| is_of(refusal));
+        self.begin_anew(|awaited, _| awaited.causes.iter().any(|(refusal, _)| is_of(refusal)));
+    }
+
+    /// Ends the sessions that need wait no longer, so that they begin anew.
+    fn begin_anew(&mut self, is_over: impl Fn(&Awaited, &Frontier) -> bool) {
+        let awaiting = self.sessions.values();
+        let over = awaiting.filter(|session| is_over(&session.awaited, &self.frontier));
+        let over: Vec<SessionId> = over.map(|session| session.id).collect();
         for id in over {
             self.close(id, &CloseReason::Repaired);
         }
@@ -146,15 +143,11 @@ impl Engine {
     /// anew as well; this is about peers that have gone.
     pub(super) fn lift_fork(&mut self, family: LogId) {
         let frontier = &self.frontier;
-        let is_of_family = |log: &LogId| {
-            let known = frontier.get(log).map(|known| known.header.signed_as());
-            known.unwrap_or(*log) == family
-        };
         self.peers.lift(None, |log, refusal| match refusal {
             Refusal::Forked | Refusal::Sealed | Refusal::UnprovedFork | Refusal::OtherBranch(_) => {
                 true
             }
-            _ => is_of_family(log),
+            _ => frontier.whole(log) == family,
         });
         self.lift(&[]);
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crdt_schema::ident::Dot;
+use crdt_schema::op::ChangeSet;
 use fieldmesh::engine::batch::{Held, Opening};
 use fieldmesh::store::{StoreError, WitnessRecord};
 
@@ -189,14 +190,13 @@ impl World<'_> {
     fn excuse(&mut self, number: usize, held: &Held) {
         let device = self.seats[&number].device.as_ref();
         let reader = device.map(|device| device.reader());
-        let branches = self.ledger.branches.clone();
         self.ledger.excuse(number, |dot, set| {
             let is_there = held.get(&dot.log).is_some_and(|seq| *seq >= dot.seq);
-            let is_same = || {
-                let entry = reader.as_ref()?.entry(*dot).ok()??;
-                Some(entry.1 == *set)
+            let is_same = |set: &ChangeSet| {
+                let entry = reader.as_ref().map(|reader| reader.entry(*dot));
+                matches!(entry, Some(Ok(Some((_, held)))) if held == *set)
             };
-            is_there && (!branches.contains_key(dot) || is_same() == Some(true))
+            is_there && set.is_none_or(is_same)
         });
     }
 

@@ -94,10 +94,7 @@ impl Joined<'_> {
             return Ok(None);
         }
         let header = &verified.run.header;
-        let held = match ends.get(&header.log) {
-            Some(end) => end.seq,
-            None => self.end_of(header)?.seq,
-        };
+        let held = self.end_among(ends, header)?.seq;
         if self.left_out_before.contains(&header.log) && verified.run.from > held + 1 {
             return Ok(Some(header.log));
         }
@@ -118,10 +115,7 @@ impl Joined<'_> {
         verified: &VerifiedRun,
     ) -> Result<Result<(), String>, Trouble> {
         let header = &verified.run.header;
-        let mut end = match ends.get(&header.log) {
-            Some(end) => end.clone(),
-            None => self.end_of(header)?,
-        };
+        let mut end = self.end_among(ends, header)?;
         let held = held_of_run(end.seq, &verified.run);
         if let Err(why) = follow(&mut end, verified) {
             return Ok(Err(why));
@@ -219,6 +213,18 @@ impl Joined<'_> {
             return Ok(false);
         }
         self.logs.covers(*dot)
+    }
+
+    /// Where a log ends, among `ends` if it is there.
+    fn end_among(
+        &mut self,
+        ends: &BTreeMap<LogId, FrontierRow>,
+        header: &LogHeader,
+    ) -> Result<FrontierRow, Trouble> {
+        match ends.get(&header.log) {
+            Some(end) => Ok(end.clone()),
+            None => self.end_of(header),
+        }
     }
 
     fn end_of(&mut self, header: &LogHeader) -> Result<FrontierRow, Trouble> {

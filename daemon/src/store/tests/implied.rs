@@ -259,25 +259,7 @@ fn what_comes_after_a_lie_is_left_out_and_fails_no_batch() {
         telling(2, vec![Ok("1")]),
         telling(3, vec![own(1, 0)]),
     ];
-    let whole = device.verify(&[forged(&author, &story)]).remove(0);
-    let part = |from: usize, to: usize| {
-        let run = forged(&author, &story[..to]);
-        let chain = run
-            .entries
-            .iter()
-            .fold(chain_start(&ORGANISATION, &author.log), |c, e| {
-                chain_next(&c, e)
-            });
-        VerifiedRun {
-            run: Run {
-                from: from as u64 + 1,
-                entries: run.entries[from..].to_vec(),
-                ..run
-            },
-            sets: whole.sets[from..to].to_vec(),
-            chain,
-        }
-    };
+    let part = |from, to| part_of(&author, &story, from, to);
     let mut follower = Device::new(3);
     follower.log.log = LogId([33; 16]);
     let cause = (Dot::new(author.log.log, 2), [0; 2]);
