@@ -4,30 +4,19 @@
 //! is not. An edit names its record, so that another configuration of the same plan has the same edits; where
 //! the record has not arrived, the edit does not happen, and is counted as refused.
 
-use crdt_schema::schema::{Collection, Field, FieldType, Schema};
+mod deeds;
 
-use super::values::Source;
-use super::{HOUR_MS, Work, Workload, WorkloadError};
+use crdt_schema::schema::{Collection, Schema};
+
+use super::places::{contacts, devices};
+use super::{DAY_MS, HOUR_MS, Work, Workload, WorkloadError};
 use crate::draw::Draw;
-use crate::link::{LinkClass, LinkFaults};
-use crate::mobility::{self, Mobility, Trace};
-use crate::plan::{
-    Act, Contact, DeviceSpec, EditSpec, Header, OpSpec, Operation, PLAN_FORMAT, Plan, Role,
-};
+use crate::plan::{Act, Header, Operation, PLAN_FORMAT, Plan};
 
-const DAY_MS: u64 = 24 * HOUR_MS;
 /// How long the fleet may take to settle after the last day.
 const SETTLE_MS: u64 = 12 * HOUR_MS;
 /// Most operations of a workload.
 pub const OPERATIONS_MAX: usize = 500_000;
-/// Of a thousand edits, how many are of the group's own records.
-const NEAR_PER_MILLE: u64 = 700;
-/// Of a thousand fields that a new record need not have, how many are filled in.
-const FILLED_PER_MILLE: u64 = 600;
-/// How often it is tried to find a record of the group's own.
-const TRIES: u64 = 6;
-/// Within how long two people edit the same record.
-const SAME_DAY_MS: u64 = 3 * HOUR_MS;
 
 /// Writes out the plan of a workload.
 ///
@@ -69,112 +58,6 @@ pub fn plan(workload: &Workload, schema: &Schema) -> Result<Plan, WorkloadError>
         operations,
         faults: Vec::new(),
     })
-}
-
-fn devices(workload: &Workload) -> Vec<DeviceSpec> {
-    let spec = |device| DeviceSpec {
-        device,
-        role: match workload.group_of(device).hub {
-            true => Role::Hub,
-            false => Role::Field,
-        },
-        commit_ms: 5,
-        fetch_ms: 2,
-        ..DeviceSpec::default()
-    };
-    (0..workload.devices()).map(spec).collect()
-}
-
-/// The ways in which the groups move, by the numbers of their devices.
-pub(super) fn mobility(workload: &Workload) -> Mobility {
-    let places = &workload.places;
-    let members = |name: &toml::Spanned<String>| workload.members(name.get_ref());
-    let first = |name: &toml::Spanned<String>| members(name).first().copied().unwrap_or(0);
-    let mut of: Vec<Mobility> = Vec::new();
-    for shuttle in &places.shuttle {
-        of.push(Mobility::Shuttle(mobility::Shuttle {
-            clinic: members(&shuttle.clinic),
-            villages: shuttle.villages.iter().map(members).collect(),
-            every_h: shuttle.every_h,
-            way_min: shuttle.way_min,
-            stay_min: shuttle.stay_min,
-            class: shuttle.by,
-        }));
-    }
-    for depot in &places.depot {
-        of.push(Mobility::Depot(mobility::Depot {
-            depot: first(&depot.depot),
-            from_h: depot.from_h,
-            to_h: depot.to_h,
-            stay_min: depot.stay_min,
-            class: depot.by,
-        }));
-    }
-    for market in &places.market {
-        of.push(Mobility::Market(mobility::Market {
-            every_days: market.every_days,
-            first_day: market.first_day,
-            from_h: market.from_h,
-            to_h: market.to_h,
-            spread_min: market.spread_min,
-            class: market.by,
-        }));
-    }
-    for hub in &places.hub {
-        of.push(Mobility::Hub(mobility::Hub {
-            hub: first(&hub.hub),
-            from_h: hub.from_h,
-            to_h: hub.to_h,
-            online_min: hub.online_min,
-            days_per_cent: hub.days_per_cent,
-            class: hub.by,
-        }));
-    }
-    of.extend(places.waypoint.iter().cloned().map(Mobility::Waypoint));
-    for csv in places.recorded.iter().cloned() {
-        of.push(Mobility::Recorded { csv });
-    }
-    let csv = Trace::of(staying(workload));
-    of.push(Mobility::Recorded { csv });
-    Mobility::All { of }
-}
-
-/// The contacts of those who do not move: of all at the beginning, and of groups that stay together.
-fn staying(workload: &Workload) -> Vec<mobility::Contact> {
-    let (apart_ms, end_ms) = (workload.apart_ms(), *workload.days.get_ref() * DAY_MS);
-    let contact = |at_ms, end_ms, a, b, class| mobility::Contact {
-        at_ms,
-        end_ms,
-        a,
-        b,
-        class,
-    };
-    let mut contacts = Vec::new();
-    if apart_ms > 0 {
-        let others = 1..workload.devices();
-        contacts.extend(others.map(|device| contact(0, apart_ms, 0, device, LinkClass::Wifi)));
-    }
-    for near in &workload.places.near {
-        let members = workload.members(near.group.get_ref());
-        for (index, a) in members.iter().enumerate() {
-            let others = members[index + 1..].iter();
-            contacts.extend(others.map(|b| contact(apart_ms, end_ms, *a, *b, near.by)));
-        }
-    }
-    contacts
-}
-
-fn contacts(workload: &Workload, draw: &Draw, horizon_ms: u64) -> Vec<Contact> {
-    let met = mobility::contacts(&mobility(workload), workload.devices(), draw, horizon_ms);
-    let contact = |met: mobility::Contact| Contact {
-        at_ms: met.at_ms,
-        end_ms: met.end_ms,
-        a: met.a,
-        b: met.b,
-        class: met.class,
-        faults: LinkFaults::default(),
-    };
-    met.into_iter().map(contact).collect()
 }
 
 /// A record that somebody has made.
@@ -310,13 +193,7 @@ impl Fleet<'_> {
         match deed {
             Deed::Create => self.create(index, &work, device, at_ms),
             Deed::Edit => self.edit(index, &work, device, at_ms),
-            Deed::Delete => {
-                if let Some(place) = self.pick(index, device) {
-                    let id = self.known.swap_remove(place).id;
-                    let ops = vec![OpSpec::Delete("no longer needed".to_owned())];
-                    self.update(index, id, device, at_ms, ops);
-                }
-            }
+            Deed::Delete => self.delete(index, device, at_ms),
             Deed::Answer => {
                 let case = self.next_case();
                 let act = Act::Review {
@@ -327,162 +204,12 @@ impl Fleet<'_> {
             }
         }
     }
-
-    fn create(&mut self, index: usize, work: &Work, device: usize, at_ms: u64) {
-        let case = self.next_case();
-        let Some((collection, _)) = self.collection(index) else {
-            return;
-        };
-        let fields: Vec<Field> = collection.fields.values().cloned().collect();
-        let name = collection.name.clone();
-        let mut ops = Vec::new();
-        for field in fields {
-            let is_filled = self.draw.happens(&field.name, case, FILLED_PER_MILLE);
-            if !field.required && !is_filled {
-                continue;
-            }
-            match self.write(work, &field) {
-                Some(OpSpec::Remove(..)) => {}
-                Some(op) => ops.push(op),
-                // There is nothing yet that the record could refer to.
-                None if field.required => return,
-                None => {}
-            }
-        }
-        let id = format!("{name}-{}", hex::encode(&self.draw.bytes("id", case)[..6]));
-        let group = self.workload.group_of(device).name.get_ref().clone();
-        self.known.push(Known {
-            collection: index,
-            id: id.clone(),
-            group,
-        });
-        let edits = vec![EditSpec {
-            collection: name,
-            id,
-            ops,
-        }];
-        let act = Act::Write { edits, key: None };
-        self.operations.push(Operation { at_ms, device, act });
-    }
-
-    fn edit(&mut self, index: usize, work: &Work, device: usize, at_ms: u64) {
-        let Some(place) = self.pick(index, device) else {
-            return;
-        };
-        let id = self.known[place].id.clone();
-        let fields = self.fields(index, work);
-        if fields.is_empty() {
-            return;
-        }
-        let ops: Vec<OpSpec> = fields
-            .iter()
-            .filter_map(|field| self.write(work, field))
-            .collect();
-        self.update(index, id.clone(), device, at_ms, ops);
-        let case = self.next_case();
-        let per_mille = *work.same_record_percent.get_ref() * 10;
-        let users = self.users(work);
-        let other = *self.draw.pick("also", case, &users);
-        if self.draw.happens("same record", case, per_mille) && other != device {
-            let at_ms = at_ms + self.draw.number("soon after", case, 0..SAME_DAY_MS);
-            let ops = fields.iter().filter_map(|field| self.write(work, field));
-            let ops = ops.collect();
-            self.update(index, id, other, at_ms, ops);
-        }
-    }
-
-    fn update(&mut self, index: usize, id: String, device: usize, at_ms: u64, ops: Vec<OpSpec>) {
-        let Some((collection, _)) = self.schema.collections.get_index(index) else {
-            return;
-        };
-        if ops.is_empty() {
-            return;
-        }
-        let edits = vec![EditSpec {
-            collection: collection.clone(),
-            id,
-            ops,
-        }];
-        let act = Act::Update { edits };
-        self.operations.push(Operation { at_ms, device, act });
-    }
-
-    /// The fields that one edit changes.
-    fn fields(&mut self, index: usize, work: &Work) -> Vec<Field> {
-        let case = self.next_case();
-        let Some((collection, _)) = self.collection(index) else {
-            return Vec::new();
-        };
-        let is_edited = |field: &&Field| {
-            let mut named = work.fields.iter();
-            let is_named = named.any(|name| *name.get_ref() == field.name);
-            is_named || (work.fields.is_empty() && !matches!(field.kind, FieldType::Ref { .. }))
-        };
-        let mut all: Vec<Field> = collection
-            .fields
-            .values()
-            .filter(is_edited)
-            .cloned()
-            .collect();
-        let mut chosen = Vec::new();
-        for number in 0..work.fields_per_edit.min(all.len() as u64) {
-            let range = 0..all.len() as u64;
-            let place = self
-                .draw
-                .number("field", case.wrapping_mul(64) + number, range);
-            chosen.push(all.swap_remove(place as usize));
-        }
-        chosen
-    }
-
-    fn write(&mut self, work: &Work, field: &Field) -> Option<OpSpec> {
-        let case = self.next_case();
-        let (known, schema, draw) = (&self.known, self.schema, self.draw);
-        let target = |to: &str| {
-            let index = schema.collections.get_index_of(to)?;
-            let range = 0..known.len().max(1) as u64;
-            let mut tries =
-                (0..TRIES * 8).map(|n| draw.number("target", case * 64 + n, range.clone()));
-            let found = tries.find_map(|place| {
-                let record = known.get(place as usize)?;
-                (record.collection == index).then(|| record.id.clone())
-            });
-            found.or_else(|| {
-                let first = known.iter().find(|record| record.collection == index)?;
-                Some(first.id.clone())
-            })
-        };
-        let source = Source { draw, case, work };
-        source.op(field, target)
-    }
-
-    /// The place of a record, more often one of the device's own group.
-    fn pick(&mut self, index: usize, device: usize) -> Option<usize> {
-        let case = self.next_case();
-        let group = self.workload.group_of(device).name.get_ref();
-        let of_it: Vec<usize> = (0..self.known.len())
-            .filter(|place| self.known[*place].collection == index)
-            .collect();
-        if of_it.is_empty() {
-            return None;
-        }
-        if self.draw.happens("near", case, NEAR_PER_MILLE) {
-            for number in 0..TRIES {
-                let place = *self
-                    .draw
-                    .pick("near which", case.wrapping_mul(8) + number, &of_it);
-                if self.known[place].group == *group {
-                    return Some(place);
-                }
-            }
-        }
-        Some(*self.draw.pick("which", case, &of_it))
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::link::LinkClass;
     use crate::plan::schema;
 
     #[test]

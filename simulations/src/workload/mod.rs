@@ -8,6 +8,7 @@
 //! It does not know how a plan is played, nor what is measured.
 
 mod days;
+mod places;
 mod read;
 mod values;
 
@@ -25,6 +26,7 @@ pub use read::{
 };
 
 const HOUR_MS: u64 = 3_600_000;
+const DAY_MS: u64 = 24 * HOUR_MS;
 
 /// Who does what, where and for how long.
 #[derive(Clone, Debug, Deserialize)]

@@ -253,7 +253,7 @@ impl Check<'_> {
         for near in &places.near {
             self.group(&near.group)?;
         }
-        let mobility: Mobility = super::days::mobility(self.workload);
+        let mobility: Mobility = super::places::mobility(self.workload);
         mobility
             .check(self.workload.devices())
             .map_err(|error| WorkloadError::unplaced(format!("[where] {error}")))
