@@ -10,6 +10,7 @@
 mod cost;
 mod entries;
 mod model;
+mod record;
 mod replays;
 mod rights;
 mod shown;
@@ -26,7 +27,7 @@ use fieldmesh::engine::effect::CloseReason;
 
 use crate::world::World;
 
-pub(crate) use model::{Record, records, written};
+pub(crate) use record::{Record, records, written};
 
 /// What an oracle found, if it did not hold.
 pub(crate) type Judged = Result<(), (Oracle, String)>;

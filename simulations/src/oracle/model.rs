@@ -7,117 +7,21 @@
 //! life of records that references decide over (see [`is_modelled`]), and records that a branch of a forked log
 //! has edited.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+mod rules;
 
-use crdt_schema::hlc::Timestamp;
-use crdt_schema::ident::{Dot, LogId};
-use crdt_schema::op::{ChangeSet, Edit, Op};
-use crdt_schema::resolution::{Life, RecordView, ReviewSubject};
-use crdt_schema::schema::{
-    Collection, DeletePolicy, Field, FieldType, MergePolicy, Provisional, Schema,
-};
-use crdt_schema::value::Value;
-use fieldmesh::store::{FeedItem, Reader};
+use std::collections::BTreeSet;
+
+use crdt_schema::ident::Dot;
+use crdt_schema::resolution::{Life, RecordView};
+use crdt_schema::schema::{Collection, Field, FieldType, MergePolicy, Provisional, Schema};
+use fieldmesh::store::Reader;
 use serde_json::Value as Json;
 
+use super::record::{Record, records};
 use super::shown::{reader, shown};
 use super::{Judged, Oracle};
 use crate::sometimes::Sometimes;
 use crate::world::World;
-
-/// One record's edits, causes first.
-#[derive(Default)]
-pub(crate) struct Record {
-    edits: Vec<Node>,
-    by_dot: BTreeMap<Dot, usize>,
-    last_of: BTreeMap<LogId, usize>,
-    /// A branch of a forked log has edited it: what its authors had seen stands under other names, which the
-    /// store must read.
-    is_branched: bool,
-}
-
-pub(crate) struct Node {
-    dot: Dot,
-    hlc: Timestamp,
-    /// The version of the schema that it was written under.
-    pub(crate) version: u32,
-    ops: Vec<Op>,
-    /// Everything that its author had seen of the record.
-    seen: BTreeSet<usize>,
-}
-
-impl Record {
-    fn add(&mut self, dot: Dot, set: &ChangeSet, edit: &Edit) {
-        let deps = edit.deps.iter().filter_map(|dep| self.by_dot.get(dep));
-        let causes: Vec<usize> = deps.chain(self.last_of.get(&dot.log)).copied().collect();
-        let mut seen: BTreeSet<usize> = causes.iter().copied().collect();
-        for cause in causes {
-            seen.extend(&self.edits[cause].seen);
-        }
-        let index = self.edits.len();
-        self.by_dot.insert(dot, index);
-        self.last_of.insert(dot.log, index);
-        let ops = edit.ops.clone();
-        self.edits.push(Node {
-            dot,
-            hlc: set.hlc,
-            version: set.schema_version,
-            ops,
-            seen,
-        });
-    }
-
-    /// The ops that `is_one` accepts and that no later one of them had seen; the latest first.
-    pub(crate) fn standing(&self, is_one: impl Fn(&Op) -> bool) -> Vec<(&Node, &Op)> {
-        let all: Vec<(usize, &Node, &Op)> = self
-            .edits
-            .iter()
-            .enumerate()
-            .filter_map(|(index, node)| Some((index, node, node.ops.iter().find(|op| is_one(op))?)))
-            .collect();
-        let is_seen = |index: usize| all.iter().any(|(_, node, _)| node.seen.contains(&index));
-        let mut standing: Vec<_> = all
-            .iter()
-            .filter(|(index, ..)| !is_seen(*index))
-            .map(|(_, node, op)| (*node, *op))
-            .collect();
-        standing.sort_by_key(|(node, _)| Reverse((node.hlc, node.dot)));
-        standing
-    }
-}
-
-impl Record {
-    /// The ops that `is_one` accepts, each with those before it in the log that neither had seen: what one
-    /// person did without knowing of the other.
-    pub(crate) fn raced(&self, is_one: impl Fn(&Op) -> bool) -> Vec<(&Op, Vec<&Op>)> {
-        let mut before: Vec<(usize, &Op)> = Vec::new();
-        let mut raced = Vec::new();
-        for (index, node) in self.edits.iter().enumerate() {
-            for op in node.ops.iter().filter(|op| is_one(op)) {
-                let unseen = before
-                    .iter()
-                    .filter(|(other, _)| !node.seen.contains(other));
-                let unseen = unseen.filter(|(other, _)| *other != index);
-                raced.push((op, unseen.map(|(_, op)| *op).collect()));
-                before.push((index, op));
-            }
-        }
-        raced
-    }
-
-    /// Whether some edit of a field neither saw a deletion nor was seen by it.
-    pub(crate) fn has_raced_deletion(&self) -> bool {
-        let raced = self.raced(|_| true);
-        let is_delete = |op: &Op| matches!(op, Op::Delete { .. });
-        let is_edit = |op: &Op| op.key().is_some();
-        raced.iter().any(|(op, others)| {
-            others
-                .iter()
-                .any(|other| (is_delete(op) && is_edit(other)) || (is_edit(op) && is_delete(other)))
-        })
-    }
-}
 
 pub(super) fn judge(world: &mut World<'_>) -> Judged {
     let Some((number, reader)) = world
@@ -186,20 +90,6 @@ fn is_modelled(field: &Field) -> bool {
     has_rule && field.trial.is_none()
 }
 
-pub(crate) fn records(items: &[FeedItem]) -> BTreeMap<(String, String), Record> {
-    let mut records: BTreeMap<(String, String), Record> = BTreeMap::new();
-    for item in items {
-        let dot = Dot::new(item.header.log, item.seq);
-        for edit in &item.set.edits {
-            let key = (edit.collection.clone(), edit.id.clone());
-            let record = records.entry(key).or_default();
-            record.is_branched |= item.header.branch_of.is_some();
-            record.add(dot, &item.set, edit);
-        }
-    }
-    records
-}
-
 fn judge_record(
     record: &Record,
     collection: &Collection,
@@ -209,9 +99,9 @@ fn judge_record(
     for field in collection.fields.values() {
         let found = view.fields.get(&field.name).cloned().unwrap_or(Json::Null);
         let (oracle, expected) = match field.kind {
-            FieldType::Counter => (Oracle::Counter, counter(record, field)),
-            FieldType::Set { .. } => (Oracle::Register, set(record, field)),
-            _ => (Oracle::Register, register(record, field)),
+            FieldType::Counter => (Oracle::Counter, rules::counter(record, field)),
+            FieldType::Set { .. } => (Oracle::Register, rules::set(record, field)),
+            _ => (Oracle::Register, rules::register(record, field)),
         };
         let is_equal = match field.kind {
             FieldType::Set { .. } => elements(&found) == elements(&expected),
@@ -222,193 +112,20 @@ fn judge_record(
             return Err((oracle, why));
         }
         if field.merge == MergePolicy::Review {
-            review(record, field, view)?;
+            rules::review(record, field, view)?;
         }
     }
-    flags(record, collection, view)?;
+    rules::flags(record, collection, view)?;
     match has_references {
         true => Ok(()),
-        false => life(record, collection, view),
+        false => rules::life(record, collection, view),
     }
-}
-
-/// A rule's review is open while its condition holds, unless somebody has accepted it.
-fn flags(record: &Record, collection: &Collection, view: &RecordView) -> Judged {
-    if view.life != Life::Live {
-        return Ok(());
-    }
-    let mut ops = record.edits.iter().flat_map(|node| &node.ops);
-    let is_accepted = ops.any(|op| matches!(op, Op::Accept { .. }));
-    for rule in &collection.rules {
-        let is_holding = rule.condition.holds(&view.fields);
-        let mut subjects = view.reviews.iter().map(|open| &open.subject);
-        let is_open = subjects
-            .any(|subject| matches!(subject, ReviewSubject::Rule { name } if *name == rule.name));
-        if is_open != is_holding && (is_open || !is_accepted) {
-            let (found, expected) = (word(is_open), word(is_holding));
-            let why = format!(
-                "the review of rule {:?} is {found} and should be {expected}",
-                rule.name
-            );
-            return Err((Oracle::Review, why));
-        }
-    }
-    Ok(())
-}
-
-fn counter(record: &Record, field: &Field) -> Json {
-    let deltas = record.edits.iter().flat_map(|node| &node.ops);
-    let deltas = deltas.filter_map(|op| match op {
-        Op::Add { key, delta } if *key == field.key => Some(i128::from(*delta)),
-        _ => None,
-    });
-    let sum: i128 = deltas.sum();
-    (sum.clamp(i64::MIN.into(), i64::MAX.into()) as i64).into()
-}
-
-fn set(record: &Record, field: &Field) -> Json {
-    let of_field = |op: &Op| match op {
-        Op::Insert { key, element } | Op::Remove { key, element } if *key == field.key => {
-            Some(element.to_string())
-        }
-        _ => None,
-    };
-    let ops = record.edits.iter().flat_map(|node| &node.ops);
-    let names: BTreeSet<String> = ops.filter_map(of_field).collect();
-    let is_in = |name: &String| {
-        let standing = record.standing(|op| of_field(op).as_ref() == Some(name));
-        standing
-            .iter()
-            .any(|(_, op)| matches!(op, Op::Insert { .. }))
-    };
-    names.into_iter().filter(is_in).map(Json::String).collect()
 }
 
 fn elements(json: &Json) -> BTreeSet<String> {
     let list = json.as_array().into_iter().flatten();
     list.filter_map(|element| element.as_str().map(str::to_owned))
         .collect()
-}
-
-pub(crate) fn written(op: &Op) -> &Value {
-    match op {
-        Op::Set { value, .. } | Op::Resolve { value, .. } => value,
-        Op::Add { .. }
-        | Op::Insert { .. }
-        | Op::Remove { .. }
-        | Op::Delete { .. }
-        | Op::Restore { .. }
-        | Op::Accept { .. } => &Value::Null,
-    }
-}
-
-fn writes<'a>(record: &'a Record, field: &Field) -> Vec<(&'a Node, &'a Op)> {
-    record.standing(|op| match op {
-        Op::Set { key, .. } | Op::Resolve { key, .. } => *key == field.key,
-        _ => false,
-    })
-}
-
-fn register(record: &Record, field: &Field) -> Json {
-    let mut standing = writes(record, field);
-    // Stable sorts: what measures the same stays in the order of time.
-    match field.merge {
-        MergePolicy::Max => standing.sort_by(|(_, a), (_, b)| {
-            let measure = |op: &Op| written(op).to_json().as_f64().unwrap_or(f64::NEG_INFINITY);
-            measure(b).total_cmp(&measure(a))
-        }),
-        MergePolicy::Min => standing.sort_by_key(|(_, op)| match written(op) {
-            Value::Text(date) => (0, date.clone()),
-            _ => (1, String::new()),
-        }),
-        MergePolicy::Rank => standing.sort_by_key(|(_, op)| {
-            let FieldType::Choice { of } = &field.kind else {
-                return Reverse(None);
-            };
-            let Value::Text(text) = written(op) else {
-                return Reverse(None);
-            };
-            Reverse(of.iter().position(|choice| choice == text))
-        }),
-        MergePolicy::Lww
-        | MergePolicy::Counter
-        | MergePolicy::Set
-        | MergePolicy::RemoveWins
-        | MergePolicy::Review => {}
-    }
-    standing
-        .first()
-        .map_or(Json::Null, |(_, op)| written(op).to_json())
-}
-
-fn review(record: &Record, field: &Field, view: &RecordView) -> Judged {
-    let standing = writes(record, field);
-    let differ = standing
-        .iter()
-        .any(|(_, op)| written(op) != written(standing[0].1));
-    let is_answered = standing
-        .iter()
-        .all(|(_, op)| matches!(op, Op::Resolve { .. }));
-    let expected = differ && !is_answered;
-    let found = view
-        .reviews
-        .iter()
-        .any(|open| matches!(&open.subject, ReviewSubject::Field { key } if *key == field.key));
-    if found == expected {
-        return Ok(());
-    }
-    let (found, expected) = (word(found), word(expected));
-    let why = format!(
-        "the review of {} is {found} and should be {expected}",
-        field.name
-    );
-    Err((Oracle::Review, why))
-}
-
-fn word(is_open: bool) -> &'static str {
-    match is_open {
-        true => "open",
-        false => "closed",
-    }
-}
-
-fn life(record: &Record, collection: &Collection, view: &RecordView) -> Judged {
-    let marks = record.standing(|op| matches!(op, Op::Delete { .. } | Op::Restore { .. }));
-    let is_delete = |op: &Op| matches!(op, Op::Delete { .. });
-    let deletes: Vec<usize> = marks
-        .iter()
-        .filter(|(_, op)| is_delete(op))
-        .filter_map(|(node, _)| record.by_dot.get(&node.dot).copied())
-        .collect();
-    let expected = if deletes.is_empty() {
-        Life::Live
-    } else {
-        let races = |index: usize, node: &Node| {
-            let is_edit = node.ops.iter().any(|op| op.key().is_some());
-            let is_apart = |delete: &usize| {
-                *delete != index
-                    && !record.edits[*delete].seen.contains(&index)
-                    && !node.seen.contains(delete)
-            };
-            is_edit && deletes.iter().all(is_apart)
-        };
-        let is_raced = marks.iter().any(|(_, op)| !is_delete(op))
-            || record
-                .edits
-                .iter()
-                .enumerate()
-                .any(|(index, node)| races(index, node));
-        match (is_raced, collection.delete) {
-            (false, _) | (true, DeletePolicy::DeleteWins) => Life::Deleted,
-            (true, DeletePolicy::EditWins) => Life::Live,
-            (true, DeletePolicy::Review) => Life::Contested,
-        }
-    };
-    if view.life == expected {
-        return Ok(());
-    }
-    let why = format!("it is {:?} and should be {expected:?}", view.life);
-    Err((Oracle::Tombstone, why))
 }
 
 /// A review that was answered is open nowhere: a new conflict has another name.

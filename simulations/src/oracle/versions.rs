@@ -17,7 +17,8 @@ use fieldmesh::engine::batch::{Held, Walk};
 use fieldmesh::store::Reader;
 use fieldmesh::wire::chain::{chain_next, chain_start};
 
-use super::model::{self, Record, records, written};
+use super::model;
+use super::record::{Record, records, written};
 use super::shown::{self, Shown, reader, shown};
 use super::{Judged, Oracle};
 use crate::device::ORGANISATION;
