@@ -20,8 +20,8 @@ pub enum UseSchemaError {
     #[error("{0}")]
     Unusable(String),
     /// The store failed.
-    #[error("{0}")]
-    Store(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// What a start decides on.
@@ -184,7 +184,6 @@ impl Store {
     /// # Errors
     /// Why nothing has changed.
     pub fn use_schema(&mut self, version: u32) -> Result<(), UseSchemaError> {
-        let failed = |error: StoreError| UseSchemaError::Store(error.to_string());
         let grounds = Grounds {
             catalogue: &self.catalogue,
             own: &self.options.schema,
@@ -193,12 +192,12 @@ impl Store {
         let parsed = self
             .handle
             .read(|tx| grounds.parse(version, &|digest| Catalogue::text(tx, digest)));
-        parsed.map_err(failed)?.map_err(UseSchemaError::Unusable)?;
+        parsed?.map_err(UseSchemaError::Unusable)?;
         let choice = Choice {
             version,
             pinned: version < self.cell.state().newest.version,
         };
-        self.switch(choice).map_err(failed)
+        Ok(self.switch(choice)?)
     }
 
     /// Takes note of what a transaction published, and adopts it if that is to be.

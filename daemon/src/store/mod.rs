@@ -93,7 +93,7 @@ pub use witness::{StorePlace, WitnessRecord};
 
 /// Why the store could not be opened or read. Every message names the place, the cause and the
 /// remedy.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// Another process has it.
     #[error("{path}: another process has this store open; stop it first, or use another --dir")]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crdt_schema::schema::{PUBLISHED, Schema, publication_id, publication_ops};
 use fieldmesh::engine::batch::{LocalEdit, WriteMode};
+use fieldmesh::store::{StoreError, UseSchemaError};
 
 use super::World;
 use super::event::Event;
@@ -70,7 +71,10 @@ impl World<'_> {
         match device.use_schema(version) {
             Ok(()) if version < before => self.reach(Sometimes::SchemaWentBack),
             Ok(()) => {}
-            Err(error) if is_known && !is_troubled && !says_full(&error) => {
+            // After there is room again, a store says once more that it is full where the write before was not
+            // its last.
+            Err(UseSchemaError::Store(StoreError::DiskFull(_))) => self.counts.missed += 1,
+            Err(error) if is_known && !is_troubled => {
                 let detail = format!("device {number} knows version {version}: {error}");
                 return self.break_oracle(Oracle::Versions, detail);
             }
@@ -140,12 +144,13 @@ impl World<'_> {
         let Some(device) = &mut seat.device else {
             return;
         };
-        if let Err(error) = device.refresh(VIEWS_PER_STEP)
-            && !is_troubled
-            && !says_full(&error)
-        {
-            let detail = format!("device {number} cannot derive its views anew: {error}");
-            return self.break_oracle(Oracle::Versions, detail);
+        match device.refresh(VIEWS_PER_STEP) {
+            Ok(_) | Err(StoreError::DiskFull(_)) => {}
+            Err(error) if !is_troubled => {
+                let detail = format!("device {number} cannot derive its views anew: {error}");
+                return self.break_oracle(Oracle::Versions, detail);
+            }
+            Err(_) => {}
         }
         seat.record_witness();
         self.follow_schema(number);
@@ -214,10 +219,4 @@ impl World<'_> {
                 .measure(&Measured::Settled { reader: &reader });
         }
     }
-}
-
-/// Whether a store says that its disk is full. After there is room again, it says so once more where the write before
-/// was not its last.
-fn says_full(error: &impl ToString) -> bool {
-    error.to_string().contains("the disk is full")
 }

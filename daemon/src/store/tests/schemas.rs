@@ -235,6 +235,25 @@ fn going_back_rereads_everything_and_stays_over_a_restart_until_told_otherwise()
 }
 
 #[test]
+fn a_choice_that_finds_no_room_says_so_and_the_version_in_use_stays() {
+    let disk = Disk::default();
+    let mut device = Device::on(&disk, 1);
+    device.publish(&second());
+    disk.fill_to_the_brim();
+
+    let error = device.store.use_schema(1).expect_err("there is no room");
+
+    assert!(
+        matches!(error, UseSchemaError::Store(StoreError::DiskFull(_))),
+        "{error}"
+    );
+    assert_eq!(device.active(), 2);
+    disk.free();
+    device.store.use_schema(1).expect("there is room");
+    assert_eq!(device.active(), 1);
+}
+
+#[test]
 fn a_refresh_takes_small_steps_and_begins_again_after_an_interruption() {
     let disk = Disk::default();
     let mut device = Device::on(&disk, 1);
