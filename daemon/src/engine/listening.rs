@@ -15,7 +15,7 @@ use super::batch::{CheckpointId, SessionId};
 use super::effect::{Breach, CloseReason};
 use super::input::Now;
 use super::limits::{HANDSHAKE_MS, RANGES_MAX};
-use super::session::{Phase, protocol};
+use super::session::protocol;
 use super::telling::{Way, adopt};
 use crate::wire::limits::RANGE_ROWS_MAX;
 use crate::wire::message::{Message, RangeRow};
@@ -101,11 +101,7 @@ impl Engine {
         };
         session.deadline_ms = now.mono_ms + HANDSHAKE_MS;
         let device = session.device;
-        let Phase::Opening {
-            way: Way::Listens(listener),
-            ..
-        } = &mut session.phase
-        else {
+        let Some(Way::Listens(listener)) = session.way() else {
             return Err(protocol("TELL out of turn"));
         };
         if listener.salt.replace(salt).is_some() {
@@ -148,11 +144,7 @@ impl Engine {
         };
         session.deadline_ms = now.mono_ms + HANDSHAKE_MS;
         let device = session.device;
-        let Phase::Opening {
-            way: Way::Listens(listener),
-            ..
-        } = &mut session.phase
-        else {
+        let Some(Way::Listens(listener)) = session.way() else {
             return Err(protocol("RANGE out of turn"));
         };
         let (salt, after) = listener.advance(space, ends, rows)?;
@@ -228,11 +220,7 @@ impl Engine {
                 return;
             };
             let device = session.device;
-            let Phase::Opening {
-                way: Way::Listens(listener),
-                ..
-            } = &mut session.phase
-            else {
+            let Some(Way::Listens(listener)) = session.way() else {
                 return;
             };
             listener.answers += 1;

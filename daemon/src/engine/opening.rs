@@ -19,7 +19,7 @@ use super::ingest::Refusal;
 use super::input::Now;
 use super::limits::{CHECKPOINT_LOGS_MAX, ENTRIES_LITTLE, HANDSHAKE_MS, PEER_SAVE_MS};
 use super::listening::Listener;
-use super::session::{Greeting, Phase};
+use super::session::{Greeting, Phase, Session};
 use super::telling::Way;
 use crate::mutation::{Mutation, is_planted};
 use crate::wire::limits::SPACES_MAX;
@@ -189,24 +189,15 @@ impl Engine {
 
     /// Whether the peer may end the opening now. A side that answered has told everything with that.
     fn complete(&mut self, id: SessionId) -> Result<(), CloseReason> {
-        let Some(session) = self.sessions.get(&id) else {
-            return Ok(());
-        };
-        match &session.phase {
-            Phase::Opening {
-                way: Way::Tells(teller),
-                ..
-            } if !teller.is_answered() => {
+        match self.sessions.get_mut(&id).and_then(Session::way) {
+            Some(Way::Tells(teller)) if !teller.is_answered() => {
                 Err(Breach::LyingFrontier.of("FRONT END before every range is answered"))
             }
-            Phase::Opening {
-                way: Way::Listens(_),
-                ..
-            } => {
+            Some(Way::Listens(_)) => {
                 self.end_front(id);
                 Ok(())
             }
-            _ => Ok(()),
+            Some(Way::Tells(_) | Way::Fronts) | None => Ok(()),
         }
     }
 

@@ -41,6 +41,16 @@ pub(super) enum Way {
     Listens(Listener),
 }
 
+impl Session {
+    /// How the frontiers are told, while they are.
+    pub(super) fn way(&mut self) -> Option<&mut Way> {
+        match &mut self.phase {
+            Phase::Opening { way, .. } => Some(way),
+            Phase::Greeting(_) | Phase::Live => None,
+        }
+    }
+}
+
 /// The side that tells.
 #[derive(Debug)]
 pub(super) struct Teller {
@@ -204,7 +214,7 @@ impl Engine {
             });
             session.send(&Message::Range { space, ends, rows }, &mut self.effects);
         }
-        if let Phase::Opening { way, .. } = &mut session.phase {
+        if let Some(way) = session.way() {
             *way = Way::Tells(Teller {
                 salt,
                 answers: 0,
@@ -252,11 +262,7 @@ impl Engine {
         };
         session.deadline_ms = now.mono_ms + HANDSHAKE_MS;
         let device = session.device;
-        let Phase::Opening {
-            way: Way::Tells(teller),
-            ..
-        } = &mut session.phase
-        else {
+        let Some(Way::Tells(teller)) = session.way() else {
             return Err(Breach::LyingFrontier.of("ANSWER to what was not told"));
         };
         let Some(range) = teller.pending.front_mut() else {
