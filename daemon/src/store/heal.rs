@@ -25,34 +25,35 @@ pub(super) fn rebuild_records(
     stamp: Stamp,
     keys: &BTreeSet<RecordKey>,
 ) -> Result<Result<(), Trouble>, Trouble> {
-    let (stretches, entries, logs) = (
-        tx.open_table(tables::STRETCHES)?,
-        tx.open_table(tables::ENTRIES)?,
-        tx.open_table(tables::LOGS)?,
-    );
-    let (numbers, branches, implied) = (
-        tx.open_table(tables::LOG_NUMBERS)?,
-        tx.open_table(tables::BRANCHES)?,
-        tx.open_table(tables::IMPLIED)?,
-    );
-    let names = Names {
-        numbers: &numbers,
-        entries: &entries,
-        branches: &branches,
-        implied: &implied,
-    };
-    let docs = match replay(&stretches, &logs, &names, keys) {
+    let docs = match replay_within(tx, keys) {
         Ok(docs) => docs,
         Err(trouble @ (Trouble::Damaged(_) | Trouble::Unread(..))) => return Ok(Err(trouble)),
         Err(trouble) => return Err(trouble),
     };
-    drop((stretches, entries, logs, numbers, branches, implied));
     let mut records = RecordWriter::new(tx, schema, stamp, Kept::default())?;
     for (key, doc) in docs {
         records.restore(&key, doc)?;
     }
     records.flush()?;
     Ok(Ok(()))
+}
+
+/// The documents of the given records, from the log as a transaction that writes has it.
+pub(super) fn replay_within(
+    tx: &WriteTransaction,
+    keys: &BTreeSet<RecordKey>,
+) -> Result<BTreeMap<RecordKey, Document>, Trouble> {
+    replay(
+        &tx.open_table(tables::STRETCHES)?,
+        &tx.open_table(tables::LOGS)?,
+        &Names {
+            numbers: &tx.open_table(tables::LOG_NUMBERS)?,
+            entries: &tx.open_table(tables::ENTRIES)?,
+            branches: &tx.open_table(tables::BRANCHES)?,
+            implied: &tx.open_table(tables::IMPLIED)?,
+        },
+        keys,
+    )
 }
 
 /// The documents of the given records, from the log alone.

@@ -56,17 +56,7 @@ impl Store {
             let some = self.handle.write(|tx| {
                 let keys = next_records(tx, after.as_ref())?;
                 remove_others(tx, after.as_ref(), &keys)?;
-                let (stretches, logs) = (
-                    tx.open_table(tables::STRETCHES)?,
-                    tx.open_table(tables::LOGS)?,
-                );
-                let names = Names {
-                    numbers: &tx.open_table(tables::LOG_NUMBERS)?,
-                    entries: &tx.open_table(tables::ENTRIES)?,
-                    branches: &tx.open_table(tables::BRANCHES)?,
-                    implied: &tx.open_table(tables::IMPLIED)?,
-                };
-                let docs = heal::replay(&stretches, &logs, &names, &keys)?;
+                let docs = heal::replay_within(tx, &keys)?;
                 let mut records =
                     RecordWriter::new(tx, &state.active, state.stamp(), Kept::default())?;
                 for (key, doc) in docs {
