@@ -7,16 +7,13 @@
 //! What a write may do is judged here and nowhere else, on the state that it will be appended to.
 
 use crdt_schema::document::Document;
-use crdt_schema::ident::{Dot, LogId, RecordKey};
-use crdt_schema::op::{ChangeSet, Edit, Op};
+use crdt_schema::ident::{Dot, RecordKey};
+use crdt_schema::op::{ChangeSet, Edit};
 use crdt_schema::schema::{PUBLISHED, Schema, published_collection};
 
 use crate::engine::batch::implied::implied;
-use crate::engine::batch::planned::{Planned, time_of, unchanged};
+use crate::engine::batch::planned::{Planned, carry_out, time_of, unchanged};
 use crate::engine::batch::{CommitOutcome, LocalCommit, LocalEdit, Rejection, StoreFault};
-use crate::mutation::{Mutation, is_planted};
-use crate::wire::changeset::{check_change_set, encode_change_set};
-use crate::wire::limits::{DEPS_MAX, ENTRY_BYTES_MAX};
 
 use super::log::LogWriter;
 use super::record::RecordWriter;
@@ -78,10 +75,10 @@ impl<'txn> Author<'_, 'txn> {
         let plan = edits.map(|(place, edit)| self.plan(commit, place, edit));
         let plan = plan.collect::<Result<Vec<_>, Refusal>>()?;
         restrict::check(self.records, &plan)?;
-        let outcome = if plan.iter().all(|planned| planned.ops.is_empty()) {
-            unchanged(&plan)?
-        } else {
+        let outcome = if plan.iter().any(Planned::is_changed) {
             self.append(commit, plan)?
+        } else {
+            unchanged(&plan)?
         };
         if let Some(request) = &commit.idempotency {
             self.retries.remember(request, commit.unix_ms, &outcome)?;
@@ -121,13 +118,11 @@ impl<'txn> Author<'_, 'txn> {
         let dot = Dot::new(commit.log.log, end.seq + 1);
         let hlc = time_of(commit, end.hlc, &plan);
 
-        let changed = plan.iter().filter(|planned| !planned.ops.is_empty());
-        let edits: Vec<Edit> = changed
-            .map(|planned| planned.edit(commit.log.log))
-            .collect();
+        let changed = plan.iter().filter(|planned| planned.is_changed());
+        let (edits, docs): (Vec<Edit>, Vec<&Document>) = changed
+            .map(|planned| (planned.edit(commit.log.log), &planned.doc))
+            .unzip();
         let tags = self.logs.tags_of(&edits)?;
-        let docs = plan.iter().filter(|planned| !planned.ops.is_empty());
-        let docs: Vec<&Document> = docs.map(|planned| &planned.doc).collect();
         let place_of = |earlier, edit: &Edit| self.logs.place_of(earlier, edit);
         let implied = implied(dot, &edits, &docs, place_of)?;
         let set = ChangeSet {
@@ -138,23 +133,14 @@ impl<'txn> Author<'_, 'txn> {
             tags,
             implied,
         };
-        check_change_set(&set).map_err(|error| failed(error.to_string()))?;
-        let entry = encode_change_set(&set);
-        if entry.len() > ENTRY_BYTES_MAX {
-            let (bytes, bytes_max) = (entry.len(), ENTRY_BYTES_MAX);
-            return Err(Rejection::TooLarge { bytes, bytes_max }.into());
-        }
-        let changed = plan.iter_mut().filter(|planned| !planned.ops.is_empty());
-        for (planned, edit) in changed.zip(&set.edits) {
-            planned.apply(dot, &set, edit)?;
-        }
+        let entry = carry_out(&mut plan, dot, &set)?;
 
         self.logs.adopt(&commit.log.space, commit.log.log)?;
         self.logs.append_own(&end.header, &entry, &set)?;
         plan.sort_by_key(|planned| planned.place);
         let records = plan.iter().map(Planned::outcome).collect();
         for planned in plan {
-            if !planned.ops.is_empty() {
+            if planned.is_changed() {
                 self.records.put(&planned.key, planned.doc, planned.view)?;
             }
         }
@@ -174,27 +160,6 @@ impl<'txn> Author<'_, 'txn> {
                 "log {} is of space {}, not {}",
                 commit.log.log, row.header.space, commit.log.space
             ))),
-        }
-    }
-}
-
-impl Planned<'_> {
-    fn edit(&self, own: LogId) -> Edit {
-        // More heads than an edit may name need more concurrent writers of one record than any
-        // fleet has. Those left out count as not seen, which loses nothing.
-        let heads = self.doc.heads().into_iter();
-        let is_answer = |op: &Op| matches!(op, Op::Resolve { .. });
-        let deps_max = match () {
-            () if is_planted(Mutation::CausesCut) => 1,
-            () if self.ops.iter().any(is_answer) && is_planted(Mutation::ResolutionReopened) => 0,
-            () => DEPS_MAX,
-        };
-        let deps = heads.filter(|dot| dot.log != own).take(deps_max).collect();
-        Edit {
-            collection: self.key.collection.clone(),
-            id: self.key.id.clone(),
-            deps,
-            ops: self.ops.clone(),
         }
     }
 }

@@ -5,16 +5,14 @@
 use std::convert::Infallible;
 
 use crdt_schema::document::Document;
-use crdt_schema::ident::{Dot, LogId};
+use crdt_schema::ident::Dot;
 use crdt_schema::op::{ChangeSet, Edit};
 use crdt_schema::reference;
 use crdt_schema::resolution::RecordView;
 use crdt_schema::schema::Collection;
 use fieldmesh::engine::batch::implied::implied;
-use fieldmesh::engine::batch::planned::{Planned, time_of, unchanged};
+use fieldmesh::engine::batch::planned::{Planned, carry_out, time_of, unchanged};
 use fieldmesh::engine::batch::{CommitOutcome, LocalCommit, Rejection, StoreFault};
-use fieldmesh::wire::changeset::{check_change_set, encode_change_set};
-use fieldmesh::wire::limits::{DEPS_MAX, ENTRY_BYTES_MAX};
 
 use super::pool::Pool;
 use super::store::{MemoryStore, last_hlc};
@@ -51,9 +49,9 @@ pub(super) fn write(
             Ok::<_, Rejection>(judged(own, collection, &key.id))
         })?);
     }
-    let outcome = match plan.iter().all(|planned| planned.ops.is_empty()) {
-        true => unchanged(&plan)?,
-        false => append(store, pool, commit, plan)?,
+    let outcome = match plan.iter().any(Planned::is_changed) {
+        true => append(store, pool, commit, plan)?,
+        false => unchanged(&plan)?,
     };
     if let Some(request) = &commit.idempotency {
         let answered = (request.fingerprint, outcome.clone());
@@ -85,14 +83,14 @@ fn append(
     let last = last.unwrap_or_default();
     let dot = Dot::new(own, held + 1);
     let hlc = time_of(commit, last, &plan);
-    let changed = plan.iter().filter(|planned| !planned.ops.is_empty());
-    let edits: Vec<Edit> = changed.map(|planned| edit(planned, own)).collect();
+    let changed = plan.iter().filter(|planned| planned.is_changed());
+    let (edits, docs): (Vec<Edit>, Vec<&Document>) = changed
+        .map(|planned| (planned.edit(own), &planned.doc))
+        .unzip();
     let deps = edits.iter().flat_map(|edit| &edit.deps);
     let tags = deps
         .filter_map(|dep| Some((*dep, pool.tag(dep)?)))
         .collect();
-    let docs = plan.iter().filter(|planned| !planned.ops.is_empty());
-    let docs: Vec<&Document> = docs.map(|planned| &planned.doc).collect();
     let place_of = |earlier, edit: &Edit| Ok::<_, Rejection>(pool.place_of(earlier, edit));
     let implied = implied(dot, &edits, &docs, place_of)?;
     let set = ChangeSet {
@@ -103,16 +101,7 @@ fn append(
         tags,
         implied,
     };
-    check_change_set(&set).map_err(|error| failed(error.to_string()))?;
-    let entry = encode_change_set(&set);
-    if entry.len() > ENTRY_BYTES_MAX {
-        let (bytes, bytes_max) = (entry.len(), ENTRY_BYTES_MAX);
-        return Err(Rejection::TooLarge { bytes, bytes_max });
-    }
-    let changed = plan.iter_mut().filter(|planned| !planned.ops.is_empty());
-    for (planned, edit) in changed.zip(&set.edits) {
-        planned.apply(dot, &set, edit)?;
-    }
+    let entry = carry_out(&mut plan, dot, &set)?;
     let number = pool.begin(&commit.log);
     store.own = Some(number);
     store.append_own(pool, number, &entry, &set);
@@ -123,16 +112,6 @@ fn append(
         records: plan.iter().map(Planned::outcome).collect(),
         replayed: false,
     })
-}
-
-fn edit(planned: &Planned<'_>, own: LogId) -> Edit {
-    let heads = planned.doc.heads().into_iter();
-    Edit {
-        collection: planned.key.collection.clone(),
-        id: planned.key.id.clone(),
-        deps: heads.filter(|dot| dot.log != own).take(DEPS_MAX).collect(),
-        ops: planned.ops.clone(),
-    }
 }
 
 fn failed(why: String) -> Rejection {

@@ -3,13 +3,13 @@
 //!
 //! A plan is a function of the write and of what the record is; a rejection leaves nothing behind.
 //!
-//! It does not know where documents and logs are kept, nor what an edit names as its causes.
+//! It does not know where documents and logs are kept.
 
 use std::cmp::Reverse;
 
 use crdt_schema::document::Document;
 use crdt_schema::hlc::{DRIFT_MAX_MS, Timestamp};
-use crdt_schema::ident::{Dot, RecordKey};
+use crdt_schema::ident::{Dot, LogId, RecordKey};
 use crdt_schema::intent::{check_change, check_record};
 use crdt_schema::op::{ChangeSet, Edit, Op};
 use crdt_schema::resolution::{Life, RecordView, Target};
@@ -19,6 +19,9 @@ use super::calendar::Calendar;
 use super::{
     CommitOutcome, LocalCommit, LocalEdit, RecordOutcome, Rejection, StoreFault, WriteMode,
 };
+use crate::mutation::{Mutation, is_planted};
+use crate::wire::changeset::{check_change_set, encode_change_set};
+use crate::wire::limits::{DEPS_MAX, ENTRY_BYTES_MAX};
 
 /// One record's part of a local write, on a copy of its document.
 #[derive(Clone, Debug)]
@@ -104,11 +107,36 @@ impl<'s> Planned<'s> {
         is_delete(&self.ops)
     }
 
+    /// Whether anything is written of the record.
+    pub fn is_changed(&self) -> bool {
+        !self.ops.is_empty()
+    }
+
+    /// The edit as the log `own` writes it: its causes are the heads of the record that are of other logs.
+    pub fn edit(&self, own: LogId) -> Edit {
+        // More heads than an edit may name need more concurrent writers of one record than any
+        // fleet has. Those left out count as not seen, which loses nothing.
+        let heads = self.doc.heads().into_iter();
+        let is_answer = |op: &Op| matches!(op, Op::Resolve { .. });
+        let deps_max = match () {
+            () if is_planted(Mutation::CausesCut) => 1,
+            () if self.ops.iter().any(is_answer) && is_planted(Mutation::ResolutionReopened) => 0,
+            () => DEPS_MAX,
+        };
+        let deps = heads.filter(|dot| dot.log != own).take(deps_max).collect();
+        Edit {
+            collection: self.key.collection.clone(),
+            id: self.key.id.clone(),
+            deps,
+            ops: self.ops.clone(),
+        }
+    }
+
     /// Applies the edit and judges the merged record.
     ///
     /// # Errors
     /// A rejection, if the record would break the schema.
-    pub fn apply(&mut self, dot: Dot, set: &ChangeSet, edit: &Edit) -> Result<(), Rejection> {
+    fn apply(&mut self, dot: Dot, set: &ChangeSet, edit: &Edit) -> Result<(), Rejection> {
         self.doc
             .apply(dot, set.hlc, set.schema_version, edit)
             .map_err(|error| failed(error.to_string()))?;
@@ -165,11 +193,34 @@ impl<'s> Planned<'s> {
 /// this one by more than [`DRIFT_MAX_MS`] is not followed.
 pub fn time_of(commit: &LocalCommit, last: Timestamp, plan: &[Planned<'_>]) -> Timestamp {
     let trusted_ms = commit.unix_ms.saturating_add(DRIFT_MAX_MS);
-    let changed = plan.iter().filter(|planned| !planned.ops.is_empty());
+    let changed = plan.iter().filter(|planned| planned.is_changed());
     let causes = changed.flat_map(|planned| planned.doc.head_times());
     let trusted = causes.filter(|time| time.ms() <= trusted_ms);
     let after = trusted.chain([last]).max().unwrap_or(last);
     commit.hlc.max(Timestamp(after.0.saturating_add(1)))
+}
+
+/// Makes the entry of a change set at `dot` whose edits are those of the plan, in its order, and applies them to the
+/// records of the plan.
+///
+/// # Errors
+/// A rejection, if the change set is too large, or a record would break the schema.
+pub fn carry_out(
+    plan: &mut [Planned<'_>],
+    dot: Dot,
+    set: &ChangeSet,
+) -> Result<Vec<u8>, Rejection> {
+    check_change_set(set).map_err(|error| failed(error.to_string()))?;
+    let entry = encode_change_set(set);
+    if entry.len() > ENTRY_BYTES_MAX {
+        let (bytes, bytes_max) = (entry.len(), ENTRY_BYTES_MAX);
+        return Err(Rejection::TooLarge { bytes, bytes_max });
+    }
+    let changed = plan.iter_mut().filter(|planned| planned.is_changed());
+    for (planned, edit) in changed.zip(&set.edits) {
+        planned.apply(dot, set, edit)?;
+    }
+    Ok(entry)
 }
 
 /// The outcome of a write that changes nothing: the change set that the first record owes its state
