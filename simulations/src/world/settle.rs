@@ -67,11 +67,7 @@ impl World<'_> {
                     | Event::Boot { .. }
             )
         });
-        for number in 0..self.contacts.len() {
-            if self.contacts[number].is_active {
-                self.contact_end(number);
-            }
-        }
+        self.end_contacts();
         let numbers: Vec<usize> = self.seats.keys().copied().collect();
         for number in numbers {
             let Some(seat) = self.seats.get_mut(&number) else {
@@ -92,6 +88,14 @@ impl World<'_> {
             self.feed(number, Input::Network { online: true });
         }
         self.join_all();
+    }
+
+    fn end_contacts(&mut self) {
+        for number in 0..self.contacts.len() {
+            if self.contacts[number].is_active {
+                self.contact_end(number);
+            }
+        }
     }
 
     /// Devices whose disks were damaged are looked through; a store that says it is damaged is replaced.
@@ -187,11 +191,7 @@ impl World<'_> {
             );
             return self.break_oracle(Oracle::Bounded, detail);
         }
-        for number in 0..self.contacts.len() {
-            if self.contacts[number].is_active {
-                self.contact_end(number);
-            }
-        }
+        self.end_contacts();
         self.run_until(self.queue.now_ms() + APART_MS);
         let living = self.living();
         let [a, b, ..] = living[..] else {
