@@ -36,6 +36,7 @@ pub(crate) fn mutants(
 ) -> Result<u8, String> {
     use fieldmesh::mutation::Mutation;
     use simulations::mutants::{Tried, campaign, play_with, table};
+    use simulations::regressions;
 
     let wanted = match only {
         None => Mutation::ALL.to_vec(),
@@ -43,9 +44,11 @@ pub(crate) fn mutants(
             vec![Mutation::by_name(name).ok_or_else(|| format!("there is no bug {name:?}"))?]
         }
     };
+    let kept = regressions::all()?.into_iter().map(|(_, plan)| plan);
+    let kept: Vec<Plan> = kept.collect();
     // A bug that makes a run panic is a bug that is caught; the words are in its verdict.
     std::panic::set_hook(Box::new(|_| {}));
-    let all = campaign(&wanted, seeds, jobs, &|tried: &Tried| {
+    let all = campaign(&wanted, &kept, seeds, jobs, &|tried: &Tried| {
         let (name, count) = (tried.mutation.name(), tried.count());
         eprintln!("{name}: caught in {count} of {}", tried.runs);
     });

@@ -31,6 +31,7 @@ pub mod outcome;
 pub mod plan;
 pub mod plot;
 pub mod queue;
+pub mod regressions;
 pub mod report;
 pub mod scale;
 pub mod shrink;

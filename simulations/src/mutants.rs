@@ -1,5 +1,5 @@
-//! Do the oracles see anything? Plants each bug of [`fieldmesh::mutation`] in turn and plays seeds until one
-//! of them fails.
+//! Do the oracles see anything? Plants each bug of [`fieldmesh::mutation`] in turn and plays the kept plans
+//! and seeds until one of them fails.
 //!
 //! A bug that no seed shows is a hole in the generator or in the oracles, unless [`OUT_OF_REACH`] says why no
 //! simulated fleet can show it; then a test by hand does (`fieldmesh::mutation::caught_tests`).
@@ -14,7 +14,7 @@ use fieldmesh::mutation::{Mutation, plant, was_reached};
 
 use crate::generate::{generate, profile};
 use crate::outcome::{Outcome, Verdict};
-use crate::plan::{Plan, schema};
+use crate::plan::Plan;
 use crate::world::World;
 
 /// Bugs that no simulated fleet shows, and why.
@@ -37,8 +37,9 @@ pub const OUT_OF_REACH: &[(Mutation, &str)] = &[
     ),
 ];
 
-/// Plans that every bug is given, so that the table says how often it is seen and not only whether.
-const PLANS_LEAST: u64 = 12;
+/// Seeds that every bug is given besides the kept plans, so that the table says how often it is seen and not only
+/// whether.
+const SEEDS_LEAST: u64 = 7;
 /// A run of a fleet with a bug that has more events than this has no end: a hundred times an ordinary one.
 pub const EVENTS_MAX: u64 = 2_000_000;
 
@@ -88,22 +89,9 @@ fn seen_by(verdict: &Verdict) -> Option<&'static str> {
     }
 }
 
-/// Kept plans that are played first: what they need comes together in no generated plan.
-const KEPT: [&str; 5] = [
-    include_str!("../regressions/a-slow-clock-follows-a-fast-one.plan"),
-    include_str!("../regressions/told-nothing-yet.plan"),
-    include_str!("../regressions/put-back-unnoticed.plan"),
-    include_str!("../regressions/two-branches-are-one-again.plan"),
-    include_str!("../regressions/two-branches-of-one-length.plan"),
-];
-
-/// The plans that a bug is tried with: the kept ones, and up to `seeds_max` seeds from 1.
-fn plans(seeds_max: u64) -> impl Iterator<Item = Plan> {
-    let schema = schema().ok();
-    let read = move |text: &str| Plan::from_text(text, schema.as_ref()?).ok();
-    let generated = move |seed| Some(generate(seed, &profile("quick")?));
-    let kept = KEPT.into_iter().filter_map(read);
-    kept.chain((1..=seeds_max).filter_map(generated))
+/// The fleets that a bug is tried with after the kept plans: of `seeds_max` seeds from 1.
+fn fleets(seeds_max: u64) -> impl Iterator<Item = Plan> {
+    (1..=seeds_max).filter_map(|seed| Some(generate(seed, &profile("quick")?)))
 }
 
 /// Plays a plan with a bug in it. Says whether its place was come to.
@@ -115,8 +103,8 @@ pub fn play_with(mutation: Mutation, plan: &Plan) -> (Outcome, bool) {
     (outcome, is_reached)
 }
 
-/// Plays up to `seeds_max` seeds from 1 with one bug.
-fn attempt(mutation: Mutation, seeds_max: u64) -> Tried {
+/// Plays the kept plans and up to `seeds_max` seeds from 1 with one bug.
+fn attempt(mutation: Mutation, kept: &[Plan], seeds_max: u64) -> Tried {
     let mut tried = Tried {
         mutation,
         runs: 0,
@@ -124,8 +112,9 @@ fn attempt(mutation: Mutation, seeds_max: u64) -> Tried {
         caught: BTreeMap::new(),
         first: None,
     };
-    for plan in plans(seeds_max) {
-        if tried.runs >= PLANS_LEAST && !tried.caught.is_empty() {
+    let runs_least = kept.len() as u64 + SEEDS_LEAST;
+    for plan in kept.iter().cloned().chain(fleets(seeds_max)) {
+        if tried.runs >= runs_least && !tried.caught.is_empty() {
             break;
         }
         let (outcome, is_reached) = play_with(mutation, &plan);
@@ -139,10 +128,12 @@ fn attempt(mutation: Mutation, seeds_max: u64) -> Tried {
     tried
 }
 
-/// Plants every bug of `mutations` in turn, on `jobs` threads, and tells `each` of those that are done.
-/// The answers are in the order of the list.
+/// Plants every bug of `mutations` in turn, on `jobs` threads, and tells `each` of those that are done. Plans of `kept`
+/// come before the seeds: what they need comes together in no generated plan. The answers are in the order of the
+/// list.
 pub fn campaign(
     mutations: &[Mutation],
+    kept: &[Plan],
     seeds_max: u64,
     jobs: usize,
     each: &(dyn Fn(&Tried) + Sync),
@@ -153,7 +144,7 @@ pub fn campaign(
         for _ in 0..jobs.max(1) {
             scope.spawn(|| {
                 while let Some(mutation) = mutations.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let tried = attempt(*mutation, seeds_max);
+                    let tried = attempt(*mutation, kept, seeds_max);
                     each(&tried);
                     // A thread that panicked has left whole entries: they are inserted at once.
                     let mut done = done.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -199,11 +190,13 @@ pub fn table(all: &[Tried]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::schema;
+    use crate::regressions;
     use crate::shrink::shrink_by;
 
     #[test]
     fn a_planted_bug_is_caught_and_its_plan_is_made_small_and_fails_again_from_its_file() {
-        let tried = attempt(Mutation::AdditionTwice, 20);
+        let tried = attempt(Mutation::AdditionTwice, &[], 20);
         let (plan, verdict) = tried.first.expect("somebody catches it");
         let mut play = |plan: &Plan| play_with(Mutation::AdditionTwice, plan).0.verdict;
 
@@ -220,10 +213,10 @@ mod tests {
     }
 
     #[test]
-    fn every_kept_plan_reads_and_comes_before_the_seeds() {
-        let names: Vec<String> = plans(3).map(|plan| plan.header.profile).collect();
-        assert_eq!(names.len(), KEPT.len() + 3);
-        assert!(names[KEPT.len()..].iter().all(|name| name == "quick"));
+    fn a_bug_is_caught_by_a_kept_plan_where_there_are_no_seeds() {
+        let kept = regressions::named("two-branches-of-one-length").unwrap();
+        let tried = attempt(Mutation::ForkUnseen, &[kept], 0);
+        assert_eq!((tried.runs, tried.count()), (1, 1));
     }
 
     #[test]

@@ -4,11 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use simulations::family::Family;
 use simulations::generate::{PROFILES, generate, profile};
 use simulations::oracle::Oracle;
 use simulations::outcome::Outcome;
 use simulations::plan::Plan;
+use simulations::regressions;
 use simulations::report;
 use simulations::sometimes::Sometimes;
 use simulations::world::World;
@@ -21,28 +21,17 @@ fn play(seed: u64) -> (Plan, Outcome) {
 
 #[test]
 fn every_plan_that_once_failed_holds() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("regressions");
-    let family = Family::bundled().unwrap();
-    let mut count = 0;
-    for file in fs::read_dir(folder).unwrap() {
-        let path = file.unwrap().path();
-        if path.extension().is_some_and(|ending| ending == "plan") {
-            let text = fs::read_to_string(&path).unwrap();
-            let plan = Plan::from_text(&text, &family).unwrap();
-            let outcome = World::run(&plan, &mut ());
-            let told = report::closing(&outcome, 1.0);
-            assert!(outcome.verdict.is_held(), "{}:\n{told}", path.display());
-            count += 1;
-        }
+    let kept = regressions::all().unwrap();
+    assert!(!kept.is_empty(), "there are no regressions");
+    for (name, plan) in kept {
+        let outcome = World::run(&plan, &mut ());
+        let told = report::closing(&outcome, 1.0);
+        assert!(outcome.verdict.is_held(), "{name}:\n{told}");
     }
-    assert!(count > 0, "there are no regressions");
 }
 
 fn kept(name: &str) -> Outcome {
-    let file = format!("{}/regressions/{name}.plan", env!("CARGO_MANIFEST_DIR"));
-    let text = fs::read_to_string(file).expect("it is kept");
-    let family = Family::bundled().expect("the versions are good");
-    let plan = Plan::from_text(&text, family).expect("it reads back");
+    let plan = regressions::named(name).expect("it is kept");
     World::run(&plan, &mut ())
 }
 
