@@ -8,10 +8,6 @@ pub(super) const HANDSHAKE_MS: u64 = 30_000;
 /// How many entry bytes the first frames of a session gather: with compression about a kilobyte.
 pub(super) const FRAME_BYTES_FIRST: usize = 2 << 10;
 
-/// How many entries a peer may lack when it is met for a small compression window to serve it as well as a large
-/// one: about 64 kB.
-pub(super) const ENTRIES_LITTLE: u64 = 256;
-
 /// How much time of the link and of the other side's disk a frame should take.
 pub(super) const FRAME_MS: u64 = 500;
 

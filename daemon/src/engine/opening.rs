@@ -17,7 +17,7 @@ use super::effect::{Breach, CloseReason};
 use super::greeting::count;
 use super::ingest::Refusal;
 use super::input::Now;
-use super::limits::{CHECKPOINT_LOGS_MAX, ENTRIES_LITTLE, HANDSHAKE_MS, PEER_SAVE_MS};
+use super::limits::{CHECKPOINT_LOGS_MAX, HANDSHAKE_MS, PEER_SAVE_MS};
 use super::listening::Listener;
 use super::session::{Greeting, Phase, Session};
 use super::telling::Way;
@@ -178,9 +178,8 @@ impl Engine {
         let Phase::Opening { held, cursor, .. } = &session.phase else {
             return;
         };
-        if is_little(held, self.peers.our_held()) {
-            session.encoder.expect_little();
-        }
+        let entries = lacked(held, self.peers.our_held());
+        session.encoder.expect(entries);
         session.pump.begin(*cursor, held, &[]);
         session.encoder.note_all_held(held.clone());
         self.push(id);
@@ -235,9 +234,8 @@ impl Engine {
         if session.pump.has_begun {
             session.pump.acknowledge_all(&held);
         } else {
-            if is_little(&held, self.peers.our_held()) {
-                session.encoder.expect_little();
-            }
+            let entries = lacked(&held, self.peers.our_held());
+            session.encoder.expect(entries);
             let refused: Vec<LogId> = session.refused.keys().copied().collect();
             session.pump.begin(cursor, &held, &refused);
         }
@@ -275,9 +273,9 @@ fn rows_of(checkpoint: Option<&Checkpoint>) -> Held {
     checkpoint.map_or_else(Held::new, |checkpoint| checkpoint.rows.clone())
 }
 
-/// Whether we hold few entries that a peer with these lacks.
-fn is_little(theirs: &Held, ours: &Held) -> bool {
+/// How many of our entries a peer with these lacks.
+fn lacked(theirs: &Held, ours: &Held) -> u64 {
     let rows = theirs.differences(ours);
     let lacking = rows.map(|(_, theirs, ours)| ours.saturating_sub(theirs));
-    lacking.fold(0, u64::saturating_add) <= ENTRIES_LITTLE
+    lacking.fold(0, u64::saturating_add)
 }

@@ -5,8 +5,8 @@
 //! for zstd's magic number: a receiver that has not agreed on a dictionary refuses at once, instead of reading
 //! something else than was written.
 //! The window is at most one mebibyte on both sides, and the output of one frame is capped: what a peer sends
-//! cannot make us hold more. A session that never sends DATA never pays for a stream, and one that has little to
-//! send when it opens pays for a small one: most meetings are such, and a large one costs two megabytes of
+//! cannot make us hold more. A session that never sends DATA never pays for a stream, and a stream is no larger than
+//! what there is to send when its session opens: most meetings are small, and a large stream costs two megabytes of
 //! cleared memory for each direction.
 
 use std::fmt;
@@ -34,22 +34,34 @@ mod beginning {
     pub(super) const DICTIONARY: u8 = 1;
 }
 
-/// A stream for much.
+/// How many bytes an entry has, about, before it is compressed.
+const ENTRY_BYTES: usize = 160;
+
+/// How large streams are, by the most entries that each is for: base-2 logarithms of the window and of both tables.
+/// Short streams are made quicker with tables that stay in a processor's cache, and a two-hundredth longer.
+const SIZES: [(usize, [CParameter; 3]); 3] = [
+    (256, size(16, 13, 12)),
+    (768, size(18, 14, 13)),
+    (4096, size(20, 16, 15)),
+];
+
+/// A stream for more than those: the level says how large its tables are.
 const FULL: [CParameter; 1] = [CParameter::WindowLog(WINDOW_LOG)];
 
-/// Base-2 logarithms of the window and of both tables of a small stream: 64 KiB, and 192 KiB of tables.
-const LITTLE: [CParameter; 3] = [
-    CParameter::WindowLog(16),
-    CParameter::HashLog(15),
-    CParameter::ChainLog(14),
-];
+const fn size(window: u32, long: u32, short: u32) -> [CParameter; 3] {
+    [
+        CParameter::WindowLog(window),
+        CParameter::HashLog(long),
+        CParameter::ChainLog(short),
+    ]
+}
 
 /// How a zstd stream begins. Only this format can be read: no older one, and no frames to be skipped.
 const MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
 
-/// A stream whose first body has so many bytes is begun in full size and without a dictionary. A sender's first frame
-/// is as large as this whenever there is more to come. A small stream finds less of what is further back, and so
-/// does one with a dictionary, for which zstd keeps small tables: that costs a long stream a tenth.
+/// A stream whose first body has so many bytes is begun without a dictionary. A sender's first frame is as large as
+/// this whenever there is more to come. With a dictionary zstd keeps small tables, and finds less of what is further
+/// back: that costs a long stream a tenth.
 const FIRST_BODY_LITTLE: usize = 2 << 10;
 
 /// How much is taken off the streams at a time, at most.
@@ -65,7 +77,8 @@ pub(super) struct Compressor {
     dictionary: Option<Dictionary>,
     has_begun: bool,
     is_thorough: bool,
-    is_little: bool,
+    /// How many entries will be sent at first, if that is known.
+    entries: Option<usize>,
 }
 
 impl Compressor {
@@ -84,9 +97,9 @@ impl Compressor {
         }
     }
 
-    /// Little is to be sent: the stream will be a small one, unless it has begun or is to save bytes.
-    pub(super) fn expect_little(&mut self) {
-        self.is_little = true;
+    /// So many entries will be sent at first: the stream is made for them, unless it has begun or is to save bytes.
+    pub(super) fn expect(&mut self, entries: u64) {
+        self.entries = usize::try_from(entries).ok();
     }
 
     /// Appends the compressed form of `body` to `frame`. The other side can read all of it at once.
@@ -101,16 +114,9 @@ impl Compressor {
         let start = frame.len();
         let stream = match &mut self.stream {
             Some(stream) => stream,
-            none => {
-                if body.len() >= FIRST_BODY_LITTLE {
-                    (self.dictionary, self.is_little) = (None, false);
-                }
-                let (level, parameters) = match (self.is_thorough, self.is_little) {
-                    (true, _) => (LEVEL_THOROUGH, &FULL[..]),
-                    (false, true) => (LEVEL, &LITTLE[..]),
-                    (false, false) => (LEVEL, &FULL[..]),
-                };
-                none.insert(new_encoder(level, parameters, self.dictionary.as_ref())?)
+            None => {
+                let stream = self.begin(body)?;
+                self.stream.insert(stream)
             }
         };
         let mut input = InBuffer::around(body);
@@ -137,6 +143,29 @@ impl Compressor {
             frame.splice(start..start + MAGIC.len(), [first]);
         }
         Ok(())
+    }
+
+    /// The stream that `first` begins.
+    fn begin(&mut self, first: &[u8]) -> io::Result<Encoder<'static>> {
+        let is_short = first.len() < FIRST_BODY_LITTLE;
+        self.dictionary = self.dictionary.take().filter(|_| is_short);
+        let entries = self
+            .entries
+            .map(|entries| entries.max(first.len() / ENTRY_BYTES));
+        let (level, parameters) = match self.is_thorough {
+            true => (LEVEL_THOROUGH, &FULL[..]),
+            false => (LEVEL, parameters(entries)),
+        };
+        new_encoder(level, parameters, self.dictionary.as_ref())
+    }
+}
+
+/// The parameters of a stream that is made for so many entries, if that is known.
+fn parameters(entries: Option<usize>) -> &'static [CParameter] {
+    let fits = |size: &&(usize, _)| entries.is_some_and(|entries| entries <= size.0);
+    match SIZES.iter().find(fits) {
+        Some((_, parameters)) => parameters,
+        None => &FULL,
     }
 }
 

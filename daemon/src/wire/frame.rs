@@ -49,9 +49,9 @@ impl FrameEncoder {
         self.runs.note_held(log);
     }
 
-    /// Notes that little is to be sent at first, before any of it is.
-    pub fn expect_little(&mut self) {
-        self.stream.expect_little();
+    /// Notes how many entries will be sent at first, before any of them is.
+    pub fn expect(&mut self, entries: u64) {
+        self.stream.expect(entries);
     }
 
     /// Notes all that the receiver holds, in the place of what it told before.

@@ -34,7 +34,7 @@ fn a_sender_that_expected_little_may_send_much_and_is_read_like_any_other() {
     let entries: Vec<&[u8]> = entries.iter().map(<[u8; 32]>::as_slice).collect();
     let messages = [1, 4_001].map(|from| Message::Data(vec![run(1, from, &entries)]));
     let (mut little, mut usual) = (FrameEncoder::new(), FrameEncoder::new());
-    little.expect_little();
+    little.expect(1);
     let mut decoder = FrameDecoder::new();
 
     for message in &messages {
