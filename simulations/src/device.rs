@@ -24,6 +24,7 @@ use fieldmesh::wire::dictionary::Dictionary;
 
 use crate::disk::SimDisk;
 use crate::keep::Keep;
+use crate::texts;
 use crate::verified;
 
 /// The organisation of every simulated fleet.
@@ -115,7 +116,7 @@ impl Opened {
             schema_follow: true,
         };
         let disk = disk.clone();
-        let store = Store::open_with(move || Ok(disk.clone()), options)?;
+        let store = Store::open_reading(move || Ok(disk.clone()), options, texts::read)?;
         Ok(Self { store })
     }
 

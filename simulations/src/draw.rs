@@ -25,6 +25,22 @@ impl Draw {
     /// 32 bytes for (`concern`, `number`).
     pub fn bytes(&self, concern: &str, number: u64) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new_from_context_key(&DRAW_KEY);
+        self.hashed(&mut hasher, concern, number)
+    }
+
+    /// The bytes for `concern` and each of `numbers`, one after the other.
+    pub fn stream(&self, concern: &str, numbers: Range<u64>) -> Vec<u8> {
+        // A hasher is many times as large as what is hashed, so it is made once.
+        let mut hasher = blake3::Hasher::new_from_context_key(&DRAW_KEY);
+        let mut bytes = Vec::with_capacity((numbers.end - numbers.start) as usize * 32);
+        for number in numbers {
+            bytes.extend_from_slice(&self.hashed(&mut hasher, concern, number));
+            hasher.reset();
+        }
+        bytes
+    }
+
+    fn hashed(&self, hasher: &mut blake3::Hasher, concern: &str, number: u64) -> [u8; 32] {
         hasher.update(&self.seed.to_le_bytes());
         hasher.update(&number.to_le_bytes());
         hasher.update(concern.as_bytes());
@@ -65,6 +81,14 @@ mod tests {
         assert_ne!(draw.bytes("cut", 3), draw.bytes("kill", 3));
         assert_ne!(draw.bytes("cut", 3), Draw::new(8).bytes("cut", 3));
         assert!((0..500).all(|n| (5..9).contains(&draw.number("x", n, 5..9))));
+    }
+
+    #[test]
+    fn a_stream_is_the_draws_one_after_the_other() {
+        let draw = Draw::new(7);
+        let stream = draw.stream("noise", 40..43);
+        let draws: Vec<u8> = (40..43).flat_map(|n| draw.bytes("noise", n)).collect();
+        assert_eq!(stream, draws);
     }
 
     #[test]

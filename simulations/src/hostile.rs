@@ -179,10 +179,9 @@ impl Actor {
         let length = self
             .draw
             .number("garbage length", case, 0..GARBAGE_BYTES_MAX);
-        let blocks = 0..=length / 32;
-        let mut bytes: Vec<u8> = blocks
-            .flat_map(|block| self.draw.bytes("garbage", case * 4096 + block))
-            .collect();
+        let first = case * 4096;
+        let blocks = first..first + length / 32 + 1;
+        let mut bytes = self.draw.stream("garbage", blocks);
         bytes.truncate(length as usize);
         if let Some(tag) = bytes.first_mut() {
             *tag %= 10;
