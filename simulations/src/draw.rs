@@ -24,27 +24,23 @@ impl Draw {
 
     /// 32 bytes for (`concern`, `number`).
     pub fn bytes(&self, concern: &str, number: u64) -> [u8; 32] {
-        let mut hasher = blake3::Hasher::new_from_context_key(&DRAW_KEY);
-        self.hashed(&mut hasher, concern, number)
+        *self.hasher(concern, number).finalize().as_bytes()
     }
 
-    /// The bytes for `concern` and each of `numbers`, one after the other.
-    pub fn stream(&self, concern: &str, numbers: Range<u64>) -> Vec<u8> {
-        // A hasher is many times as large as what is hashed, so it is made once.
-        let mut hasher = blake3::Hasher::new_from_context_key(&DRAW_KEY);
-        let mut bytes = Vec::with_capacity((numbers.end - numbers.start) as usize * 32);
-        for number in numbers {
-            bytes.extend_from_slice(&self.hashed(&mut hasher, concern, number));
-            hasher.reset();
-        }
+    /// As many bytes for (`concern`, `number`); the first are those of [`Self::bytes`].
+    pub fn stream(&self, concern: &str, number: u64, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        let mut stream = self.hasher(concern, number).finalize_xof();
+        stream.fill(&mut bytes);
         bytes
     }
 
-    fn hashed(&self, hasher: &mut blake3::Hasher, concern: &str, number: u64) -> [u8; 32] {
+    fn hasher(&self, concern: &str, number: u64) -> blake3::Hasher {
+        let mut hasher = blake3::Hasher::new_from_context_key(&DRAW_KEY);
         hasher.update(&self.seed.to_le_bytes());
         hasher.update(&number.to_le_bytes());
         hasher.update(concern.as_bytes());
-        *hasher.finalize().as_bytes()
+        hasher
     }
 
     /// A number of `range` for (`concern`, `number`).
@@ -84,11 +80,16 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_is_the_draws_one_after_the_other() {
+    fn a_stream_goes_on_from_the_draw_that_it_begins_with() {
         let draw = Draw::new(7);
-        let stream = draw.stream("noise", 40..43);
-        let draws: Vec<u8> = (40..43).flat_map(|n| draw.bytes("noise", n)).collect();
-        assert_eq!(stream, draws);
+        let stream = draw.stream("noise", 40, 100_000);
+
+        assert_eq!(stream.len(), 100_000);
+        assert_eq!(stream[..32], draw.bytes("noise", 40));
+        assert_eq!(stream[..500], draw.stream("noise", 40, 500));
+        assert_ne!(stream[32..64], stream[64..96]);
+        assert_ne!(stream[..500], draw.stream("noise", 41, 500));
+        assert!(draw.stream("noise", 40, 0).is_empty());
     }
 
     #[test]

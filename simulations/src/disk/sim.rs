@@ -272,7 +272,8 @@ impl State {
         // A whole page, as nearly all writes are, is the same for the image and the journal.
         match <Arc<Page>>::try_from(Arc::clone(&kept)) {
             Ok(page) if offset.is_multiple_of(PAGE_BYTES as u64) => {
-                self.live.put_page((offset / PAGE_BYTES as u64) as usize, page);
+                self.live
+                    .put_page((offset / PAGE_BYTES as u64) as usize, page);
             }
             Ok(_) | Err(_) => self.live.write(offset, fitting),
         }
