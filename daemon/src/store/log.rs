@@ -93,6 +93,9 @@ struct OpenLog {
     is_moved: bool,
 }
 
+/// The definition of [`tables::BRANCHES`].
+type Branches = TableDefinition<'static, ([u8; 16], [u8; 16]), u32>;
+
 /// The logs in one write transaction.
 pub(super) struct LogWriter<'txn> {
     organisation: OrganisationId,
@@ -104,7 +107,7 @@ pub(super) struct LogWriter<'txn> {
     stretches: Table<'txn, u64, (u32, u64, u64)>,
     arrived_in: Lazy<'txn, TableDefinition<'static, (&'static str, u64), ()>>,
     own: Lazy<'txn, TableDefinition<'static, &'static str, [u8; 16]>>,
-    branches: Lazy<'txn, TableDefinition<'static, ([u8; 16], [u8; 16]), u32>>,
+    branches: Lazy<'txn, Branches>,
     implied: Lazy<'txn, TableDefinition<'static, (u32, u64), &'static [u8]>>,
     open: BTreeMap<LogId, OpenLog>,
     /// The stretch that the last append was to, not yet written.
@@ -203,6 +206,7 @@ impl<'txn> LogWriter<'txn> {
 
     /// Forgets that the log is our own, if it is the one that is written in its space.
     pub(super) fn disown(&mut self, header: &LogHeader) -> Result<(), Trouble> {
+        // Nearly all that is taken is of others, for whose logs the table need not be opened.
         if header.device.0 != self.signer.verifying_key().to_bytes() {
             return Ok(());
         }

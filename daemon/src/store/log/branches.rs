@@ -18,7 +18,7 @@ use super::super::pack::Unpacker;
 use super::super::rows::LogRow;
 use super::super::tables;
 use super::super::trouble::Trouble;
-use super::{LogWriter, Stretch};
+use super::{Branches, LogWriter, Stretch};
 
 /// A log that was sealed.
 pub(in crate::store) struct Split {
@@ -33,7 +33,7 @@ type OpenNames<'t, 'txn> = Names<
     't,
     Table<'txn, [u8; 16], u32>,
     Table<'txn, (u32, u64), &'static [u8]>,
-    Lazy<'txn, TableDefinition<'static, ([u8; 16], [u8; 16]), u32>>,
+    Lazy<'txn, Branches>,
     Lazy<'txn, TableDefinition<'static, (u32, u64), &'static [u8]>>,
 >;
 
