@@ -24,8 +24,7 @@ use fieldmesh::wire::dictionary::Dictionary;
 
 use crate::disk::SimDisk;
 use crate::keep::Keep;
-use crate::texts;
-use crate::verified;
+use crate::verified::{self, texts};
 
 /// The organisation of every simulated fleet.
 pub const ORGANISATION: OrganisationId = OrganisationId([7; 16]);

@@ -35,7 +35,6 @@ pub mod report;
 pub mod scale;
 pub mod shrink;
 pub mod sometimes;
-mod texts;
 pub mod trace;
 mod verified;
 pub mod workload;
