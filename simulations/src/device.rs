@@ -24,7 +24,7 @@ use fieldmesh::wire::dictionary::Dictionary;
 
 use crate::disk::SimDisk;
 use crate::keep::Keep;
-use crate::verified;
+use crate::verified::{self, texts};
 
 /// The organisation of every simulated fleet.
 pub const ORGANISATION: OrganisationId = OrganisationId([7; 16]);
@@ -115,7 +115,7 @@ impl Opened {
             schema_follow: true,
         };
         let disk = disk.clone();
-        let store = Store::open_with(move || Ok(disk.clone()), options)?;
+        let store = Store::open_reading(move || Ok(disk.clone()), options, texts::read)?;
         Ok(Self { store })
     }
 

@@ -24,11 +24,23 @@ impl Draw {
 
     /// 32 bytes for (`concern`, `number`).
     pub fn bytes(&self, concern: &str, number: u64) -> [u8; 32] {
+        *self.hasher(concern, number).finalize().as_bytes()
+    }
+
+    /// As many bytes for (`concern`, `number`); the first are those of [`Self::bytes`].
+    pub fn stream(&self, concern: &str, number: u64, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        let mut stream = self.hasher(concern, number).finalize_xof();
+        stream.fill(&mut bytes);
+        bytes
+    }
+
+    fn hasher(&self, concern: &str, number: u64) -> blake3::Hasher {
         let mut hasher = blake3::Hasher::new_from_context_key(&DRAW_KEY);
         hasher.update(&self.seed.to_le_bytes());
         hasher.update(&number.to_le_bytes());
         hasher.update(concern.as_bytes());
-        *hasher.finalize().as_bytes()
+        hasher
     }
 
     /// A number of `range` for (`concern`, `number`).
@@ -65,6 +77,19 @@ mod tests {
         assert_ne!(draw.bytes("cut", 3), draw.bytes("kill", 3));
         assert_ne!(draw.bytes("cut", 3), Draw::new(8).bytes("cut", 3));
         assert!((0..500).all(|n| (5..9).contains(&draw.number("x", n, 5..9))));
+    }
+
+    #[test]
+    fn a_stream_goes_on_from_the_draw_that_it_begins_with() {
+        let draw = Draw::new(7);
+        let stream = draw.stream("noise", 40, 100_000);
+
+        assert_eq!(stream.len(), 100_000);
+        assert_eq!(stream[..32], draw.bytes("noise", 40));
+        assert_eq!(stream[..500], draw.stream("noise", 40, 500));
+        assert_ne!(stream[32..64], stream[64..96]);
+        assert_ne!(stream[..500], draw.stream("noise", 41, 500));
+        assert!(draw.stream("noise", 40, 0).is_empty());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What a run amounted to.
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 
 use serde::Serialize;
 
@@ -116,7 +117,7 @@ pub struct Outcome {
 /// The rolling digest of a run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Digest {
-    hasher: blake3::Hasher,
+    facts: Facts,
     events: u64,
     blocks: Vec<String>,
 }
@@ -125,11 +126,13 @@ pub(crate) struct Digest {
 const BLOCK_EVENTS: u64 = 1000;
 
 impl Digest {
-    pub(crate) fn add(&mut self, event: &str) {
-        self.hasher.update(event.as_bytes());
+    pub(crate) fn add(&mut self, now_ms: u64, event: &impl Hash) {
+        now_ms.hash(&mut self.facts);
+        event.hash(&mut self.facts);
         self.events += 1;
         if self.events.is_multiple_of(BLOCK_EVENTS) {
-            self.blocks.push(short(&self.hasher));
+            self.blocks
+                .push(hex::encode(&self.facts.digest().as_bytes()[..8]));
         }
     }
 
@@ -137,11 +140,118 @@ impl Digest {
         self.events
     }
 
-    pub(crate) fn finish(self) -> (String, Vec<String>) {
-        (self.hasher.finalize().to_hex().to_string(), self.blocks)
+    pub(crate) fn finish(mut self) -> (String, Vec<String>) {
+        (self.facts.digest().to_hex().to_string(), self.blocks)
     }
 }
 
-fn short(hasher: &blake3::Hasher) -> String {
-    hex::encode(&hasher.finalize().as_bytes()[..8])
+/// How much is collected before it is hashed, in bytes: to hash many short pieces takes several times as long as
+/// to hash them joined.
+const COLLECTED_BYTES_MAX: usize = 32 << 10;
+
+/// The digest of all that events say, as bytes that are the same on every machine.
+#[derive(Clone, Debug, Default)]
+struct Facts {
+    hasher: blake3::Hasher,
+    /// What has not been hashed yet.
+    collected: Vec<u8>,
+}
+
+impl Facts {
+    fn digest(&mut self) -> blake3::Hash {
+        self.hash_collected();
+        self.hasher.finalize()
+    }
+
+    fn hash_collected(&mut self) {
+        self.hasher.update(&self.collected);
+        self.collected.clear();
+    }
+}
+
+impl Hasher for Facts {
+    /// Nobody asks: 64 bits are too few for a digest.
+    fn finish(&self) -> u64 {
+        0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if self.collected.len() + bytes.len() > COLLECTED_BYTES_MAX {
+            self.hash_collected();
+        }
+        match bytes.len() > COLLECTED_BYTES_MAX {
+            true => {
+                self.hasher.update(bytes);
+            }
+            false => self.collected.extend_from_slice(bytes),
+        }
+    }
+
+    fn write_u16(&mut self, number: u16) {
+        self.write(&number.to_le_bytes());
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.write(&number.to_le_bytes());
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.write(&number.to_le_bytes());
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.write_u64(number as u64);
+    }
+
+    fn write_isize(&mut self, number: isize) {
+        self.write_u64(number as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(events: &[(u64, &str)]) -> (String, Vec<String>) {
+        let mut digest = Digest::default();
+        for (now_ms, event) in events {
+            digest.add(*now_ms, event);
+        }
+        digest.finish()
+    }
+
+    #[test]
+    fn a_digest_tells_events_their_times_and_their_borders_apart() {
+        let one = digest(&[(1, "ab"), (2, "c")]);
+
+        assert_eq!(digest(&[(1, "ab"), (2, "c")]), one);
+        assert_ne!(digest(&[(1, "a"), (2, "bc")]), one);
+        assert_ne!(digest(&[(1, "ab"), (3, "c")]), one);
+        assert_ne!(digest(&[(2, "c"), (1, "ab")]), one);
+        assert_ne!(digest(&[(1, "ab")]), one);
+    }
+
+    #[test]
+    fn a_digest_tells_long_events_apart_from_each_other_and_from_what_is_around_them() {
+        let long = "frame ".repeat(COLLECTED_BYTES_MAX);
+        let other = long.replacen("frame f", "frame F", 1);
+        let one = digest(&[(1, "a"), (2, &long), (3, "b")]);
+
+        assert_eq!(digest(&[(1, "a"), (2, &long), (3, "b")]), one);
+        assert_ne!(digest(&[(1, "a"), (2, &other), (3, "b")]), one);
+        assert_ne!(digest(&[(2, &long), (1, "a"), (3, "b")]), one);
+    }
+
+    #[test]
+    fn two_digests_part_in_the_block_of_the_event_that_differs() {
+        let mut events = vec![(1, "what happens"); 3500];
+        let (whole, blocks) = digest(&events);
+        events[1200].1 = "what happened";
+        let (other, parted) = digest(&events);
+
+        assert_ne!(whole, other);
+        assert_eq!((blocks.len(), parted.len()), (3, 3));
+        assert_eq!(blocks[0], parted[0]);
+        assert!(blocks[1] != parted[1] && blocks[2] != parted[2]);
+    }
 }

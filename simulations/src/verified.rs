@@ -4,6 +4,8 @@
 //! for the audit at the end. What is remembered is the whole of what was judged, so a damaged or invented signature
 //! or entry is judged each time, as it should be.
 
+pub(crate) mod texts;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -10,7 +10,7 @@ use redb::WriteTransaction;
 
 use super::catalogue::{self, Catalogue, digest};
 use super::database::{Ending, Handle};
-use super::reading::{Choice, Grounds, SchemaState, VIEW_FORMAT, broken};
+use super::reading::{Choice, Grounds, SchemaReader, SchemaState, VIEW_FORMAT, broken};
 use super::{Store, StoreError, StoreOptions, meta, tables};
 
 /// Why a version was not put to use. Nothing has changed.
@@ -36,16 +36,17 @@ struct Start {
 pub(super) fn open(
     handle: &Handle,
     options: &StoreOptions,
+    read: SchemaReader,
 ) -> Result<(Catalogue, SchemaState), StoreError> {
     let own = &options.schema;
     let mut catalogue = handle.read(Catalogue::load)?;
     let before = handle.read(meta::schema_choice)?;
     let format = handle.read(meta::view_format)?;
-    let start = start(handle, own, &catalogue, before.as_ref())?;
+    let start = start(handle, own, &catalogue, before.as_ref(), read)?;
     if start.keeps_own {
         catalogue.0.entry(own.version).or_default().own = Some(digest(&own.source));
     }
-    let (state, choice) = decide(handle, options, &catalogue, start.choice)?;
+    let (state, choice) = decide(handle, options, &catalogue, start.choice, read)?;
     let is_chosen = before.is_some_and(|(_, before)| before == choice);
     if is_chosen && format == Some(VIEW_FORMAT) && !start.keeps_own {
         return Ok((catalogue, state));
@@ -79,6 +80,7 @@ fn start(
     own: &Arc<Schema>,
     catalogue: &Catalogue,
     before: Option<&(String, Choice)>,
+    read: SchemaReader,
 ) -> Result<Start, StoreError> {
     let of_own = Choice {
         version: own.version,
@@ -121,7 +123,7 @@ fn start(
         return Ok(Start { choice, keeps_own });
     }
     let newest = catalogue.0.keys().next_back().copied().unwrap_or_default();
-    if let Some(why) = check_successor(handle, own, catalogue, newest.min(own.version))? {
+    if let Some(why) = check_successor(handle, own, catalogue, newest.min(own.version), read)? {
         return Err(refused(why));
     }
     let choice = match own.version >= newest {
@@ -141,6 +143,7 @@ fn check_successor(
     own: &Arc<Schema>,
     catalogue: &Catalogue,
     version: u32,
+    read: SchemaReader,
 ) -> Result<Option<String>, StoreError> {
     let Some((&version, known)) = catalogue.0.range(..=version).next_back() else {
         return Ok(None);
@@ -149,7 +152,7 @@ fn check_successor(
         return Ok(None);
     };
     let text = handle.read(|tx| Catalogue::text(tx, &wanted))?;
-    let Ok(old) = Schema::parse(&text) else {
+    let Ok(old) = read(&text) else {
         return Ok(None);
     };
     let mut new = Schema::clone(own);
@@ -168,11 +171,13 @@ fn decide(
     options: &StoreOptions,
     catalogue: &Catalogue,
     choice: Choice,
+    read: SchemaReader,
 ) -> Result<(SchemaState, Choice), StoreError> {
     let grounds = Grounds {
         catalogue,
         own: &options.schema,
         follow: options.schema_follow,
+        read,
     };
     handle.read(|tx| grounds.decide(choice, &|digest| Catalogue::text(tx, digest)))
 }
@@ -188,6 +193,7 @@ impl Store {
             catalogue: &self.catalogue,
             own: &self.options.schema,
             follow: self.options.schema_follow,
+            read: self.read_schema,
         };
         let parsed = self
             .handle
@@ -217,7 +223,13 @@ impl Store {
 
     fn switch(&mut self, choice: Choice) -> Result<(), StoreError> {
         let before = self.cell.state();
-        let (state, choice) = decide(&self.handle, &self.options, &self.catalogue, choice)?;
+        let (state, choice) = decide(
+            &self.handle,
+            &self.options,
+            &self.catalogue,
+            choice,
+            self.read_schema,
+        )?;
         if choice.version != before.active.version || choice.pinned != before.pinned {
             let name = &state.active.name;
             let result = self.handle.write(|tx| {

@@ -9,8 +9,9 @@ use std::borrow::Cow;
 use crdt_schema::document::Document;
 use crdt_schema::ident::{Dot, LogId};
 use crdt_schema::op::{ChangeSet, DotTag, Edit};
-use redb::ReadableTable;
+use redb::{ReadableTable, ReadableTableMetadata};
 
+use super::lazy::Source;
 use super::pack::tag_of;
 use super::rows::LogRow;
 use super::trouble::Trouble;
@@ -18,29 +19,31 @@ use super::trouble::Trouble;
 /// Reads a log's row.
 pub(super) type Rows<'r> = dyn FnMut(LogId) -> Result<Option<LogRow>, Trouble> + 'r;
 
-/// The tables that know which logs and entries there are.
-pub(super) struct Names<'t, N, E, B> {
+/// The tables that know which logs and entries there are. The last two are asked for seldom.
+pub(super) struct Names<'t, N, E, B, I> {
     pub(super) numbers: &'t N,
     pub(super) entries: &'t E,
     pub(super) branches: &'t B,
-    pub(super) implied: &'t E,
+    pub(super) implied: &'t I,
 }
 
-impl<N, E, B> Names<'_, N, E, B>
+impl<N, E, B, I> Names<'_, N, E, B, I>
 where
     N: ReadableTable<[u8; 16], u32>,
     E: ReadableTable<(u32, u64), &'static [u8]>,
-    B: ReadableTable<([u8; 16], [u8; 16]), u32>,
+    B: Source<Table: ReadableTable<([u8; 16], [u8; 16]), u32>>,
+    I: Source<Table: ReadableTable<(u32, u64), &'static [u8]>>,
 {
     /// Whether any branch is held.
     pub(super) fn has_branches(&self) -> Result<bool, Trouble> {
-        Ok(!self.branches.is_empty()?)
+        Ok(!self.branches.table()?.is_empty()?)
     }
 
     /// The branches of a log that its device began, ascending, with their numbers.
     pub(super) fn family(&self, whole: LogId) -> Result<Vec<(LogId, u32)>, Trouble> {
         let rows = self
             .branches
+            .table()?
             .range((whole.0, [0; 16])..=(whole.0, [u8::MAX; 16]))?;
         let family = rows.map(|row| {
             let (key, number) = row?;

@@ -190,6 +190,7 @@ impl<'txn> Joined<'txn> {
     ) -> Result<Self, Trouble> {
         let mut logs = LogWriter::new(tx, facts.organisation, facts.signer)?;
         logs.packer = std::mem::take(&mut kept.entry_packer);
+        logs.adopted = std::mem::take(&mut kept.adopted);
         Ok(Self {
             facts,
             logs,
@@ -350,6 +351,7 @@ impl<'txn> Joined<'txn> {
         // The tables must be closed before they are opened again below.
         let mut kept = records.into_kept();
         kept.entry_packer = std::mem::take(&mut logs.packer);
+        kept.adopted = std::mem::take(&mut logs.adopted);
         drop(retries);
         let (moved, arrival) = logs.finish()?;
         if !self.damaged.is_empty() {
@@ -372,6 +374,9 @@ impl<'txn> Joined<'txn> {
         held_rows.extend(moved.into_iter().map(|row| (row.header.log, row)));
         report.rows = held_rows.into_values().collect();
         report.arrival = arrival;
+        if !has_writes {
+            kept.adopted.clear();
+        }
         let committed = Committed {
             report,
             has_published,

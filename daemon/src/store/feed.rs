@@ -13,6 +13,7 @@ use crate::engine::batch::{Arrival, LogHeader};
 
 use super::branches::Names;
 use super::implied::EntryReader;
+use super::lazy::{LazyRead, Source};
 use super::log::Stretch;
 use super::pack::Unpacker;
 use super::rows::LogRow;
@@ -120,27 +121,27 @@ pub(super) fn read_log(
 }
 
 /// The tables of the logs, with the log rows that were needed so far.
-pub(super) struct LogReader {
+pub(super) struct LogReader<'txn> {
     numbers: ReadOnlyTable<[u8; 16], u32>,
     logs: ReadOnlyTable<u32, &'static [u8]>,
     entries: ReadOnlyTable<(u32, u64), &'static [u8]>,
-    points: ReadOnlyTable<(u32, u64), &'static [u8; 64]>,
-    branches: ReadOnlyTable<([u8; 16], [u8; 16]), u32>,
-    implied: ReadOnlyTable<(u32, u64), &'static [u8]>,
+    points: LazyRead<'txn, (u32, u64), &'static [u8; 64]>,
+    branches: LazyRead<'txn, ([u8; 16], [u8; 16]), u32>,
+    implied: LazyRead<'txn, (u32, u64), &'static [u8]>,
     rows: BTreeMap<u32, LogRow>,
     unpacker: Unpacker,
     reader: EntryReader,
 }
 
-impl LogReader {
-    pub(super) fn new(tx: &ReadTransaction) -> Result<Self, Trouble> {
+impl<'txn> LogReader<'txn> {
+    pub(super) fn new(tx: &'txn ReadTransaction) -> Result<Self, Trouble> {
         Ok(Self {
             numbers: tx.open_table(tables::LOG_NUMBERS)?,
             logs: tx.open_table(tables::LOGS)?,
             entries: tx.open_table(tables::ENTRIES)?,
-            points: tx.open_table(tables::POINTS)?,
-            branches: tx.open_table(tables::BRANCHES)?,
-            implied: tx.open_table(tables::IMPLIED)?,
+            points: LazyRead::new(tx, tables::POINTS),
+            branches: LazyRead::new(tx, tables::BRANCHES),
+            implied: LazyRead::new(tx, tables::IMPLIED),
             rows: BTreeMap::new(),
             unpacker: Unpacker::default(),
             reader: EntryReader::default(),
@@ -193,7 +194,8 @@ impl LogReader {
         from: u64,
         end: u64,
     ) -> Result<(u64, [u8; 64]), Trouble> {
-        match self.points.range((number, from)..(number, end))?.next() {
+        let points = self.points.table()?;
+        match points.range((number, from)..(number, end))?.next() {
             Some(row) => {
                 let (key, signature) = row?;
                 Ok((key.value().1, *signature.value()))

@@ -67,7 +67,7 @@ impl Reader {
 
 /// A fetch in progress.
 struct Fetch<'k> {
-    log: LogReader,
+    log: LogReader<'k>,
     known: &'k Held,
     bytes_max: usize,
     runs: Vec<Run>,

@@ -12,6 +12,7 @@ use super::branches::{Names, continued};
 use super::feed::read_log;
 use super::implied::EntryReader;
 use super::kept::Kept;
+use super::lazy::Source;
 use super::log::Stretch;
 use super::reading::Stamp;
 use super::record::RecordWriter;
@@ -57,16 +58,17 @@ pub(super) fn replay_within(
 }
 
 /// The documents of the given records, from the log alone.
-pub(super) fn replay<N, E, B>(
+pub(super) fn replay<N, E, B, I>(
     stretches: &impl ReadableTable<u64, (u32, u64, u64)>,
     logs: &impl ReadableTable<u32, &'static [u8]>,
-    names: &Names<'_, N, E, B>,
+    names: &Names<'_, N, E, B, I>,
     keys: &BTreeSet<RecordKey>,
 ) -> Result<BTreeMap<RecordKey, Document>, Trouble>
 where
     N: ReadableTable<[u8; 16], u32>,
     E: ReadableTable<(u32, u64), &'static [u8]>,
-    B: ReadableTable<([u8; 16], [u8; 16]), u32>,
+    B: Source<Table: ReadableTable<([u8; 16], [u8; 16]), u32>>,
+    I: Source<Table: ReadableTable<(u32, u64), &'static [u8]>>,
 {
     let mut rows = |log: LogId| {
         let number = names.numbers.get(log.0)?.map(|number| number.value());

@@ -13,11 +13,12 @@ use crdt_schema::op::{ChangeSet, Edit};
 use redb::ReadableTable;
 
 use crate::wire::WireError;
-use crate::wire::changeset::decode_change_set;
+use crate::wire::changeset::decode_kept_change_set;
 use crate::wire::codec::{Reader, Writer};
 use crate::wire::limits::EDITS_MAX;
 
 use super::branches::{Names, Rows};
+use super::lazy::Source;
 use super::pack::{Packer, Place, Unpacker};
 use super::rows::LogRow;
 use super::trouble::Trouble;
@@ -64,11 +65,12 @@ impl EntryReader {
     }
 }
 
-impl<N, E, B> Names<'_, N, E, B>
+impl<N, E, B, I> Names<'_, N, E, B, I>
 where
     N: ReadableTable<[u8; 16], u32>,
     E: ReadableTable<(u32, u64), &'static [u8]>,
-    B: ReadableTable<([u8; 16], [u8; 16]), u32>,
+    B: Source<Table: ReadableTable<([u8; 16], [u8; 16]), u32>>,
+    I: Source<Table: ReadableTable<(u32, u64), &'static [u8]>>,
 {
     /// The change set at a place in a log, with the names of all records.
     pub(super) fn change_set(
@@ -246,7 +248,7 @@ where
         let row = row.ok_or(Trouble::Unread(dot, "it is missing"))?;
         let entry = reader.unpacker.unpack_entry(place, row.value());
         let entry = entry.map_err(|why| Trouble::Unread(dot, why))?;
-        decode_change_set(&entry).map_err(|error| {
+        decode_kept_change_set(&entry).map_err(|error| {
             tracing::error!(%dot, %error, "an entry is no change set");
             Trouble::Unread(dot, "it is no change set")
         })
@@ -258,7 +260,7 @@ where
         reader: &mut EntryReader,
         (number, seq): (u32, u64),
     ) -> Result<Known, Trouble> {
-        let Some(row) = self.implied.get((number, seq))? else {
+        let Some(row) = self.implied.table()?.get((number, seq))? else {
             return Ok(Known::new());
         };
         let names = reader

@@ -71,7 +71,7 @@ fn run(tx: &ReadTransaction, log: LogId, from: u64) -> Result<Option<Run>, Troub
 /// The number of a branch that begins where a log ends.
 fn branch_after(
     tx: &ReadTransaction,
-    reader: &mut LogReader,
+    reader: &mut LogReader<'_>,
     end: &LogRow,
 ) -> Result<Option<u32>, Trouble> {
     let whole = end.header.signed_as().0;
@@ -137,7 +137,7 @@ pub(super) fn tags(tx: &ReadTransaction, log: LogId, seqs: &[u64]) -> Result<Fou
 /// Follows the chain to `last` or the log's end. Returns whether every signature on the way holds.
 fn follow(
     tx: &ReadTransaction,
-    reader: &mut LogReader,
+    reader: &mut LogReader<'_>,
     (number, organisation): (u32, &OrganisationId),
     walk: &mut Walk,
     last: u64,

@@ -1,4 +1,4 @@
-//! What one write transaction leaves for the next: documents at hand, and the state of compression.
+//! What one write transaction leaves for the next: documents at hand, our own logs, and the state of compression.
 //!
 //! Invariants:
 //! - A document here is the one that is stored: it is taken out to be changed and comes back when it has been
@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 
 use crdt_schema::document::Document;
+use crdt_schema::ident::{LogId, SpaceName};
 
 use super::pack::{Packer, Unpacker};
 
@@ -26,6 +27,8 @@ pub(super) struct Kept {
     pub(super) packer: Packer,
     pub(super) entry_packer: Packer,
     pub(super) unpacker: Unpacker,
+    /// The own logs of spaces that the transactions before have found to be noted as such.
+    pub(super) adopted: BTreeMap<SpaceName, LogId>,
 }
 
 /// Documents by the numbers of their records, the most recently used.

@@ -1,12 +1,35 @@
 //! Tables that are opened when they are first needed: to open one, and to look at its root when the transaction
-//! ends, costs as much as to read a row, and most transactions touch few.
+//! ends, costs more than to read a row, and most transactions touch few.
 
 use std::cell::OnceCell;
 
 use redb::{
-    Key, MultimapTable, MultimapTableDefinition, Table, TableDefinition, TableError, Value,
-    WriteTransaction,
+    Key, MultimapTable, MultimapTableDefinition, ReadOnlyTable, ReadTransaction, Table,
+    TableDefinition, TableError, Value, WriteTransaction,
 };
+
+/// A table, be it open already or not.
+pub(super) trait Source {
+    type Table;
+
+    fn table(&self) -> Result<&Self::Table, TableError>;
+}
+
+impl<K: Key + 'static, V: Value + 'static> Source for ReadOnlyTable<K, V> {
+    type Table = Self;
+
+    fn table(&self) -> Result<&Self, TableError> {
+        Ok(self)
+    }
+}
+
+impl<K: Key + 'static, V: Value + 'static> Source for Table<'_, K, V> {
+    type Table = Self;
+
+    fn table(&self) -> Result<&Self, TableError> {
+        Ok(self)
+    }
+}
 
 /// Something that a transaction can open by its definition.
 pub(super) trait Definition<'txn> {
@@ -66,5 +89,46 @@ impl<'txn, D: Definition<'txn> + Copy> Lazy<'txn, D> {
             .table
             .get_mut()
             .expect("invariant: opened in the line above"))
+    }
+}
+
+impl<'txn, D: Definition<'txn> + Copy> Source for Lazy<'txn, D> {
+    type Table = D::Opened;
+
+    fn table(&self) -> Result<&D::Opened, TableError> {
+        self.get()
+    }
+}
+
+/// A table of a read transaction, opened or not.
+pub(super) struct LazyRead<'txn, K: Key + 'static, V: Value + 'static> {
+    tx: &'txn ReadTransaction,
+    definition: TableDefinition<'static, K, V>,
+    table: OnceCell<ReadOnlyTable<K, V>>,
+}
+
+impl<'txn, K: Key + 'static, V: Value + 'static> LazyRead<'txn, K, V> {
+    pub(super) fn new(
+        tx: &'txn ReadTransaction,
+        definition: TableDefinition<'static, K, V>,
+    ) -> Self {
+        let table = OnceCell::new();
+        Self {
+            tx,
+            definition,
+            table,
+        }
+    }
+}
+
+impl<K: Key + 'static, V: Value + 'static> Source for LazyRead<'_, K, V> {
+    type Table = ReadOnlyTable<K, V>;
+
+    fn table(&self) -> Result<&ReadOnlyTable<K, V>, TableError> {
+        if let Some(table) = self.table.get() {
+            return Ok(table);
+        }
+        let opened = self.tx.open_table(self.definition)?;
+        Ok(self.table.get_or_init(|| opened))
     }
 }

@@ -93,6 +93,9 @@ struct OpenLog {
     is_moved: bool,
 }
 
+/// The definition of [`tables::BRANCHES`].
+type Branches = TableDefinition<'static, ([u8; 16], [u8; 16]), u32>;
+
 /// The logs in one write transaction.
 pub(super) struct LogWriter<'txn> {
     organisation: OrganisationId,
@@ -104,7 +107,7 @@ pub(super) struct LogWriter<'txn> {
     stretches: Table<'txn, u64, (u32, u64, u64)>,
     arrived_in: Lazy<'txn, TableDefinition<'static, (&'static str, u64), ()>>,
     own: Lazy<'txn, TableDefinition<'static, &'static str, [u8; 16]>>,
-    branches: Table<'txn, ([u8; 16], [u8; 16]), u32>,
+    branches: Lazy<'txn, Branches>,
     implied: Lazy<'txn, TableDefinition<'static, (u32, u64), &'static [u8]>>,
     open: BTreeMap<LogId, OpenLog>,
     /// The stretch that the last append was to, not yet written.
@@ -113,6 +116,8 @@ pub(super) struct LogWriter<'txn> {
     unsigned: Option<LogId>,
     arrival: Arrival,
     pub(super) packer: Packer,
+    /// Logs that are known to be our own in their spaces.
+    pub(super) adopted: BTreeMap<SpaceName, LogId>,
     reader: EntryReader,
 }
 
@@ -135,7 +140,7 @@ impl<'txn> LogWriter<'txn> {
             points: tx.open_table(tables::POINTS)?,
             arrived_in: Lazy::new(tx, tables::ARRIVED_IN),
             own: Lazy::new(tx, tables::OWN_LOGS),
-            branches: tx.open_table(tables::BRANCHES)?,
+            branches: Lazy::new(tx, tables::BRANCHES),
             implied: Lazy::new(tx, tables::IMPLIED),
             open: BTreeMap::new(),
             stretch,
@@ -143,6 +148,7 @@ impl<'txn> LogWriter<'txn> {
             arrival: stretch.map_or(0, |stretch| stretch.last()),
             stretches,
             packer: Packer::default(),
+            adopted: BTreeMap::new(),
             reader: EntryReader::default(),
         })
     }
@@ -187,16 +193,25 @@ impl<'txn> LogWriter<'txn> {
 
     /// Remembers which log is our own in its space.
     pub(super) fn adopt(&mut self, space: &SpaceName, log: LogId) -> Result<(), Trouble> {
+        if self.adopted.get(space) == Some(&log) {
+            return Ok(());
+        }
         let held = self.own.get()?.get(space.as_str())?.map(|log| log.value());
         if held != Some(log.0) {
             self.own.get_mut()?.insert(space.as_str(), log.0)?;
         }
+        self.adopted.insert(space.clone(), log);
         Ok(())
     }
 
     /// Forgets that the log is our own, if it is the one that is written in its space.
     pub(super) fn disown(&mut self, header: &LogHeader) -> Result<(), Trouble> {
+        // Nearly all that is taken is of others, for whose logs the table need not be opened.
+        if header.device.0 != self.signer.verifying_key().to_bytes() {
+            return Ok(());
+        }
         let space = header.space.as_str();
+        self.adopted.remove(&header.space);
         let own = self.own.get()?.get(space)?.map(|log| log.value());
         if own == Some(header.log.0) {
             self.own.get_mut()?.remove(space)?;
@@ -296,7 +311,7 @@ impl<'txn> LogWriter<'txn> {
         self.numbers.insert(header.log.0, number)?;
         if header.branch_of.is_some() {
             let key = (header.signed_as().0, header.log.0);
-            self.branches.insert(key, number)?;
+            self.branches.get_mut()?.insert(key, number)?;
         }
         // Also reserves the number. Written again, with its end, when the transaction ends.
         self.logs.insert(number, row.encode().as_slice())?;

@@ -82,7 +82,7 @@ pub use catalogue::{Known, Published};
 pub use checkup::{Checkup, Problem, Progress};
 use commit::Facts;
 pub use copy::Copied;
-pub use reading::{Refreshing, SchemaState};
+pub use reading::{Refreshing, SchemaReader, SchemaState};
 pub use schemas::{LogEnd, Writes};
 
 use begun::Begun;
@@ -175,6 +175,7 @@ pub struct StoreOptions {
 pub struct Store {
     handle: Arc<Handle>,
     options: StoreOptions,
+    read_schema: SchemaReader,
     /// Tells which schema is in use.
     cell: Arc<reading::Cell>,
     /// The versions that are known.
@@ -217,11 +218,25 @@ impl Store {
         make_backend: impl Fn() -> io::Result<B> + Send + Sync + 'static,
         options: StoreOptions,
     ) -> Result<Self, StoreError> {
+        Self::open_reading(make_backend, options, reading::read_schema)
+    }
+
+    /// As [`Store::open_with`], for whoever opens many stores of the same schemas and need not read each text
+    /// every time.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub fn open_reading<B: StorageBackend>(
+        make_backend: impl Fn() -> io::Result<B> + Send + Sync + 'static,
+        options: StoreOptions,
+        read_schema: SchemaReader,
+    ) -> Result<Self, StoreError> {
         let make: Make = Box::new(move |builder| {
             let backend = make_backend().map_err(DatabaseError::from)?;
             builder.create_with_backend(Begun::new(backend))
         });
-        Self::prepare(Handle::open(None, options.cache_bytes, make)?, options)
+        let handle = Handle::open(None, options.cache_bytes, make)?;
+        Self::prepare(handle, options, read_schema)
     }
 
     /// Opens or makes a store in a file.
@@ -243,6 +258,7 @@ impl Store {
         let store = Self::prepare(
             Handle::open(Some(file), options.cache_bytes, make)?,
             options,
+            reading::read_schema,
         )?;
         if is_new {
             sync_parent(path)
@@ -251,13 +267,18 @@ impl Store {
         Ok(store)
     }
 
-    fn prepare(handle: Handle, options: StoreOptions) -> Result<Self, StoreError> {
+    fn prepare(
+        handle: Handle,
+        options: StoreOptions,
+        read_schema: SchemaReader,
+    ) -> Result<Self, StoreError> {
         open::prepare(&handle, &options)?;
-        let (catalogue, state) = adopt::open(&handle, &options)?;
+        let (catalogue, state) = adopt::open(&handle, &options, read_schema)?;
         let arrival = handle.read(open::last_arrival)?;
         let mut store = Self {
             handle: Arc::new(handle),
             options,
+            read_schema,
             cell: Arc::new(reading::Cell::new(state)),
             catalogue,
             refresh: None,
@@ -349,6 +370,7 @@ impl Store {
         if is_planted(Mutation::WitnessIgnored) {
             return Ok(());
         }
+        self.kept.adopted.clear();
         let result = self.handle.write(|tx| {
             tx.open_table(tables::OWN_LOGS)?.retain(|_, _| false)?;
             meta::count_commit(tx)?;

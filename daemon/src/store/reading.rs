@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crdt_schema::schema::{Change, Schema, Severity, compare};
+use crdt_schema::schema::{Change, Schema, SchemaErrors, Severity, compare};
 
 use super::catalogue::{Catalogue, Digest, Known, digest};
 use super::trouble::Trouble;
@@ -132,6 +132,14 @@ impl Cell {
     }
 }
 
+/// Reads a schema's text: [`Schema::parse`], or something with the same answers.
+pub type SchemaReader = fn(&str) -> Result<Arc<Schema>, SchemaErrors>;
+
+/// The answer of [`Schema::parse`].
+pub(super) fn read_schema(text: &str) -> Result<Arc<Schema>, SchemaErrors> {
+    Schema::parse(text).map(Arc::new)
+}
+
 /// Gives the text with a digest.
 pub(super) type Texts<'a> = &'a dyn Fn(&Digest) -> Result<String, Trouble>;
 
@@ -142,6 +150,7 @@ pub(super) struct Grounds<'a> {
     /// The device's own file.
     pub(super) own: &'a Arc<Schema>,
     pub(super) follow: bool,
+    pub(super) read: SchemaReader,
 }
 
 impl Grounds<'_> {
@@ -158,8 +167,8 @@ impl Grounds<'_> {
         if wanted == digest(&self.own.source) {
             return Ok(Ok(Arc::clone(self.own)));
         }
-        let parsed = Schema::parse(&texts(&wanted)?);
-        Ok(parsed.map(Arc::new).map_err(|errors| {
+        let parsed = (self.read)(&texts(&wanted)?);
+        Ok(parsed.map_err(|errors| {
             let first = errors.to_string();
             let first = first.lines().next().unwrap_or_default();
             format!("this fieldmesh cannot use the text of version {version}: {first}")

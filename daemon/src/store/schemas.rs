@@ -103,7 +103,7 @@ impl Writes {
     /// Looks at the last entries of one log, the newest first.
     fn look(
         &mut self,
-        log: &mut LogReader,
+        log: &mut LogReader<'_>,
         number: u32,
         row: &LogRow,
         looks: u64,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 /// The unit of sharing and of allocation, in bytes.
 pub(super) const PAGE_BYTES: usize = 4096;
 
-type Page = [u8; PAGE_BYTES];
+pub(super) type Page = [u8; PAGE_BYTES];
 
 /// A sparse array of bytes; what was never written is zero.
 #[derive(Clone, Debug, Default)]
@@ -64,6 +64,15 @@ impl Image {
                 }
             }
         }
+    }
+
+    /// Puts a page in the place of one that lies before the end.
+    pub(super) fn put_page(&mut self, page: usize, content: Arc<Page>) {
+        if self.pages.len() <= page {
+            self.pages.resize(page + 1, None);
+        }
+        let before = self.pages[page].replace(content);
+        self.allocated += u64::from(before.is_none());
     }
 
     fn page_mut(&mut self, page: usize) -> &mut Arc<Page> {

@@ -41,9 +41,8 @@ pub(super) struct Damage {
 
 impl Journal {
     /// Notes a write. What no longer fits into the cache goes to the durable image.
-    pub(super) fn write(&mut self, offset: u64, data: &[u8], durable: &mut Image) {
+    pub(super) fn write(&mut self, offset: u64, data: Arc<[u8]>, durable: &mut Image) {
         self.bytes += data.len();
-        let data = Arc::from(data);
         self.steps.push_back(Step::Write { offset, data });
         while self.bytes > CACHE_BYTES_MAX {
             match self.steps.pop_front() {

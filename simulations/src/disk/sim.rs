@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use redb::StorageBackend;
 
 use super::faults::{DiskCounters, DiskFaults};
-use super::image::{Image, PAGE_BYTES, spans};
+use super::image::{Image, PAGE_BYTES, Page, spans};
 use super::journal::Journal;
 use crate::draw::Draw;
 
@@ -268,8 +268,16 @@ impl State {
             self.worn.remove(&span.page);
             self.written.insert(span.page, self.counters.writes);
         }
-        self.live.write(offset, fitting);
-        self.journal.write(offset, fitting, &mut self.durable);
+        let kept: Arc<[u8]> = Arc::from(fitting);
+        // A whole page, as nearly all writes are, is the same for the image and the journal.
+        match <Arc<Page>>::try_from(Arc::clone(&kept)) {
+            Ok(page) if offset.is_multiple_of(PAGE_BYTES as u64) => {
+                self.live
+                    .put_page((offset / PAGE_BYTES as u64) as usize, page);
+            }
+            Ok(_) | Err(_) => self.live.write(offset, fitting),
+        }
+        self.journal.write(offset, kept, &mut self.durable);
         self.counters.written_bytes += fitting.len() as u64;
         if fitting.len() < data.len() {
             self.counters.full += 1;

@@ -291,6 +291,7 @@ fn unrelated(
 /// The stored documents hold every edit of the last change sets that touch several records.
 fn documents_contain(number: usize, reader: &Reader, items: &[FeedItem]) -> Judged {
     let batches = items.iter().filter(|item| item.set.edits.len() > 1);
+    let mut parts: BTreeMap<RecordKey, Vec<Dot>> = BTreeMap::new();
     for item in batches {
         let dot = Dot::new(item.header.log, item.seq);
         for edit in &item.set.edits {
@@ -299,11 +300,15 @@ fn documents_contain(number: usize, reader: &Reader, items: &[FeedItem]) -> Judg
                 collection: edit.collection.clone(),
                 id: edit.id.clone(),
             };
-            let document = reader.document(&key);
-            if !matches!(&document, Ok(Some(document)) if document.contains(dot)) {
-                let detail = format!("device {number} holds {dot} and {key} lacks its part");
-                return Err((Oracle::Atomic, detail));
-            }
+            parts.entry(key).or_default().push(dot);
+        }
+    }
+    for (key, dots) in parts {
+        let document = reader.document(&key).ok().flatten();
+        let lacks = |dot: &&Dot| document.as_ref().is_none_or(|it| !it.contains(**dot));
+        if let Some(dot) = dots.iter().find(lacks) {
+            let detail = format!("device {number} holds {dot} and {key} lacks its part");
+            return Err((Oracle::Atomic, detail));
         }
     }
     Ok(())

@@ -1,12 +1,14 @@
 //! The closed list of things that happen in the world.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use fieldmesh::engine::batch::{Fetched, SessionId};
 
 use crate::device::Fetch;
 
-/// Bytes whose length and digest stand for them in the run's digest.
+/// Bytes. Their length and digest stand for them in words.
+#[derive(Hash)]
 pub(crate) struct Bytes(pub(crate) Vec<u8>);
 
 impl fmt::Debug for Bytes {
@@ -24,14 +26,18 @@ impl fmt::Debug for Bytes {
 /// Something that a digest leaves out: it follows from what came before.
 pub(crate) struct Hidden<T>(pub(crate) T);
 
+impl<T> Hash for Hidden<T> {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
 impl<T> fmt::Debug for Hidden<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("…")
     }
 }
 
-/// Something that happens. Numbers of contacts, operations and faults are places in the plan.
-#[derive(Debug)]
+/// Something that happens; all of it is in the run's digest. Numbers of contacts, operations and faults are places in the plan.
+#[derive(Debug, Hash)]
 pub(crate) enum Event {
     ContactStart(usize),
     ContactEnd(usize),

@@ -250,8 +250,7 @@ impl<'o> World<'o> {
     }
 
     fn step(&mut self, event: Event) {
-        let text = format!("{} {event:?}\n", self.queue.now_ms());
-        self.digest.add(&text);
+        self.digest.add(self.queue.now_ms(), &event);
         if self.observer.wants_notes() && !matches!(event, Event::Wake { .. }) {
             self.observer
                 .note(self.queue.now_ms(), &format!("{event:?}"));

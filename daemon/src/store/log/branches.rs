@@ -2,7 +2,7 @@
 //!
 //! The moved entries keep their bytes, their sequence numbers, their signatures and their arrivals.
 
-use redb::{ReadableTable, Table, WriteTransaction};
+use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 
 use crdt_schema::ident::{Dot, LogId};
 use crdt_schema::op::{ChangeSet, DotTag};
@@ -13,11 +13,12 @@ use crate::wire::chain::{SEALED, branch_id, chain_next, entry_digest};
 use crate::wire::limits::{FORK_DIGESTS_MAX, POINT_BYTES_TARGET};
 
 use super::super::branches::Names;
+use super::super::lazy::Lazy;
 use super::super::pack::Unpacker;
 use super::super::rows::LogRow;
 use super::super::tables;
 use super::super::trouble::Trouble;
-use super::{LogWriter, Stretch};
+use super::{Branches, LogWriter, Stretch};
 
 /// A log that was sealed.
 pub(in crate::store) struct Split {
@@ -32,17 +33,18 @@ type OpenNames<'t, 'txn> = Names<
     't,
     Table<'txn, [u8; 16], u32>,
     Table<'txn, (u32, u64), &'static [u8]>,
-    Table<'txn, ([u8; 16], [u8; 16]), u32>,
+    Lazy<'txn, Branches>,
+    Lazy<'txn, TableDefinition<'static, (u32, u64), &'static [u8]>>,
 >;
 
 impl<'txn> LogWriter<'txn> {
-    pub(super) fn names(&self) -> Result<OpenNames<'_, 'txn>, Trouble> {
-        Ok(Names {
+    pub(super) fn names(&self) -> OpenNames<'_, 'txn> {
+        Names {
             numbers: &self.numbers,
             entries: &self.entries,
             branches: &self.branches,
-            implied: self.implied.get()?,
-        })
+            implied: &self.implied,
+        }
     }
 
     /// A log's row as this transaction has it.
@@ -64,7 +66,7 @@ impl<'txn> LogWriter<'txn> {
         tag: DotTag,
     ) -> Result<Option<Dot>, Trouble> {
         let rows = &mut |log| self.row_of(log);
-        self.names()?.resolve(rows, dot, tag)
+        self.names().resolve(rows, dot, tag)
     }
 
     /// The change set with its dependencies under the names that they have here.
@@ -73,7 +75,7 @@ impl<'txn> LogWriter<'txn> {
         set: &'s ChangeSet,
     ) -> Result<std::borrow::Cow<'s, ChangeSet>, Trouble> {
         let rows = &mut |log| self.row_of(log);
-        self.names()?.renamed(rows, set)
+        self.names().renamed(rows, set)
     }
 
     /// What a branch continues, nearest first; nothing of a log that its device began.
@@ -83,7 +85,7 @@ impl<'txn> LogWriter<'txn> {
     ) -> Result<Vec<LogId>, Trouble> {
         let row = self.start_of(header);
         let rows = &mut |log| self.row_of(log);
-        self.names()?.ancestors(rows, &row)
+        self.names().ancestors(rows, &row)
     }
 
     /// Whether a log or one of its branches is held as far as `dot`.
@@ -93,7 +95,7 @@ impl<'txn> LogWriter<'txn> {
             return Ok(true);
         }
         let whole = row.map_or(dot.log, |row| row.header.signed_as());
-        for (branch, _) in self.names()?.family(whole)? {
+        for (branch, _) in self.names().family(whole)? {
             if self.find(branch)?.is_some_and(|row| dot.seq <= row.seq) {
                 return Ok(true);
             }
@@ -104,7 +106,7 @@ impl<'txn> LogWriter<'txn> {
     /// The held log of the family that goes on after the point.
     pub(in crate::store) fn beyond(&mut self, point: &ForkPoint) -> Result<Option<LogId>, Trouble> {
         let mut family = vec![point.log];
-        let branches = self.names()?.family(point.log)?;
+        let branches = self.names().family(point.log)?;
         family.extend(branches.into_iter().map(|(log, _)| log));
         for log in family {
             let Some(row) = self.find(log)?.cloned() else {
@@ -153,7 +155,7 @@ impl<'txn> LogWriter<'txn> {
                 seq += 1;
             }
             // It is sealed here: a branch goes on.
-            let family = self.names()?.family(row.header.signed_as())?;
+            let family = self.names().family(row.header.signed_as())?;
             let mut next = None;
             for (branch, _) in family {
                 let header = self.find(branch)?.and_then(|row| row.header.branch_of);
@@ -237,6 +239,7 @@ impl<'txn> LogWriter<'txn> {
         self.open.remove(&log);
         self.numbers.insert(id.0, new)?;
         self.branches
+            .get_mut()?
             .insert((branch.header.signed_as().0, id.0), new)?;
         self.logs.insert(new, branch.encode().as_slice())?;
         if row.seq == row.header.base() {

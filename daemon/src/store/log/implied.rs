@@ -77,7 +77,7 @@ impl LogWriter<'_> {
         seq: u64,
         edit: (&ChangeSet, usize),
     ) -> Result<Option<RecordName>, Trouble> {
-        let (names, rows) = (self.names()?, &mut |log| self.row_of(log));
+        let (names, rows) = (self.names(), &mut |log| self.row_of(log));
         match names.earlier(rows, log, seq, edit)? {
             Some(earlier) => names.name_of(rows, reader, earlier),
             None => Ok(None),
@@ -92,7 +92,7 @@ impl LogWriter<'_> {
     ) -> Result<Option<usize>, Trouble> {
         let mut reader = std::mem::take(&mut self.reader);
         let rows = &mut |log| self.row_of(log);
-        let place = self.names()?.place_of(rows, &mut reader, dot, edit);
+        let place = self.names().place_of(rows, &mut reader, dot, edit);
         self.reader = reader;
         match place {
             Err(Trouble::Unread(..) | Trouble::Damaged(_)) => Ok(None),
@@ -110,7 +110,7 @@ impl LogWriter<'_> {
         let mut reader = std::mem::take(&mut self.reader);
         let rows = &mut |log| self.row_of(log);
         let set = self
-            .names()?
+            .names()
             .change_set(rows, &mut reader, (number, log), seq);
         self.reader = reader;
         set

@@ -140,7 +140,10 @@ proptest! {
     #[test]
     fn a_change_set_comes_back_as_it_was_written(set in any_change_set()) {
         prop_assert_eq!(check_change_set(&set), Ok(()));
-        prop_assert_eq!(decode_change_set(&encode_change_set(&set)), Ok(set));
+        let bytes = encode_change_set(&set);
+        let kept = decode_kept_change_set(&bytes);
+        prop_assert_eq!(kept.as_ref(), Ok(&set));
+        prop_assert_eq!(decode_change_set(&bytes), Ok(set));
     }
 
     #[test]
@@ -173,8 +176,10 @@ proptest! {
         if let Some(first) = bytes.first_mut() {
             *first = FORMAT_NAMED + *first % 2;
         }
+        let kept = decode_kept_change_set(&bytes);
         if let Ok(set) = decode_change_set(&bytes) {
             prop_assert_eq!(encode_change_set(&set), bytes);
+            prop_assert_eq!(kept, Ok(set));
         }
     }
 }
