@@ -11,6 +11,10 @@ use fieldmesh::store::Reader;
 use super::World;
 use crate::oracle::Oracle;
 
+/// No entry that has come waits longer until it is durable: what its device's clock showed at least when it came is
+/// known so.
+const TAKING_MS_MAX: u64 = 600_000;
+
 impl World<'_> {
     /// `alone` says that nothing of a peer was written in the same transaction.
     pub(super) fn judge_causes(
@@ -53,14 +57,15 @@ impl World<'_> {
     /// Notes the times of what a device has made durable that others wrote: its clock follows them.
     pub(super) fn note_taken(&mut self, number: usize, report: &CommitReport) {
         // A repair gives a new place to entries that may have come before the clock was started.
-        if !self.plan.has_sane_clocks() || !report.repairs.is_empty() {
+        if self.plan.sets_clocks() || !report.repairs.is_empty() {
             return;
         }
+        let now_ms = self.queue.now_ms();
         let Some(seat) = self.seats.get_mut(&number) else {
             return;
         };
-        // The clock has shown less when the entries came. Only liars write of a time that may so be in doubt.
-        let near_ms = seat.clock.latest_ms().saturating_add(DRIFT_MAX_MS / 2);
+        let shown_ms = seat.clock.read(now_ms).saturating_sub(TAKING_MS_MAX);
+        let near_ms = shown_ms.saturating_add(DRIFT_MAX_MS);
         let id = seat.id();
         let others = report.rows.iter().filter(|row| row.header.device != id);
         let near = others
