@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{DeviceId, Dot, LogId};
 use crdt_schema::op::{ChangeSet, Op};
 use fieldmesh::engine::batch::{LocalEdit, LogHeader};
@@ -45,6 +46,8 @@ pub struct Asked {
 pub struct Ledger {
     /// Everything asked for, by request.
     pub asked: BTreeMap<u64, Asked>,
+    /// What a request's change set must be later than: the latest time that its device had taken in when it was asked.
+    pub asked_after: BTreeMap<u64, Timestamp>,
     /// Every change set that an honest store has made durable.
     pub entries: BTreeMap<Dot, Entry>,
     /// Logs of stores that went back in time unnoticed: one position may be signed twice there.

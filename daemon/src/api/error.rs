@@ -182,6 +182,18 @@ impl Code {
         };
         Row { code, status, retryable, title, hint }
     }
+
+    fn of_store(error: &StoreError) -> Self {
+        match error {
+            StoreError::DiskFull(_) => Self::DiskFull,
+            StoreError::InUse { .. }
+            | StoreError::NewerFormat { .. }
+            | StoreError::OtherOrganisation { .. }
+            | StoreError::Damaged { .. }
+            | StoreError::OwnSchema { .. }
+            | StoreError::Failed(_) => Self::StoreFailed,
+        }
+    }
 }
 
 /// Why a request was not carried out.
@@ -233,17 +245,8 @@ impl ApiError {
     }
 
     pub(super) fn of_store(error: StoreError) -> Self {
-        let code = match &error {
-            StoreError::DiskFull(_) => Code::DiskFull,
-            StoreError::InUse { .. }
-            | StoreError::NewerFormat { .. }
-            | StoreError::OtherOrganisation { .. }
-            | StoreError::Damaged { .. }
-            | StoreError::OwnSchema { .. }
-            | StoreError::Failed(_) => Code::StoreFailed,
-        };
         tracing::warn!(%error, "a read for the API failed");
-        Self::new(code, error.to_string())
+        Self::new(Code::of_store(&error), error.to_string())
     }
 
     pub(super) fn of_command(error: CommandError, shape: Shape<'_>) -> Self {
@@ -255,7 +258,9 @@ impl ApiError {
             CommandError::Schema(UseSchemaError::Unusable(_)) => {
                 Self::new(Code::SchemaUnusable, detail)
             }
-            CommandError::Schema(UseSchemaError::Store(_)) => Self::new(Code::StoreFailed, detail),
+            CommandError::Schema(UseSchemaError::Store(error)) => {
+                Self::new(Code::of_store(&error), detail)
+            }
         }
     }
 
@@ -489,6 +494,23 @@ mod tests {
             (busy.status, busy.code.as_str(), busy.retryable),
             (503, "busy", true)
         );
+    }
+
+    #[test]
+    fn a_version_of_the_schema_that_is_not_put_to_use_says_why() {
+        let table = [
+            (
+                UseSchemaError::Unusable("x".into()),
+                (409, "schema_unusable"),
+            ),
+            (StoreError::DiskFull("x".into()).into(), (507, "disk_full")),
+            (StoreError::Failed("x".into()).into(), (500, "store_failed")),
+        ];
+        for (error, expected) in table {
+            let error = ApiError::of_command(CommandError::Schema(error), Shape::Fields);
+            let problem = error.problem();
+            assert_eq!((problem.status, problem.code.as_str()), expected);
+        }
     }
 
     #[test]

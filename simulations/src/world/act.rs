@@ -136,6 +136,7 @@ impl World<'_> {
             idempotency,
         };
         self.ledger.asked.insert(request, asked);
+        self.note_asked(number, request);
         self.feed(number, Input::Local(write));
     }
 

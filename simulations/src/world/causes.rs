@@ -1,14 +1,19 @@
 //! What an author must say of what it had seen, judged when the change set is durable: an edit follows all
-//! that its record showed (9), and its time is later than theirs (19).
+//! that its record showed (9), and its time is later than theirs and than that of whatever its device had
+//! taken in, of other records too (19).
 
-use crdt_schema::hlc::DRIFT_MAX_MS;
+use crdt_schema::hlc::{DRIFT_MAX_MS, Timestamp};
 use crdt_schema::ident::{Dot, RecordKey};
 use crdt_schema::op::ChangeSet;
-use fieldmesh::engine::batch::LogHeader;
+use fieldmesh::engine::batch::{CommitOutcome, CommitReport, LogHeader};
 use fieldmesh::store::Reader;
 
 use super::World;
 use crate::oracle::Oracle;
+
+/// No entry that has come waits longer until it is durable: what its device's clock showed at least when it came is
+/// known so.
+const TAKING_MS_MAX: u64 = 600_000;
 
 impl World<'_> {
     /// `alone` says that nothing of a peer was written in the same transaction.
@@ -46,6 +51,50 @@ impl World<'_> {
                 let detail = format!("{dot} was written to {key} and leaves {heads:?} standing");
                 return self.break_oracle(Oracle::Order, detail);
             }
+        }
+    }
+
+    /// Notes the times of what a device has made durable that others wrote: its clock follows them.
+    pub(super) fn note_taken(&mut self, number: usize, report: &CommitReport) {
+        // A repair gives a new place to entries that may have come before the clock was started.
+        if self.plan.sets_clocks() || !report.repairs.is_empty() {
+            return;
+        }
+        let now_ms = self.queue.now_ms();
+        let Some(seat) = self.seats.get_mut(&number) else {
+            return;
+        };
+        let shown_ms = seat.clock.read(now_ms).saturating_sub(TAKING_MS_MAX);
+        let near_ms = shown_ms.saturating_add(DRIFT_MAX_MS);
+        let id = seat.id();
+        let others = report.rows.iter().filter(|row| row.header.device != id);
+        let near = others
+            .map(|row| row.hlc)
+            .filter(|time| time.ms() <= near_ms);
+        seat.taken = near.fold(seat.taken, Timestamp::max);
+    }
+
+    /// Notes what a device had taken in when it was asked to write.
+    pub(super) fn note_asked(&mut self, number: usize, request: u64) {
+        if let Some(seat) = self.seats.get(&number) {
+            self.ledger.asked_after.insert(request, seat.taken);
+        }
+    }
+
+    /// A change set is later than all that its device had taken in when it was asked for.
+    pub(super) fn judge_asked(&mut self, number: usize, request: u64, outcome: &CommitOutcome) {
+        // A write that changes nothing is answered with the change set that its record is owed to.
+        if self.ledger.entries.contains_key(&outcome.dot) {
+            return;
+        }
+        self.counts.checks += 1;
+        let after = self.ledger.asked_after.get(&request).copied();
+        if let Some(after) = after.filter(|after| outcome.hlc <= *after) {
+            let detail = format!(
+                "device {number} had taken in what was written at {after:?} and dated {} at {:?}",
+                outcome.dot, outcome.hlc
+            );
+            self.break_oracle(Oracle::Clock, detail);
         }
     }
 }

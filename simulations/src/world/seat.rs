@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{DeviceId, LogId};
 use fieldmesh::engine::batch::{CommitReport, Held};
 use fieldmesh::store::{StorePlace, WitnessRecord};
@@ -52,6 +53,8 @@ pub(crate) struct Seat {
     pub(crate) arrival: u64,
     /// The log that it has written to since it was last started.
     pub(crate) own_log: Option<LogId>,
+    /// The latest time that it has taken in from others since it was last started and must follow.
+    pub(crate) taken: Timestamp,
     /// A write has failed since the device was started.
     pub(crate) has_failed: bool,
     /// The version of the schema file beside its store.
@@ -92,6 +95,7 @@ impl Seat {
             wake_ms: None,
             reads: 0,
             arrival: 0,
+            taken: Timestamp::default(),
             has_failed: false,
             own_log: None,
             own_version: spec.schema,
@@ -148,6 +152,7 @@ impl Seat {
         self.unreported.clear();
         self.wake_ms = None;
         self.reads = 0;
+        self.taken = Timestamp::default();
         self.has_failed = false;
         self.own_log = None;
         self.is_refreshing = false;

@@ -50,6 +50,7 @@ impl World<'_> {
             self.reached.note(Sometimes::CommitDuringRead);
         }
         self.note_commit(number, &report);
+        self.note_taken(number, &report);
         self.follow_schema(number);
         if let Some(seat) = self.seats.get_mut(&number) {
             seat.unreported.push_back(report);
@@ -115,11 +116,12 @@ impl World<'_> {
         let written = report
             .local
             .iter()
-            .filter_map(|(_, result)| result.as_ref().ok());
-        for outcome in written.filter(|outcome| !outcome.replayed) {
+            .filter_map(|(request, result)| Some((*request, result.as_ref().ok()?)));
+        for (request, outcome) in written.filter(|(_, outcome)| !outcome.replayed) {
             match reader.entry(outcome.dot) {
                 Ok(Some((header, set))) => {
                     self.judge_time(number, outcome.dot, set.hlc.ms(), latest_ms);
+                    self.judge_asked(number, request, outcome);
                     let alone = report.remote.is_empty() && report.repairs.is_empty();
                     let place = (&header, outcome.dot);
                     self.judge_causes(&reader, place, &set, (alone, latest_ms));

@@ -1,5 +1,7 @@
 //! How entries and news of them spread.
 
+use crdt_schema::hlc::Timestamp;
+
 use super::puppet::{Author, Puppet};
 use super::world::{Node, START, World, device, set_name};
 use crate::engine::batch::{Batch, Held, Walk};
@@ -452,6 +454,21 @@ fn a_clock_far_ahead_makes_its_device_suspect_and_is_not_followed() {
     assert!(node.fleet.peers[&device(2)].clock_suspect);
     let hlc = node.replies[&request].as_ref().expect("a success").hlc;
     assert!(hlc.ms() < START.unix_ms + 1_000);
+}
+
+#[test]
+fn a_write_is_later_than_what_was_taken_in_before_it_of_other_records_too() {
+    let mut node = Node::new(1);
+    let mut author = Author::new(2, 2);
+    author.clock_ms += 30 * 60_000;
+    let mut puppet = Puppet::meet(&mut node, 2, 1);
+
+    puppet.say(&mut node, &Message::Data(vec![author.run(1)]));
+    let request = node.write(START, "of-nobody-else", vec![set_name("Achieng")]);
+
+    assert!(!node.fleet.peers[&device(2)].clock_suspect);
+    let hlc = node.replies[&request].as_ref().expect("a success").hlc;
+    assert!(hlc > Timestamp::from_ms(author.clock_ms));
 }
 
 #[test]

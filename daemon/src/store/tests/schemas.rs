@@ -6,7 +6,7 @@ use crdt_schema::ident::LogId;
 use crdt_schema::schema::{PUBLISHED, PUBLISHED_VERSION_MAX, publication_id, publication_ops};
 
 use super::*;
-use crate::engine::batch::RecordOutcome;
+use crate::engine::batch::{RecordOutcome, StoreFault};
 use crate::store::{StoreError, UseSchemaError};
 
 /// Version `version`, with the fields of [`SCHEMA`] and some more.
@@ -251,6 +251,24 @@ fn a_choice_that_finds_no_room_says_so_and_the_version_in_use_stays() {
     disk.free();
     device.store.use_schema(1).expect("there is room");
     assert_eq!(device.active(), 1);
+}
+
+#[test]
+fn a_publication_that_finds_no_room_says_so_and_nothing_of_it_is_known() {
+    let disk = Disk::default();
+    let mut device = Device::on(&disk, 1);
+    disk.fill_to_the_brim();
+
+    let refused = device.write(vec![publish_edit(&second())]);
+
+    assert!(
+        matches!(refused, Err(Rejection::Store(StoreFault::DiskFull(_)))),
+        "{refused:?}"
+    );
+    assert_eq!((device.active(), device.texts(2)), (1, Vec::new()));
+    disk.free();
+    device.publish(&second());
+    assert_eq!(device.active(), 2);
 }
 
 #[test]
