@@ -174,7 +174,7 @@ impl Oracle {
                 "an answer that a person's role does not allow changes nothing and is in no log"
             }
             Self::Clock => {
-                "no peer moves an author's clock past the bound, and an edit is later than what it follows"
+                "no peer moves an author's clock past the bound, and a write is later than all that its device had taken in"
             }
             Self::Bounded => {
                 "a settled fleet is silent, an idle meeting is short, bytes and disks grow with what is held, and every run ends"
