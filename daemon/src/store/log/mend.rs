@@ -1,7 +1,7 @@
 //! Puts entries back that do not read back, from a run that a peer holds.
 //!
-//! A run is written only if the author's signature proves it on top of what is held before it, only if
-//! it says the same as every entry held in its place that still reads back, and only if what is left of those
+//! A run is written only if the author's signature proves it on top of what is held before it, only if each of its
+//! entries is well formed, only if it says the same as every entry held in its place that still reads back, and only if what is left of those
 //! that do not read back is of this history: a peer can mend a log and cannot change it, nor mix another branch
 //! of it in.
 
@@ -9,6 +9,7 @@ use redb::ReadableTable;
 
 use crate::engine::batch::Run;
 use crate::wire::chain::{SEALED, chain_next, chain_start, verify_point};
+use crate::wire::changeset::decode_change_set;
 
 use super::super::pack::{Unpacker, dot_tag, tag_of};
 use super::super::rows::LogRow;
@@ -51,6 +52,14 @@ impl LogWriter<'_> {
         );
         if !is_end && !is_signed {
             return Ok(Err("the run does not continue what is held".to_owned()));
+        }
+        // A signature proves who wrote it, and not that it is one. What is kept was judged before.
+        if let Some(wrong) = run
+            .entries
+            .iter()
+            .find_map(|entry| decode_change_set(entry).err())
+        {
+            return Ok(Err(format!("its author signed a malformed entry: {wrong}")));
         }
         let mut unpacker = Unpacker::default();
         for (seq, entry) in (run.from..=end).zip(&run.entries) {

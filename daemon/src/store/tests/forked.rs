@@ -201,6 +201,36 @@ fn an_entry_is_mended_though_all_else_that_tells_its_branch_is_damaged_but_one()
     }
 }
 
+#[test]
+fn what_is_no_change_set_mends_nothing_though_its_author_signed_it_and_it_has_the_tag() {
+    let story = Story::new();
+    let ours = run_of(&story.device(), story.proof.header.log);
+    flip_entry(&story.disk, FORKING, 1);
+    let mut device = story.device();
+    let author = author();
+    let chain_of = |entry: &[u8]| chain_next(&chain_start(&ORGANISATION, &ours.header), entry);
+    let tag = chain_of(&ours.entries[0])[..2].to_vec();
+    let mut entries = (0u32..).map(|n| [&[99; 40], &n.to_le_bytes()[..]].concat());
+    let entry = entries.find(|entry| chain_of(entry)[..2] == tag);
+    let entry = entry.expect("one of 65,536 has the tag");
+    let signer = &author.store.options.signer;
+    let malformed = Run {
+        signature: sign_point(signer, &ORGANISATION, &ours.header, 1, &chain_of(&entry)),
+        entries: vec![entry],
+        ..ours.clone()
+    };
+    let mend = |run: Run| Batch::Repair(1, Box::new(Repair::Mend(run)));
+
+    let refused = repaired(&mut device, mend(malformed));
+
+    assert!(
+        refused.as_ref().is_err_and(|why| why.contains("malformed")),
+        "{refused:?}"
+    );
+    let mended = repaired(&mut device, mend(ours));
+    assert_eq!(mended, Ok(Outcome::Mended { entries: 1 }));
+}
+
 fn forget_tag(tx: &redb::WriteTransaction) {
     let mut rows = tx.open_table(tables::ENTRIES).expect("the table");
     let row = rows.get((FORKING, 1)).expect("a read").expect("the row");
