@@ -179,7 +179,7 @@ impl Engine {
             return;
         };
         let entries = lacked(held, self.peers.our_held());
-        session.encoder.expect(entries);
+        session.encoder.expect_entries(entries);
         session.pump.begin(*cursor, held, &[]);
         session.encoder.note_all_held(held.clone());
         self.push(id);
@@ -235,7 +235,7 @@ impl Engine {
             session.pump.acknowledge_all(&held);
         } else {
             let entries = lacked(&held, self.peers.our_held());
-            session.encoder.expect(entries);
+            session.encoder.expect_entries(entries);
             let refused: Vec<LogId> = session.refused.keys().copied().collect();
             session.pump.begin(cursor, &held, &refused);
         }

@@ -5,9 +5,9 @@
 //! for zstd's magic number: a receiver that has not agreed on a dictionary refuses at once, instead of reading
 //! something else than was written.
 //! The window is at most one mebibyte on both sides, and the output of one frame is capped: what a peer sends
-//! cannot make us hold more. A session that never sends DATA never pays for a stream, and a stream is no larger than
-//! what there is to send when its session opens: most meetings are small, and a large stream costs two megabytes of
-//! cleared memory for each direction.
+//! cannot make us hold more. A session that never sends DATA never pays for a stream, and a stream's tables are no
+//! larger than what there is to send when its session opens: most meetings are small, and a large stream costs two
+//! megabytes of cleared memory for each direction.
 
 use std::fmt;
 use std::io;
@@ -34,18 +34,20 @@ mod beginning {
     pub(super) const DICTIONARY: u8 = 1;
 }
 
-/// How many bytes an entry has, about, before it is compressed.
-const ENTRY_BYTES: usize = 160;
+/// How many entries a small stream is for, if all of them are in its first body.
+const ENTRIES_LITTLE: usize = 256;
 
-/// How large streams are, by the most entries that each is for: base-2 logarithms of the window and of both tables.
-/// Short streams are made quicker with tables that stay in a processor's cache, and a two-hundredth longer.
-const SIZES: [(usize, [CParameter; 3]); 3] = [
-    (256, size(16, 13, 12)),
-    (768, size(18, 14, 13)),
-    (4096, size(20, 16, 15)),
+/// A small stream: base-2 logarithms of the window and of both tables.
+const LITTLE: [CParameter; 3] = size(16, 13, 12);
+
+/// Streams for more, by the most bytes that each is for. Tables that stay in a processor's cache take less time, and
+/// cost a two-hundredth in bytes.
+const SIZES: [(usize, [CParameter; 3]); 2] = [
+    (192 << 10, size(WINDOW_LOG, 14, 13)),
+    (640 << 10, size(WINDOW_LOG, 16, 15)),
 ];
 
-/// A stream for more than those: the level says how large its tables are.
+/// A stream for more than those, or for nobody knows how much: the level says how large its tables are.
 const FULL: [CParameter; 1] = [CParameter::WindowLog(WINDOW_LOG)];
 
 const fn size(window: u32, long: u32, short: u32) -> [CParameter; 3] {
@@ -98,24 +100,25 @@ impl Compressor {
     }
 
     /// So many entries will be sent at first: the stream is made for them, unless it has begun or is to save bytes.
-    pub(super) fn expect(&mut self, entries: u64) {
+    pub(super) fn expect_entries(&mut self, entries: u64) {
         self.entries = usize::try_from(entries).ok();
     }
 
-    /// Appends the compressed form of `body` to `frame`. The other side can read all of it at once.
-    pub(super) fn compress(&mut self, body: &[u8], frame: &mut Vec<u8>) {
+    /// Appends the compressed form of `body`, which has so many entries, to `frame`. The other side can read all of it
+    /// at once.
+    pub(super) fn compress(&mut self, body: &[u8], entries: usize, frame: &mut Vec<u8>) {
         // zstd's streaming compression fails only for bad parameters, which are the constants above, or
         // without memory, where allocating the frame would have ended the process as well.
-        self.try_compress(body, frame)
+        self.try_compress(body, entries, frame)
             .expect("invariant: the parameters are valid");
     }
 
-    fn try_compress(&mut self, body: &[u8], frame: &mut Vec<u8>) -> io::Result<()> {
+    fn try_compress(&mut self, body: &[u8], entries: usize, frame: &mut Vec<u8>) -> io::Result<()> {
         let start = frame.len();
         let stream = match &mut self.stream {
             Some(stream) => stream,
             None => {
-                let stream = self.begin(body)?;
+                let stream = self.begin(body.len(), entries)?;
                 self.stream.insert(stream)
             }
         };
@@ -145,25 +148,34 @@ impl Compressor {
         Ok(())
     }
 
-    /// The stream that `first` begins.
-    fn begin(&mut self, first: &[u8]) -> io::Result<Encoder<'static>> {
-        let is_short = first.len() < FIRST_BODY_LITTLE;
-        self.dictionary = self.dictionary.take().filter(|_| is_short);
-        let entries = self
-            .entries
-            .map(|entries| entries.max(first.len() / ENTRY_BYTES));
-        let (level, parameters) = match self.is_thorough {
-            true => (LEVEL_THOROUGH, &FULL[..]),
-            false => (LEVEL, parameters(entries)),
-        };
+    /// The stream that begins with so many bytes and entries.
+    fn begin(&mut self, bytes: usize, entries: usize) -> io::Result<Encoder<'static>> {
+        self.dictionary = self.dictionary.take().filter(|_| is_short(bytes));
+        let (level, parameters) = self.choose(bytes, entries);
         new_encoder(level, parameters, self.dictionary.as_ref())
+    }
+
+    /// The level and the parameters of a stream that begins so.
+    fn choose(&self, bytes: usize, entries: usize) -> (i32, &'static [CParameter]) {
+        match self.entries {
+            _ if self.is_thorough => (LEVEL_THOROUGH, &FULL),
+            None => (LEVEL, &FULL),
+            Some(0..=ENTRIES_LITTLE) if is_short(bytes) => (LEVEL, &LITTLE),
+            Some(all) => (
+                LEVEL,
+                parameters(all.saturating_mul(bytes / entries.max(1))),
+            ),
+        }
     }
 }
 
-/// The parameters of a stream that is made for so many entries, if that is known.
-fn parameters(entries: Option<usize>) -> &'static [CParameter] {
-    let fits = |size: &&(usize, _)| entries.is_some_and(|entries| entries <= size.0);
-    match SIZES.iter().find(fits) {
+fn is_short(first: usize) -> bool {
+    first < FIRST_BODY_LITTLE
+}
+
+/// The parameters of a stream for so many bytes.
+fn parameters(bytes: usize) -> &'static [CParameter] {
+    match SIZES.iter().find(|size| bytes <= size.0) {
         Some((_, parameters)) => parameters,
         None => &FULL,
     }
@@ -277,5 +289,31 @@ impl fmt::Debug for Decompressor {
         f.debug_struct("Decompressor")
             .field("begun", &self.stream.is_some())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The parameters of a stream whose first body is so large, of which so many entries are expected.
+    fn chosen(expected: Option<u64>, bytes: usize, entries: usize) -> &'static [CParameter] {
+        let mut sender = Compressor::default();
+        if let Some(expected) = expected {
+            sender.expect_entries(expected);
+        }
+        sender.choose(bytes, entries).1
+    }
+
+    #[test]
+    fn a_stream_is_as_large_as_what_is_to_be_sent() {
+        assert_eq!(chosen(Some(256), 2_000, 10), LITTLE);
+        assert_eq!(chosen(Some(257), 2_000, 10), SIZES[0].1);
+        assert_eq!(chosen(Some(256), 2_048, 10), SIZES[0].1);
+        assert_eq!(chosen(Some(1_966), 4_000, 40), SIZES[0].1);
+        assert_eq!(chosen(Some(1_967), 4_000, 40), SIZES[1].1);
+        assert_eq!(chosen(Some(6_554), 4_000, 40), FULL);
+        assert_eq!(chosen(Some(200), 8_192, 2), FULL);
+        assert_eq!(chosen(None, 100, 1), FULL);
     }
 }

@@ -50,8 +50,8 @@ impl FrameEncoder {
     }
 
     /// Notes how many entries will be sent at first, before any of them is.
-    pub fn expect(&mut self, entries: u64) {
-        self.stream.expect(entries);
+    pub fn expect_entries(&mut self, entries: u64) {
+        self.stream.expect_entries(entries);
     }
 
     /// Notes all that the receiver holds, in the place of what it told before.
@@ -62,13 +62,16 @@ impl FrameEncoder {
     /// The frame of a message, without its length prefix. Frames must be sent in the order they were
     /// encoded. What goes into one DATA message is the caller's to bound (see [`super::limits`]).
     pub fn encode(&mut self, message: &Message) -> Vec<u8> {
-        let body = match message {
-            Message::Data(runs) => self.runs.write(runs),
-            Message::Part(part) => write_part(part),
+        let (body, entries) = match message {
+            Message::Data(runs) => {
+                let entries = runs.iter().map(|run| run.entries.len()).sum();
+                (self.runs.write(runs), entries)
+            }
+            Message::Part(part) => (write_part(part), 1),
             plain => return write_plain(plain),
         };
         let mut frame = write_plain(message);
-        self.stream.compress(&body, &mut frame);
+        self.stream.compress(&body, entries, &mut frame);
         frame
     }
 }

@@ -32,17 +32,25 @@ fn a_sender_that_expected_little_may_send_much_and_is_read_like_any_other() {
     let noise = |n: u64| *blake3::hash(&n.to_le_bytes()).as_bytes();
     let entries: Vec<[u8; 32]> = (0..4_000).map(noise).collect();
     let entries: Vec<&[u8]> = entries.iter().map(<[u8; 32]>::as_slice).collect();
-    let messages = [1, 4_001].map(|from| Message::Data(vec![run(1, from, &entries)]));
-    let (mut little, mut usual) = (FrameEncoder::new(), FrameEncoder::new());
-    little.expect(1);
-    let mut decoder = FrameDecoder::new();
+    let first = Message::Data(vec![run(1, 1, &[b"a little"])]);
+    let noisy = [2, 4_002].map(|from| Message::Data(vec![run(1, from, &entries)]));
+    let lengths = |mut sender: FrameEncoder| {
+        let mut receiver = FrameDecoder::new();
+        let mut length = |message: &Message| {
+            let frame = sender.encode(message);
+            assert_eq!(receiver.decode(&frame), Ok(message.clone()));
+            frame.len()
+        };
+        length(&first);
+        [length(&noisy[0]), length(&noisy[1])]
+    };
+    let mut little = FrameEncoder::new();
+    little.expect_entries(1);
 
-    for message in &messages {
-        assert_eq!(decoder.decode(&little.encode(message)), Ok(message.clone()));
-    }
-
-    let [first, again] = messages.map(|message| usual.encode(&message).len());
-    assert!(again < first / 10, "the usual window reaches back: {again}");
+    let [once, again] = lengths(little);
+    assert!(again > once * 9 / 10, "the small window forgets: {again}");
+    let [once, again] = lengths(FrameEncoder::new());
+    assert!(again < once / 10, "the usual window reaches back: {again}");
 }
 
 #[test]
