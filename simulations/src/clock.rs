@@ -60,8 +60,15 @@ impl Clock {
         self.jumped_ms = self.jumped_ms.saturating_add(by_ms);
     }
 
-    /// What it shows at `now_ms` of the run, in milliseconds since 1970.
+    /// What it shows at `now_ms` of the run, in milliseconds since 1970, to its device.
     pub fn read(&mut self, now_ms: u64) -> u64 {
+        let shown = self.shown(now_ms);
+        self.latest_ms = self.latest_ms.max(shown);
+        shown
+    }
+
+    /// What it would show, if its device looked.
+    pub fn shown(&self, now_ms: u64) -> u64 {
         let (base, elapsed) = if self.spec.never_set {
             (0, now_ms - self.started_ms)
         } else {
@@ -70,9 +77,7 @@ impl Clock {
         let drift = i128::from(elapsed) * i128::from(self.spec.drift_ppm) / 1_000_000;
         let wrong = i128::from(self.spec.offset_ms) + i128::from(self.jumped_ms) + drift;
         let shown = (i128::from(base) + i128::from(elapsed) + wrong).clamp(0, i128::from(u64::MAX));
-        let shown = shown as u64;
-        self.latest_ms = self.latest_ms.max(shown);
-        shown
+        shown as u64
     }
 
     /// The latest time that it has ever shown.

@@ -309,7 +309,7 @@ impl Actor {
 /// What it encodes with: a large stream takes longer to make than all that it says in a session.
 fn encoder() -> FrameEncoder {
     let mut encoder = FrameEncoder::new();
-    encoder.expect(1);
+    encoder.expect_entries(1);
     encoder
 }
 

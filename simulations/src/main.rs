@@ -42,7 +42,9 @@ const NOT_TESTED: u8 = 5;
 fn quiet_the_database() {
     let show = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
-        let of_database = panic.location().is_some_and(|at| at.file().contains("redb-"));
+        let of_database = panic
+            .location()
+            .is_some_and(|at| at.file().contains("redb-"));
         if !of_database {
             show(panic);
         }

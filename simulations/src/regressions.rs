@@ -1,4 +1,4 @@
-//! The kept plans: each failed once, so each is played with every `cargo test`, and with every planted bug.
+//! The kept plans: each failed once or shows a planted bug, so each is played with every `cargo test`, and with every planted bug.
 //!
 //! They lie in the folder `regressions` of the source tree and are read from there: to put a plan into it is to keep
 //! it.

@@ -36,7 +36,8 @@ impl<T> fmt::Debug for Hidden<T> {
     }
 }
 
-/// Something that happens; all of it is in the run's digest. Numbers of contacts, operations and faults are places in the plan.
+/// Something that happens; all of it that is not hidden is in the run's digest. Numbers of contacts, operations and
+/// faults are places in the plan.
 #[derive(Debug, Hash)]
 pub(crate) enum Event {
     ContactStart(usize),

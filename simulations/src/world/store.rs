@@ -77,6 +77,7 @@ impl World<'_> {
             });
         }
         let went_back = report.arrival < seat.arrival;
+        let held_before = seat.durable.clone();
         seat.arrival = report.arrival;
         for row in &report.rows {
             seat.durable.insert(row.header.log, row.seq);
@@ -121,7 +122,10 @@ impl World<'_> {
             match reader.entry(outcome.dot) {
                 Ok(Some((header, set))) => {
                     self.judge_time(number, outcome.dot, set.hlc.ms(), latest_ms);
-                    self.judge_asked(number, request, outcome);
+                    // A write that changes nothing is answered with the change set that its record is owed to.
+                    if held_before.seq(&outcome.dot.log) < outcome.dot.seq {
+                        self.judge_asked(number, request, outcome);
+                    }
                     let alone = report.remote.is_empty() && report.repairs.is_empty();
                     let place = (&header, outcome.dot);
                     self.judge_causes(&reader, place, &set, (alone, latest_ms));
