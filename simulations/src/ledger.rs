@@ -230,6 +230,12 @@ impl Ledger {
         self.keys.retain(|(at, _), _| *at != device);
     }
 
+    /// Whether a change set is what somebody answered a review with. Its position may have several contents.
+    pub fn is_answer(&self, review: &str, set: &ChangeSet) -> bool {
+        let mut asked = self.asked.values();
+        asked.any(|asked| asked.review.as_deref() == Some(review) && covers(set, &asked.edits))
+    }
+
     /// Whether somebody asked the device for what a change set says. Committing may add defaults, so what
     /// was asked for must be a part of it.
     pub fn was_asked(&self, devices: &[usize], set: &ChangeSet) -> bool {

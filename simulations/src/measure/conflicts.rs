@@ -81,7 +81,7 @@ impl Conflicts {
     /// What met in all that a settled device holds.
     pub(super) fn of(reader: &Reader) -> Result<Self, StoreError> {
         let schema = reader.schema();
-        let records = records(&reader.feed(0, usize::MAX)?);
+        let records = records(reader)?;
         let reviews = reader.reviews()?;
         let open = |collection: &str, about: &dyn Fn(&ReviewSubject) -> bool| {
             let open = reviews

@@ -7,6 +7,7 @@
 //! Numbers 17 and 18 (revocation, expiry) are kept free for subjects that the simulated devices do not
 //! have.
 
+mod branches;
 mod cost;
 mod entries;
 mod model;

@@ -3,11 +3,12 @@
 //!
 //! This shares no code with the merge. It needs only what a change set says: its edits, its time and what
 //! it had seen. What it has no short rule for, it leaves to the oracles of convergence and rebuilding: fields
-//! that a migration changes, trials, other provisional values than the latest, removals that win, the
-//! life of records that references decide over (see [`is_modelled`]), and records that a branch of a forked log
-//! has edited.
+//! that a migration changes, trials, other provisional values than the latest, removals that win, and the
+//! life of records that references decide over (see [`is_modelled`]).
 
 mod rules;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 
@@ -38,25 +39,20 @@ pub(super) fn judge(world: &mut World<'_>) -> Judged {
 pub(super) fn judge_device(world: &mut World<'_>, number: usize, reader: &Reader) -> Judged {
     let schema = reader.schema();
     let read = |why: String| (Oracle::Register, format!("device {number}: {why}"));
-    let items = reader
-        .feed(0, usize::MAX)
-        .map_err(|error| read(error.to_string()))?;
-    let records = records(&items);
+    let records = records(reader).map_err(|error| read(error.to_string()))?;
     for (key, view) in shown(reader).map_err(read)? {
         let (Some(record), Some(collection)) =
             (records.get(&key), modelled(world, &schema, &key.0))
         else {
             continue;
         };
-        if record.is_branched {
-            continue;
-        }
         world.counts.checks += collection.fields.len() as u64;
         if view.life == Life::Contested {
             world.reached.note(Sometimes::DeletionContested);
         }
         let place = format!("{}/{}", key.0, key.1);
         let has_references = schema.has_references();
+        follows(record, &view).map_err(|why| (Oracle::Order, format!("{place}: {why}")))?;
         judge_record(record, &collection, &view, has_references)
             .map_err(|(oracle, why)| (oracle, format!("{place}: {why}")))?;
         answered_stay_closed(world, &place, &view)?;
@@ -88,6 +84,21 @@ fn is_modelled(field: &Field) -> bool {
         (_, MergePolicy::Review) => field.provisional == Provisional::default(),
     };
     has_rule && field.trial.is_none()
+}
+
+/// An edit follows what its author had seen, under whatever names that is held, and nothing else.
+fn follows(record: &Record, view: &RecordView) -> Result<(), String> {
+    if let Some((dot, dep)) = record.lacks {
+        return Err(format!("{dot} is shown without {dep}, which it follows"));
+    }
+    let heads = record.heads();
+    match view.heads == heads {
+        true => Ok(()),
+        false => Err(format!(
+            "its last edits are {:?}, and the entries say {heads:?}",
+            view.heads
+        )),
+    }
 }
 
 fn judge_record(
@@ -132,16 +143,17 @@ fn elements(json: &Json) -> BTreeSet<String> {
 fn answered_stay_closed(world: &mut World<'_>, place: &str, view: &RecordView) -> Judged {
     // An answer that went with its device was heard by nobody.
     let living = world.living();
-    let is_held = |dot: &Dot| {
-        living.iter().any(|number| {
-            let durable = &world.seats[number].durable;
-            let mut names = world.ledger.names(*dot);
-            names.any(|name| durable.get(&name.log).is_some_and(|seq| *seq >= name.seq))
+    let is_held = |review: &str, dot: &Dot| {
+        let mut readers = living.iter().filter_map(|number| reader(world, *number));
+        readers.any(|reader| {
+            let names = world.ledger.names(*dot);
+            let mut held = names.filter_map(|name| reader.entry(name).ok()?);
+            held.any(|(_, set)| world.ledger.is_answer(review, &set))
         })
     };
     let open = view.reviews.iter().find(|review| {
         let answer = world.ledger.answered.get(&review.id.0);
-        answer.is_some_and(|dot| is_held(dot) && !world.ledger.excused.contains(dot))
+        answer.is_some_and(|dot| !world.ledger.excused.contains(dot) && is_held(&review.id.0, dot))
     });
     match open {
         Some(review) => {

@@ -1,13 +1,18 @@
 //! The edits of one record as their change sets say them, causes first, and which of them had seen which.
+//!
+//! Edits stand under the names that their entries have in the store that is read, see [`Branches`].
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter::successors;
 
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{Dot, LogId};
 use crdt_schema::op::{ChangeSet, Edit, Op};
 use crdt_schema::value::Value;
-use fieldmesh::store::FeedItem;
+use fieldmesh::store::{FeedItem, Reader, StoreError};
+
+use super::branches::Branches;
 
 /// One record's edits, causes first.
 #[derive(Default)]
@@ -15,9 +20,8 @@ pub(crate) struct Record {
     pub(super) edits: Vec<Node>,
     pub(super) by_dot: BTreeMap<Dot, usize>,
     last_of: BTreeMap<LogId, usize>,
-    /// A branch of a forked log has edited it: what its authors had seen stands under other names, which the
-    /// store must read.
-    pub(super) is_branched: bool,
+    /// An edit, and what its author had seen of the record and the store does not hold before it.
+    pub(super) lacks: Option<(Dot, Dot)>,
 }
 
 pub(crate) struct Node {
@@ -31,9 +35,17 @@ pub(crate) struct Node {
 }
 
 impl Record {
-    fn add(&mut self, dot: Dot, set: &ChangeSet, edit: &Edit) {
-        let deps = edit.deps.iter().filter_map(|dep| self.by_dot.get(dep));
-        let causes: Vec<usize> = deps.chain(self.last_of.get(&dot.log)).copied().collect();
+    fn add(&mut self, dot: Dot, set: &ChangeSet, edit: &Edit, branches: &Branches) {
+        let mut causes = Vec::new();
+        for dep in &edit.deps {
+            let meant = branches.meant(*dep, set.tags.get(dep));
+            match meant.and_then(|meant| self.by_dot.get(&meant)) {
+                Some(index) => causes.push(*index),
+                None => self.lacks = Some((dot, *dep)),
+            }
+        }
+        let mut own = successors(Some(dot.log), |log| branches.continued(*log));
+        causes.extend(own.find_map(|log| self.last_of.get(&log).copied()));
         let mut seen: BTreeSet<usize> = causes.iter().copied().collect();
         for cause in causes {
             seen.extend(&self.edits[cause].seen);
@@ -49,6 +61,16 @@ impl Record {
             ops,
             seen,
         });
+    }
+
+    /// The edits that no other had seen, ascending.
+    pub(super) fn heads(&self) -> Vec<Dot> {
+        let seen: BTreeSet<&usize> = self.edits.iter().flat_map(|node| &node.seen).collect();
+        let heads = self
+            .by_dot
+            .iter()
+            .filter(|(_, index)| !seen.contains(index));
+        heads.map(|(dot, _)| *dot).collect()
     }
 
     /// The ops that `is_one` accepts and that no later one of them had seen; the latest first.
@@ -100,15 +122,28 @@ impl Record {
     }
 }
 
-pub(crate) fn records(items: &[FeedItem]) -> BTreeMap<(String, String), Record> {
-    let mut records: BTreeMap<(String, String), Record> = BTreeMap::new();
+/// All records, by collection and id.
+pub(crate) type Records = BTreeMap<(String, String), Record>;
+
+/// All records of a store.
+pub(crate) fn records(reader: &Reader) -> Result<Records, StoreError> {
+    let items = reader.feed(0, usize::MAX)?;
+    let is_forked = items.iter().any(|item| item.header.branch_of.is_some());
+    let branches = match is_forked {
+        true => Branches::read(reader)?,
+        false => Branches::default(),
+    };
+    Ok(gathered(&items, &branches))
+}
+
+pub(super) fn gathered(items: &[FeedItem], branches: &Branches) -> Records {
+    let mut records = Records::new();
     for item in items {
         let dot = Dot::new(item.header.log, item.seq);
         for edit in &item.set.edits {
             let key = (edit.collection.clone(), edit.id.clone());
             let record = records.entry(key).or_default();
-            record.is_branched |= item.header.branch_of.is_some();
-            record.add(dot, &item.set, edit);
+            record.add(dot, &item.set, edit, branches);
         }
     }
     records

@@ -128,10 +128,7 @@ fn conversions_follow(
     reader: &Reader,
     shown: &Shown,
 ) -> Judged {
-    let items = reader
-        .feed(0, usize::MAX)
-        .map_err(|error| broken(number, error))?;
-    let records = records(&items);
+    let records = records(reader).map_err(|error| broken(number, error))?;
     let schema = reader.schema();
     let newest = world.family.newest().clone();
     for (to, step) in newest
