@@ -260,6 +260,7 @@ mod tests {
     use crdt_schema::hlc::Timestamp;
     use crdt_schema::ident::LogId;
     use crdt_schema::op::Edit;
+    use fieldmesh::engine::batch::WriteMode;
 
     use super::*;
 
@@ -312,6 +313,30 @@ mod tests {
             None,
             "of the first nobody was told"
         );
+    }
+
+    #[test]
+    fn a_change_set_answers_a_review_by_what_it_says_and_not_by_where_it_stands() {
+        let edits = |reason| LocalEdit {
+            collection: "patient".to_owned(),
+            id: "p1".to_owned(),
+            mode: WriteMode::Upsert,
+            if_match: None,
+            ops: delete(1, reason).edits[0].ops.clone(),
+        };
+        let asked = |reason, review: Option<&str>| Asked {
+            device: 0,
+            edits: vec![edits(reason)],
+            key: None,
+            review: review.map(str::to_owned),
+        };
+        let mut ledger = Ledger::default();
+        ledger.asked.insert(1, asked("first", None));
+        ledger.asked.insert(2, asked("second", Some("r")));
+
+        assert!(ledger.is_answer("r", &delete(9, "second")));
+        assert!(!ledger.is_answer("r", &delete(9, "first")));
+        assert!(!ledger.is_answer("other", &delete(9, "second")));
     }
 
     #[test]
