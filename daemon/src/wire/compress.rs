@@ -104,16 +104,21 @@ impl Compressor {
         self.entries = usize::try_from(entries).ok();
     }
 
-    /// Appends the compressed form of `body`, which has so many entries, to `frame`. The other side can read all of it
-    /// at once.
-    pub(super) fn compress(&mut self, body: &[u8], entries: usize, frame: &mut Vec<u8>) {
+    /// Appends the compressed form of `body` to `frame`. It has so many entries, or is a piece of a large one. The other
+    /// side can read all of it at once.
+    pub(super) fn compress(&mut self, body: &[u8], entries: Option<usize>, frame: &mut Vec<u8>) {
         // zstd's streaming compression fails only for bad parameters, which are the constants above, or
         // without memory, where allocating the frame would have ended the process as well.
         self.try_compress(body, entries, frame)
             .expect("invariant: the parameters are valid");
     }
 
-    fn try_compress(&mut self, body: &[u8], entries: usize, frame: &mut Vec<u8>) -> io::Result<()> {
+    fn try_compress(
+        &mut self,
+        body: &[u8],
+        entries: Option<usize>,
+        frame: &mut Vec<u8>,
+    ) -> io::Result<()> {
         let start = frame.len();
         let stream = match &mut self.stream {
             Some(stream) => stream,
@@ -148,23 +153,23 @@ impl Compressor {
         Ok(())
     }
 
-    /// The stream that begins with so many bytes and entries.
-    fn begin(&mut self, bytes: usize, entries: usize) -> io::Result<Encoder<'static>> {
+    /// The stream that begins with so many bytes, and entries if they are whole.
+    fn begin(&mut self, bytes: usize, entries: Option<usize>) -> io::Result<Encoder<'static>> {
         self.dictionary = self.dictionary.take().filter(|_| is_short(bytes));
         let (level, parameters) = self.choose(bytes, entries);
         new_encoder(level, parameters, self.dictionary.as_ref())
     }
 
     /// The level and the parameters of a stream that begins so.
-    fn choose(&self, bytes: usize, entries: usize) -> (i32, &'static [CParameter]) {
-        match self.entries {
+    fn choose(&self, bytes: usize, entries: Option<usize>) -> (i32, &'static [CParameter]) {
+        match (self.entries, entries) {
             _ if self.is_thorough => (LEVEL_THOROUGH, &FULL),
-            None => (LEVEL, &FULL),
-            Some(0..=ENTRIES_LITTLE) if is_short(bytes) => (LEVEL, &LITTLE),
-            Some(all) => (
-                LEVEL,
-                parameters(all.saturating_mul(bytes / entries.max(1))),
-            ),
+            (Some(0..=ENTRIES_LITTLE), _) if is_short(bytes) => (LEVEL, &LITTLE),
+            (Some(all), Some(first)) => {
+                let all_bytes = all.saturating_mul(bytes / first.max(1));
+                (LEVEL, parameters(all_bytes))
+            }
+            (None, _) | (_, None) => (LEVEL, &FULL),
         }
     }
 }
@@ -297,12 +302,16 @@ mod tests {
     use super::*;
 
     /// The parameters of a stream whose first body is so large, of which so many entries are expected.
-    fn chosen(expected: Option<u64>, bytes: usize, entries: usize) -> &'static [CParameter] {
+    fn chosen(
+        expected: Option<u64>,
+        bytes: usize,
+        entries: impl Into<Option<usize>>,
+    ) -> &'static [CParameter] {
         let mut sender = Compressor::default();
         if let Some(expected) = expected {
             sender.expect_entries(expected);
         }
-        sender.choose(bytes, entries).1
+        sender.choose(bytes, entries.into()).1
     }
 
     #[test]
@@ -314,6 +323,7 @@ mod tests {
         assert_eq!(chosen(Some(1_967), 4_000, 40), SIZES[1].1);
         assert_eq!(chosen(Some(6_554), 4_000, 40), FULL);
         assert_eq!(chosen(Some(200), 8_192, 2), FULL);
+        assert_eq!(chosen(Some(5), 2_087, None), FULL);
         assert_eq!(chosen(None, 100, 1), FULL);
     }
 }

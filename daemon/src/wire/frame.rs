@@ -65,9 +65,9 @@ impl FrameEncoder {
         let (body, entries) = match message {
             Message::Data(runs) => {
                 let entries = runs.iter().map(|run| run.entries.len()).sum();
-                (self.runs.write(runs), entries)
+                (self.runs.write(runs), Some(entries))
             }
-            Message::Part(part) => (write_part(part), 1),
+            Message::Part(part) => (write_part(part), None),
             plain => return write_plain(plain),
         };
         let mut frame = write_plain(message);

@@ -98,7 +98,7 @@ fn answer(differs: &[(u64, u64)], rows: impl Iterator<Item = u32>) -> Message {
 /// A DATA frame whose body is `body`, compressed by a stream of its own.
 fn data_frame(body: &[u8]) -> Vec<u8> {
     let mut frame = vec![DATA_TAG];
-    Compressor::default().compress(body, 1, &mut frame);
+    Compressor::default().compress(body, Some(1), &mut frame);
     frame
 }
 
