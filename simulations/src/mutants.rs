@@ -31,10 +31,6 @@ pub const OUT_OF_REACH: &[(Mutation, &str)] = &[
         Mutation::RefusalDropsRest,
         "liars put no good log of others into a frame after a bad one, and honest peers send it again",
     ),
-    (
-        Mutation::FailureSwallowed,
-        "acknowledgements follow the rows of the report, so the entries come again with the next session",
-    ),
 ];
 
 /// Seeds that every bug is given besides the kept plans, so that the table says how often it is seen and not only
