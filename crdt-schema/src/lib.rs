@@ -17,6 +17,7 @@ pub mod history;
 pub mod hlc;
 pub mod ident;
 pub mod intent;
+pub mod json_line;
 pub mod lens;
 mod merge;
 pub mod nearest;

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crdt_schema::json_line::complaint;
 use crdt_schema::op::Op;
 use crdt_schema::schema::{Field, FieldType, Schema, elements_from_text, value_from_json};
 use crdt_schema::value::Value;
@@ -89,7 +90,7 @@ impl Plan {
                 line: index + 1,
                 why,
             };
-            let line = serde_json::from_str(line).map_err(|error| wrong(error.to_string()))?;
+            let line = serde_json::from_str(line).map_err(|error| wrong(complaint(&error)))?;
             plan.add(line, &family).map_err(wrong)?;
         }
         Ok(plan)
@@ -149,7 +150,7 @@ fn json(value: &impl Serialize) -> String {
 
 fn read_header(line: &str) -> Result<Header, String> {
     let header: Header = serde_json::from_str(line)
-        .map_err(|error| format!("a plan begins with its header: {error}"))?;
+        .map_err(|error| format!("a plan begins with its header: {}", complaint(&error)))?;
     if header.plan != PLAN_FORMAT {
         let found = header.plan;
         return Err(format!(

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, Read};
 
+use crdt_schema::json_line::complaint;
 use serde::Deserialize;
 
 /// Longest line, in bytes. The first one names every device.
@@ -152,8 +153,9 @@ impl Trace {
             if text.len() > LINE_BYTES_MAX {
                 return Err(damaged(format!("it is longer than {LINE_BYTES_MAX} bytes")));
             }
-            let parsed = serde_json::from_slice(&text)
-                .map_err(|error| damaged(format!("it is no event of a trace: {error}")))?;
+            let parsed = serde_json::from_slice(&text).map_err(|error| {
+                damaged(format!("it is no event of a trace: {}", complaint(&error)))
+            })?;
             trace.take(parsed).map_err(damaged)?;
         }
         if trace.devices.is_empty() {

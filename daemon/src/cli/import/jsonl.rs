@@ -4,6 +4,7 @@
 //! number is the value that it shall have, not an amount to add.
 
 use crdt_schema::intent::ops_from_patch;
+use crdt_schema::json_line::complaint;
 use crdt_schema::schema::FieldType;
 use serde_json::{Map, Value as Json};
 
@@ -51,7 +52,8 @@ impl<'a> Lines<'a> {
     fn row(&self, line: u64, number: u64, bytes: &[u8]) -> Result<Ready, Vec<Bad>> {
         let members: Map<String, Json> = serde_json::from_slice(bytes).map_err(|error| {
             let shown = String::from_utf8_lossy(bytes);
-            let bad = Bad::new(line, shown.trim(), format!("is not a JSON object: {error}"));
+            let reason = format!("is not a JSON object: {}", complaint(&error));
+            let bad = Bad::new(line, shown.trim(), reason);
             vec![Bad {
                 column: Some(error.column() as u64),
                 ..bad

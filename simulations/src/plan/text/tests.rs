@@ -78,7 +78,11 @@ fn what_a_plan_may_not_say_is_refused_with_its_line() {
     let other = r#"{"device":{"device":1}}"#;
     for (lines, words) in [
         (vec!["{}"], "line 2"),
-        (vec![r#"{"device":{"device":0,"colour":"red"}}"#], "colour"),
+        (
+            vec![r#"{"device":{"device":0,"colour":"red"}}"#],
+            "line 2: unknown field `colour`",
+        ),
+        (vec![r#"{"device":{"device":-1}}"#], "at column 22"),
         (vec![device, device], "line 3: there are two devices 0"),
         (
             vec![device, r#"{"fault":{"at_ms":1,"device":9,"wipe":{}}}"#],

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use crdt_schema::document::Document;
+use crdt_schema::json_line::complaint;
 use crdt_schema::schema::{Collection, Schema};
 use serde_json::{Map, Value as Json};
 use tempfile::TempDir;
@@ -166,7 +167,7 @@ fn record(
     let mut members: Map<String, Json> = match serde_json::from_slice(line) {
         Ok(members) => members,
         Err(error) => {
-            let why = format!("it is not a JSON object: {error}");
+            let why = format!("it is not a JSON object: {}", complaint(&error));
             return (format!("line {number}"), Err(why));
         }
     };
