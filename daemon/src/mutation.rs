@@ -80,6 +80,8 @@ mutations! {
         "a review that gains a candidate vanishes from the list";
     ResolutionReopened, "resolution_reopened",
         "an answer to a review does not say what it answers, so others see one more candidate";
+    RightsUnchecked, "rights_unchecked",
+        "an answer to a review is taken from any role";
     CausesCut, "causes_cut",
         "an edit names only one of the changes that it follows";
     EffectBeforeCause, "effect_before_cause",

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{DeviceId, Dot, LogId};
 use crdt_schema::op::{ChangeSet, Op};
+use fieldmesh::engine::batch::rights::Answering;
 use fieldmesh::engine::batch::{LocalEdit, LogHeader};
 
 /// A change set that an honest device committed.
@@ -37,8 +38,16 @@ pub struct Asked {
     pub edits: Vec<LocalEdit>,
     /// The idempotency key.
     pub key: Option<String>,
-    /// The review that it answers.
-    pub review: Option<String>,
+    /// The review that it answers, and in which role.
+    pub answering: Option<Answering>,
+}
+
+impl Asked {
+    /// Whether it answers that review.
+    fn answers(&self, review: &str) -> bool {
+        let answering = self.answering.as_ref();
+        answering.is_some_and(|answering| answering.review.0 == review)
+    }
 }
 
 /// The truth about a run.
@@ -70,8 +79,8 @@ pub struct Ledger {
     pub keys: BTreeMap<(usize, String), Dot>,
     /// The reviews that have been answered, and the change set that did it.
     pub answered: BTreeMap<String, Dot>,
-    /// The answers that people were refused for their role: device and review.
-    pub refused_answers: BTreeSet<(usize, String)>,
+    /// The answers that people set out to give and may not give in their role: device and review.
+    pub forbidden_answers: BTreeSet<(usize, String)>,
     /// The reviews that rules of the schema opened and somebody set out to accept.
     pub flags: BTreeSet<String>,
     /// The chains of the logs up to the entries that their authors made durable last, of plans that mix
@@ -233,7 +242,7 @@ impl Ledger {
     /// Whether a change set is what somebody answered a review with. Its position may have several contents.
     pub fn is_answer(&self, review: &str, set: &ChangeSet) -> bool {
         let mut asked = self.asked.values();
-        asked.any(|asked| asked.review.as_deref() == Some(review) && covers(set, &asked.edits))
+        asked.any(|asked| asked.answers(review) && covers(set, &asked.edits))
     }
 
     /// Whether somebody asked the device for what a change set says. Committing may add defaults, so what
@@ -260,6 +269,7 @@ mod tests {
     use crdt_schema::hlc::Timestamp;
     use crdt_schema::ident::LogId;
     use crdt_schema::op::Edit;
+    use crdt_schema::resolution::ReviewId;
     use fieldmesh::engine::batch::WriteMode;
 
     use super::*;
@@ -328,7 +338,10 @@ mod tests {
             device: 0,
             edits: vec![edits(reason)],
             key: None,
-            review: review.map(str::to_owned),
+            answering: review.map(|review| Answering {
+                review: ReviewId(review.to_owned()),
+                role: None,
+            }),
         };
         let mut ledger = Ledger::default();
         ledger.asked.insert(1, asked("first", None));

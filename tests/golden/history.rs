@@ -93,6 +93,7 @@ fn commit_of(store: &Store, log: LogHeader, at_ms: u64, edits: Vec<LocalEdit>) -
         schema_version: store.reader().schema().version,
         edits,
         idempotency: None,
+        answering: None,
     }
 }
 

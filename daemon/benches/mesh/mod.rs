@@ -251,6 +251,7 @@ impl Mesh {
             schema_version: 1,
             edits,
             idempotency: None,
+            answering: None,
         };
         device.handle(*now, Input::Local(write));
     }

@@ -200,6 +200,7 @@ pub(super) async fn write(
         schema_version: incoming.schema.version,
         edits,
         idempotency,
+        answering: None,
     };
     api.handle
         .write(write)

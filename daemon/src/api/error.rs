@@ -301,6 +301,7 @@ impl ApiError {
                     .map(|n| format!("/edits/{n}/fields"));
                 Self::invalid(detail, &place.unwrap_or_default(), errors)
             }
+            Rejection::NotAllowed { .. } => Self::new(Code::NotAllowed, detail),
             Rejection::KeyReused { .. } => Self::new(Code::IdempotencyKeyReused, detail),
             Rejection::TooLarge { .. } => Self::new(Code::TooLarge, detail),
             Rejection::SchemaMoved { .. } => Self::new(Code::SchemaMoved, detail),

@@ -16,12 +16,13 @@ use serde_json::{Map, Value as JsonValue};
 
 use super::answer::{answer, subject_field};
 use super::answered::{answered_review, revisited, settled};
-use super::edits::{write, written};
+use super::edits::written;
 use super::error::{ApiError, Code, Shape};
 use super::records::find;
 use super::request::{Incoming, shortened};
 use super::types::{ResolveRequest, Review, ReviewKind, ReviewPage};
 use super::{Answer, Api, collection, render};
+use crate::engine::batch::rights::Answering;
 use crate::engine::batch::{CommitOutcome, LocalEdit, WriteMode};
 use crate::node::handle::{Handle, Write};
 use crate::store::Reader;
@@ -230,8 +231,15 @@ pub(super) async fn resolve(
         .read(move |handle| plan(handle, &name, request, expected))
         .await?;
     let (key, outcome) = match planned {
-        Plan::Write(key, edit) => {
-            let outcome = write(&api, &incoming, key.space.clone(), vec![*edit], false).await?;
+        Plan::Write(key, edit, answering) => {
+            let write = request_to(
+                &incoming,
+                key.space.clone(),
+                *edit,
+                Some(Box::new(answering)),
+            );
+            let outcome = api.handle.write(write).await;
+            let outcome = outcome.map_err(|error| ApiError::of_command(error, Shape::Fields))?;
             (key, outcome)
         }
         Plan::Refuse(error) => match earlier_answer(&api, &incoming).await? {
@@ -244,8 +252,8 @@ pub(super) async fn resolve(
 
 /// What comes of a request to answer a review.
 enum Plan {
-    /// The edit that gives the answer.
-    Write(RecordKey, Box<LocalEdit>),
+    /// The edit that gives the answer, and to what.
+    Write(RecordKey, Box<LocalEdit>, Answering),
     /// The review is not open. That is an error unless this same request has closed it.
     Refuse(ApiError),
 }
@@ -280,7 +288,6 @@ fn plan(
         return gone();
     }
     let schema = handle.schema();
-    check_role(handle, &key, &review)?;
     let op = answer(
         collection(&schema, &key.collection)?,
         &review,
@@ -294,33 +301,28 @@ fn plan(
         if_match: Some(expected.unwrap_or(stored.etag)),
         ops: vec![op],
     };
-    Ok(Plan::Write(key, Box::new(edit)))
+    let answering = Answering {
+        review: review.id,
+        role: handle.facts().role.clone(),
+    };
+    Ok(Plan::Write(key, Box::new(edit), answering))
 }
 
-/// Refuses answers that the device's role does not allow.
-fn check_role(
-    handle: &Handle,
-    key: &RecordKey,
-    review: &resolution::Review,
-) -> Result<(), ApiError> {
-    let role = handle.facts().role.as_deref();
-    let schema = handle.schema();
-    if schema.may_resolve(role, &key.collection, &review.subject) {
-        return Ok(());
+/// The write that the request asks for.
+fn request_to(
+    incoming: &Incoming,
+    space: SpaceName,
+    edit: LocalEdit,
+    answering: Option<Box<Answering>>,
+) -> Write {
+    Write {
+        space,
+        person: incoming.person.clone(),
+        schema_version: incoming.schema.version,
+        edits: vec![edit],
+        idempotency: incoming.idempotency(),
+        answering,
     }
-    let who = match schema
-        .reviewers(&key.collection, &review.subject)
-        .as_slice()
-    {
-        [] => "no role may".to_owned(),
-        roles => format!("those with the role {} may", roles.join(" or ")),
-    };
-    let role = match role {
-        Some(role) => format!("the role {role}"),
-        None => "no role".to_owned(),
-    };
-    let detail = format!("a device with {role} may not answer this review; {who}");
-    Err(ApiError::new(Code::NotAllowed, detail))
 }
 
 /// The outcome of this same request, if it has succeeded before: then it is why the review is not open.
@@ -331,9 +333,8 @@ async fn earlier_answer(
     api: &Api,
     incoming: &Incoming,
 ) -> Result<Option<(RecordKey, CommitOutcome)>, ApiError> {
-    let idempotency = incoming.idempotency();
     let any = incoming.schema.collections.keys().next();
-    let (Some(_), Some(any)) = (&idempotency, any) else {
+    let (Some(_), Some(any)) = (incoming.idempotency(), any) else {
         return Ok(None);
     };
     let edit = LocalEdit {
@@ -343,14 +344,7 @@ async fn earlier_answer(
         if_match: Some(String::new()),
         ops: Vec::new(),
     };
-    let (space, person) = (incoming.space(), incoming.person.clone());
-    let write = Write {
-        space,
-        person,
-        schema_version: incoming.schema.version,
-        edits: vec![edit],
-        idempotency,
-    };
+    let write = request_to(incoming, incoming.space(), edit, None);
     let outcome = match api.handle.write(write).await {
         Ok(outcome) => outcome,
         Err(error) => {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use fork::ForkProof;
 use repair::{Repair, Repaired};
+use rights::Answering;
 
 use crate::wire::WireError;
 use crate::wire::dictionary::Dictionary;
@@ -25,6 +26,7 @@ mod held;
 pub mod implied;
 pub mod planned;
 pub mod repair;
+pub mod rights;
 
 /// Names a request of a local client until it is answered.
 pub type RequestId = u64;
@@ -255,6 +257,8 @@ pub struct LocalCommit {
     pub edits: Vec<LocalEdit>,
     /// Set if the client may retry.
     pub idempotency: Option<Idempotency>,
+    /// Set if the write answers a review.
+    pub answering: Option<Box<Answering>>,
 }
 
 impl LocalCommit {
@@ -443,6 +447,14 @@ pub enum Rejection {
         id: String,
         /// What is wrong.
         errors: Vec<FieldError>,
+    },
+    /// The role of the device does not allow the answer to a review.
+    #[error("a device with {role} may not answer this review; {who}")]
+    NotAllowed {
+        /// The role that it has, in words.
+        role: String,
+        /// Who may answer it, in words.
+        who: String,
     },
     /// The idempotency key was used for another request.
     #[error("idempotency key {key:?} was used for a different request")]

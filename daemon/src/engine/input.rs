@@ -3,6 +3,7 @@
 use crdt_schema::ident::{DeviceId, SpaceName};
 
 use super::batch::repair::Found;
+use super::batch::rights::Answering;
 use super::batch::{
     CommitReport, Fetched, Idempotency, LocalEdit, Rejection, RequestId, SchemaInUse, SessionId,
 };
@@ -31,6 +32,8 @@ pub struct LocalWrite {
     pub edits: Vec<LocalEdit>,
     /// Set if the client may retry.
     pub idempotency: Option<Idempotency>,
+    /// Set if the write answers a review.
+    pub answering: Option<Box<Answering>>,
 }
 
 /// Something that happened.

@@ -235,6 +235,7 @@ impl Engine {
                 schema_version: write.schema_version,
                 edits: write.edits,
                 idempotency: write.idempotency,
+                answering: write.answering,
             })));
     }
 

@@ -89,6 +89,10 @@ const CAUGHT_BY: &[(Mutation, &str)] = &[
         "store::tests::records::reviews_are_the_same_everywhere_and_end_with_their_answer",
     ),
     (
+        Mutation::RightsUnchecked,
+        "store::tests::promises::a_review_is_answered_only_in_a_role_that_may",
+    ),
+    (
         Mutation::CausesCut,
         "store::tests::promises::an_edit_names_every_change_that_it_follows",
     ),

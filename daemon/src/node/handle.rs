@@ -8,6 +8,7 @@ use crdt_schema::schema::{PUBLISHED, Schema, publication_id, publication_ops};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use super::offline::COPY_PREFIX;
+use crate::engine::batch::rights::Answering;
 use crate::engine::batch::{Arrival, CommitOutcome, Idempotency, LocalEdit, Rejection, WriteMode};
 use crate::engine::fleet::Fleet;
 pub use crate::net::NetReport;
@@ -47,6 +48,8 @@ pub struct Write {
     pub edits: Vec<LocalEdit>,
     /// Set if the client may retry.
     pub idempotency: Option<Idempotency>,
+    /// Set if the write answers a review.
+    pub answering: Option<Box<Answering>>,
 }
 
 /// The write that publishes a schema, made while `active` is in use.
@@ -64,6 +67,7 @@ pub(super) fn publication(schema: &Schema, person: String, active: u32) -> Write
         schema_version: active,
         edits: vec![edit],
         idempotency: None,
+        answering: None,
     }
 }
 

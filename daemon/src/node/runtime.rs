@@ -167,6 +167,7 @@ impl Runtime {
             schema_version,
             edits,
             idempotency,
+            answering,
         } = write;
         self.feed(Input::Local(LocalWrite {
             request,
@@ -175,6 +176,7 @@ impl Runtime {
             schema_version,
             edits,
             idempotency,
+            answering,
         }))
         .await;
     }

@@ -13,6 +13,7 @@ use crdt_schema::schema::{PUBLISHED, Schema, published_collection};
 
 use crate::engine::batch::implied::implied;
 use crate::engine::batch::planned::{Planned, carry_out, time_of, unchanged};
+use crate::engine::batch::rights;
 use crate::engine::batch::{CommitOutcome, LocalCommit, LocalEdit, Rejection, StoreFault};
 
 use super::log::LogWriter;
@@ -74,6 +75,7 @@ impl<'txn> Author<'_, 'txn> {
         let edits = commit.edits.iter().enumerate();
         let plan = edits.map(|(place, edit)| self.plan(commit, place, edit));
         let plan = plan.collect::<Result<Vec<_>, Refusal>>()?;
+        rights::check(self.schema, commit, &plan)?;
         restrict::check(self.records, &plan)?;
         let outcome = if plan.iter().any(Planned::is_changed) {
             self.append(commit, plan)?

@@ -1,6 +1,7 @@
 //! Rights (16): no log has an answer that its author's role may not give.
 //!
-//! It knows an answer by what the change set says and by what people were refused, not by what was asked for.
+//! People try to give every answer; that the product refuses those that a role may not give is judged here by what is in
+//! the logs, and when a device says that it has saved one.
 
 use crdt_schema::ident::{DeviceId, Dot};
 use crdt_schema::op::{Edit, Op};
@@ -19,7 +20,7 @@ pub(super) fn judge(world: &mut World<'_>) -> Judged {
         for number in numbers(world, entry.device) {
             let spec = &world.seats[&number].spec;
             let is_refused = |review: &str| {
-                let refused = &world.ledger.refused_answers;
+                let refused = &world.ledger.forbidden_answers;
                 refused.contains(&(number, review.to_owned()))
             };
             for edit in &entry.set.edits {

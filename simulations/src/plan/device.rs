@@ -75,6 +75,20 @@ impl DeviceSpec {
         let may = |duty| schema.may_resolve(Some(duty), collection, subject);
         self.duty.as_deref().is_none_or(may)
     }
+
+    /// The role in which they answer such a review: their duty or, where nobody asks, one that may.
+    pub fn role_for(
+        &self,
+        schema: &Schema,
+        collection: &str,
+        subject: &ReviewSubject,
+    ) -> Option<String> {
+        let any = || {
+            let reviewers = schema.reviewers(collection, subject);
+            reviewers.first().map(|role| (*role).to_owned())
+        };
+        self.duty.clone().or_else(any)
+    }
 }
 
 fn commit_ms() -> u64 {

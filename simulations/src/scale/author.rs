@@ -12,6 +12,7 @@ use crdt_schema::resolution::RecordView;
 use crdt_schema::schema::Collection;
 use fieldmesh::engine::batch::implied::implied;
 use fieldmesh::engine::batch::planned::{Planned, carry_out, time_of, unchanged};
+use fieldmesh::engine::batch::rights;
 use fieldmesh::engine::batch::{CommitOutcome, LocalCommit, Rejection, StoreFault};
 
 use super::pool::Pool;
@@ -49,6 +50,7 @@ pub(super) fn write(
             Ok::<_, Rejection>(judged(own, collection, &key.id))
         })?);
     }
+    rights::check(&schema, commit, &plan)?;
     let outcome = match plan.iter().any(Planned::is_changed) {
         true => append(store, pool, commit, plan)?,
         false => unchanged(&plan)?,

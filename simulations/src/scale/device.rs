@@ -8,6 +8,7 @@ use crdt_schema::resolution::Review;
 use crdt_schema::schema::Schema;
 use ed25519_dalek::SigningKey;
 use fieldmesh::engine::batch::planned::etag;
+use fieldmesh::engine::batch::rights::Answering;
 use fieldmesh::engine::batch::{CommitReport, Idempotency, LocalEdit, SchemaInUse, WriteMode};
 use fieldmesh::engine::input::LocalWrite;
 use fieldmesh::engine::{Engine, EngineConfig};
@@ -134,6 +135,7 @@ pub(super) fn write(
             fingerprint: *blake3::hash(format!("{edits:?}").as_bytes()).as_bytes(),
         }),
         edits,
+        answering: None,
     }
 }
 
@@ -177,9 +179,10 @@ impl MemoryStore {
         open.sort_by_key(|(_, review)| &review.id.0);
         let count = open.len() as u64;
         let (name, review) = *open.get(place.checked_rem(count)? as usize)?;
-        if !spec.may_answer(&self.schema, &name.0, &review.subject) {
-            return None;
-        }
+        let answering = Answering {
+            review: review.id.clone(),
+            role: spec.role_for(&self.schema, &name.0, &review.subject),
+        };
         let edit = LocalEdit {
             collection: name.0.clone(),
             id: name.1.clone(),
@@ -194,6 +197,7 @@ impl MemoryStore {
             schema_version: self.schema.version,
             edits: vec![edit],
             idempotency: None,
+            answering: Some(Box::new(answering)),
         })
     }
 }

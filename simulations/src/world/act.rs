@@ -1,10 +1,11 @@
 //! What people do, and what they are told.
 
-use crdt_schema::ident::{RecordKey, SpaceName};
+use crdt_schema::ident::{Dot, RecordKey, SpaceName};
 use crdt_schema::op::Op;
 use crdt_schema::resolution::{Review, ReviewSubject};
 use crdt_schema::schema::PUBLISHED;
 use crdt_schema::value::Value;
+use fieldmesh::engine::batch::rights::Answering;
 use fieldmesh::engine::batch::{
     CommitOutcome, Idempotency, LocalEdit, Rejection, StoreFault, WriteMode,
 };
@@ -70,16 +71,13 @@ impl World<'_> {
             self.counts.missed += 1;
             return;
         }
-        let (device, review) = (number, None);
-        self.ask(
-            number,
-            Asked {
-                device,
-                edits,
-                key,
-                review,
-            },
-        );
+        let asked = Asked {
+            device: number,
+            edits,
+            key,
+            answering: None,
+        };
+        self.ask(number, asked);
     }
 
     /// A person's answer to one of the reviews that the device lists.
@@ -92,14 +90,10 @@ impl World<'_> {
         }
         let (key, review) = &reviews[(place % reviews.len() as u64) as usize];
         let (schema, id) = (self.schema_of(number), review.id.0.clone());
-        let is_allowed = seat
-            .spec
-            .may_answer(&schema, &key.collection, &review.subject);
-        if !is_allowed {
-            self.ledger.refused_answers.insert((number, id));
-            *self.ledger.refused.entry("not allowed").or_default() += 1;
-            self.reach(Sometimes::AnswerNotAllowed);
-            return None;
+        let (spec, subject) = (&seat.spec, &review.subject);
+        let role = spec.role_for(&schema, &key.collection, subject);
+        if !spec.may_answer(&schema, &key.collection, subject) {
+            self.ledger.forbidden_answers.insert((number, id.clone()));
         }
         if let ReviewSubject::Rule { .. } = review.subject {
             self.ledger.flags.insert(id);
@@ -116,7 +110,10 @@ impl World<'_> {
             device: number,
             edits: vec![edit],
             key: None,
-            review: Some(review.id.0.clone()),
+            answering: Some(Answering {
+                review: review.id.clone(),
+                role,
+            }),
         })
     }
 
@@ -134,6 +131,7 @@ impl World<'_> {
             schema_version: self.schema_of(number).version,
             edits: asked.edits.clone(),
             idempotency,
+            answering: asked.answering.clone().map(Box::new),
         };
         self.ledger.asked.insert(request, asked);
         self.note_asked(number, request);
@@ -169,6 +167,7 @@ impl World<'_> {
                 }
             }
             Rejection::Invalid { .. } => self.reach(Sometimes::WriteRefusedBySchema),
+            Rejection::NotAllowed { .. } => self.reach(Sometimes::AnswerNotAllowed),
             Rejection::Deleted { .. } | Rejection::DeletedWith { .. } => {
                 self.reach(Sometimes::WriteToDeletedRefused)
             }
@@ -210,8 +209,10 @@ impl World<'_> {
         {
             self.reach(Sometimes::RecordRestored);
         }
-        if let Some(review) = asked.review {
+        if let Some(Answering { review, .. }) = asked.answering {
+            let review = review.0;
             self.reach(Sometimes::ReviewAnswered);
+            self.judge_right(number, &review, outcome.dot);
             if self.ledger.flags.contains(&review) {
                 self.reach(Sometimes::FlagAccepted);
             }
@@ -220,6 +221,18 @@ impl World<'_> {
             self.ledger.answered.insert(review, outcome.dot);
         }
         self.read_own_write(number, outcome);
+    }
+
+    /// An answer that its author's role may not give is not taken.
+    fn judge_right(&mut self, number: usize, review: &str, dot: Dot) {
+        self.counts.checks += 1;
+        let answer = (number, review.to_owned());
+        if self.ledger.forbidden_answers.contains(&answer) {
+            let duty = &self.seats[&number].spec.duty;
+            let detail =
+                format!("device {number}, whose people are {duty:?}, answered {review} in {dot}");
+            self.break_oracle(Oracle::Rights, detail);
+        }
     }
 
     /// Notes the record whose review has been answered if others still have it open.
@@ -305,6 +318,7 @@ fn reason(rejection: &Rejection) -> &'static str {
         Rejection::Invalid { .. } => "invalid",
         Rejection::Referenced { .. } => "referenced",
         Rejection::SchemaMoved { .. } => "schema moved",
+        Rejection::NotAllowed { .. } => "not allowed",
         Rejection::KeyReused { .. } => "key reused",
         Rejection::TooLarge { .. } => "too large",
         Rejection::Store(StoreFault::DiskFull(_)) => "disk full",

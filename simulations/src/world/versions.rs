@@ -52,7 +52,7 @@ impl World<'_> {
             device: number,
             edits: vec![edit],
             key: None,
-            review: None,
+            answering: None,
         };
         self.ask(number, asked);
     }

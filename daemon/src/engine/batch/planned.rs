@@ -339,6 +339,6 @@ fn invalid(edit: &LocalEdit, errors: Vec<FieldError>) -> Rejection {
     }
 }
 
-fn failed(why: String) -> Rejection {
+pub(super) fn failed(why: String) -> Rejection {
     Rejection::Store(StoreFault::Failed(why))
 }

@@ -226,6 +226,7 @@ impl Node {
             schema_version: 1,
             edits: vec![edit],
             idempotency: None,
+            answering: None,
         };
         self.handle(now, Input::Local(write));
         self.requests
@@ -248,6 +249,7 @@ impl Node {
             schema_version: 1,
             edits: records.iter().map(edit).collect(),
             idempotency: None,
+            answering: None,
         };
         self.handle(now, Input::Local(write));
         assert!(self.replies[&self.requests].is_ok());

@@ -131,6 +131,7 @@ impl Device {
             schema_version: self.reader().schema().version,
             edits,
             idempotency: None,
+            answering: None,
         }
     }
 

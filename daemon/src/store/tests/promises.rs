@@ -1,6 +1,9 @@
 //! Small promises that others build on: counted transactions, remembered requests, listed reviews, named causes.
 
+use crdt_schema::resolution::ReviewId;
+
 use super::*;
+use crate::engine::batch::rights::Answering;
 
 #[test]
 fn every_transaction_is_counted_for_the_witness() {
@@ -58,6 +61,48 @@ fn a_review_that_gains_a_candidate_stays_in_the_list() {
         let shown = a.get("1").expect("the record").view.reviews;
         assert_eq!(shown[0].id, listed[0].1.id);
     }
+}
+
+#[test]
+fn a_review_is_answered_only_in_a_role_that_may() {
+    let roles =
+        "\n[roles]\nnurse = { review = [\"patient.notes\"] }\nlead = { review = [\"patient\"] }\n";
+    let text = format!("{SCHEMA}{roles}");
+    let mut devices = [1, 2].map(|number| Device::with_schema(&Disk::default(), number, &text));
+    let [a, b] = &mut devices;
+    a.write(vec![upsert("1", vec![set("name", "A")])])
+        .expect("a write");
+    b.pull(a, usize::MAX);
+    for (device, name) in [(&mut *a, "B"), (&mut *b, "C")] {
+        let edits = vec![upsert("1", vec![set("name", name)])];
+        device.write(edits).expect("a write");
+    }
+    a.pull(b, usize::MAX);
+    let review = a.reader().reviews().expect("reviews").remove(0).1.id;
+    let mut answer = |role: Option<&str>, review: &ReviewId| {
+        let resolve = Op::Resolve {
+            key: "name".to_owned(),
+            value: Value::Text("B".to_owned()),
+            note: String::new(),
+        };
+        let mut commit = a.local(vec![upsert("1", vec![resolve])]);
+        let role = role.map(str::to_owned);
+        let review = review.clone();
+        commit.answering = Some(Box::new(Answering { review, role }));
+        a.commit(commit)
+    };
+
+    for (role, said) in [(Some("nurse"), "the role nurse"), (None, "no role")] {
+        let refused = answer(role, &review).expect_err("a refusal").to_string();
+        assert!(
+            refused.contains(said) && refused.contains("those with the role lead may"),
+            "{refused}"
+        );
+    }
+    let unknown = answer(Some("lead"), &ReviewId("another".to_owned()));
+    assert!(matches!(unknown, Err(Rejection::Changed { .. })));
+    assert!(answer(Some("lead"), &review).is_ok());
+    assert!(a.reader().reviews().expect("reviews").is_empty());
 }
 
 #[test]

@@ -74,6 +74,7 @@ fn write(store: &mut Store, number: u64) -> Result<CommitOutcome, Rejection> {
         schema_version: 1,
         edits: vec![edit],
         idempotency: None,
+        answering: None,
     };
     let mut report = store.commit(vec![Batch::Local(commit)]);
     report.local.remove(0).1

@@ -161,6 +161,7 @@ impl Device {
                     schema_version: self.schema.version,
                     edits: vec![edit],
                     idempotency: None,
+                    answering: None,
                 };
                 self.engine.handle(self.time(), Input::Local(write));
             }

@@ -191,6 +191,7 @@ impl Device {
             schema_version: 1,
             edits: vec![edit],
             idempotency: None,
+            answering: None,
         }));
     }
 
