@@ -127,7 +127,7 @@ pub struct Config {
     pub api_tcp: Option<SocketAddr>,
     /// What HTTP clients over TCP must send.
     pub api_token: String,
-    /// Whether traffic costs money: fewer pings and announcements.
+    /// Whether traffic costs money: fewer pings and announcements, thorough compression.
     pub metered: bool,
     /// The device's role among those of the schema, if it has one.
     pub role: Option<String>,

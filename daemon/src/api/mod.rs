@@ -1,5 +1,5 @@
-//! The local HTTP API: records, batches, the change feed, reviews and status, for the command line, the
-//! dashboard and the programs of the device.
+//! The local HTTP API: records, batches, the change feed, reviews and status, for the command line and
+//! the programs of the device.
 //!
 //! It is served on a Unix socket, which its file mode guards, and on loopback TCP, where a token does. A write
 //! is answered once it is durable. Reads go to the store's last committed state, a few at a time, on threads of

@@ -290,7 +290,7 @@ impl Peers {
         }
     }
 
-    /// Notes whether a device's newest entry was written by a clock that may be trusted.
+    /// Notes whether a device's newest entry was written by a suspect clock.
     pub(super) fn set_clock_suspect(&mut self, device: &DeviceId, suspect: bool) {
         let differs = |peer: &PeerStatus| peer.clock_suspect != suspect;
         if self.fleet.peers.get(device).is_some_and(differs)

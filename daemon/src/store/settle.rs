@@ -6,7 +6,7 @@
 //! own logs' entries that build on the tail move with it.
 //!
 //! Everything happens in one transaction, so it happens once. What other devices are known to hold is never
-//! taken out: then the fork stays as it is, and the log is refused by those who hold the other branch.
+//! taken out: then nothing moves, and the caller seals the log at the fork and keeps both ends as branches.
 
 use std::collections::{BTreeMap, BTreeSet};
 

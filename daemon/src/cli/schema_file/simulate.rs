@@ -2,7 +2,7 @@
 //!
 //! Invariants: the data itself is only read, and a store is copied first; every record is a document,
 //! also one that came from an export, so that all of them take the way that they take in a daemon.
-//! What the schemas say is known in [`super::lens`] and below; what is counted, in [`tally`].
+//! What the schemas say is known in [`crdt_schema::lens`] and below; what is counted, in [`tally`].
 
 mod records;
 mod show;
