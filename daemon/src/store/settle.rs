@@ -56,8 +56,7 @@ impl Settlement<'_, '_> {
             return Ok(Err(why));
         }
         let moving = self.gather(run)?;
-        let held = |dot: &&Dot| shared.get(&dot.log).is_some_and(|&seq| dot.seq <= seq);
-        if let Some(dot) = moving.sets.keys().find(held) {
+        if let Some(dot) = moving.sets.keys().find(|dot| shared.holds(dot)) {
             return Ok(Err(format!("another device holds {dot} of this branch")));
         }
         let (moved, entries) = match self.write_again(&moving, into)? {
