@@ -32,6 +32,8 @@ pub const SECRET_FILE: &str = "join.secret";
 pub const TOKEN_FILE: &str = "api.token";
 /// The device's private key.
 pub const KEY_FILE: &str = "device.key";
+/// What tells the store from its copies: it belongs to one directory and one disk.
+pub const WITNESS_FILE: &str = "witness";
 /// The API's Unix socket.
 pub const SOCKET_FILE: &str = "api.sock";
 

@@ -23,9 +23,6 @@ use super::rows::LogRow;
 use super::trouble::Trouble;
 use super::{Store, StoreError, adopt, heal, meta, tables};
 
-/// How many views one transaction of the last look derives.
-const VIEWS_AT_ONCE: usize = 2000;
-
 impl Store {
     /// Rebuilds all documents and views from the logs. Returns how many records there are.
     ///
@@ -37,7 +34,7 @@ impl Store {
             .map_err(|trouble| self.handle.explain(trouble))?;
         // The views are as they should be; this makes sure, and notes it for the next start.
         self.begin_refresh()?;
-        while self.refresh(VIEWS_AT_ONCE)? {}
+        self.refresh_all()?;
         Ok(done)
     }
 
