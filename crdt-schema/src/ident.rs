@@ -101,8 +101,10 @@ macro_rules! hex_id {
 
 hex_id!(
     /// A log: one store incarnation's append-only sequence in one space. Also the Automerge actor id
-    /// of every change that the log's entries make. 16 random bytes, never derived from a key, so a
-    /// restored or copied store cannot write into the log of its former self.
+    /// of every change that the log's entries make. Eight of its 16 bytes are random, so a restored or
+    /// copied store cannot write into the log of its former self; the others are of a digest of these
+    /// and of who begins the log, so it is nobody else's. A branch of a forked log is named by a hash
+    /// of the first chain value that is its own.
     LogId, 16
 );
 hex_id!(

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value as Json};
 
-use crate::nearest::{advice, listed, nearest};
+use crate::nearest::{advice, advice_or, listed};
 use crate::op::Op;
 use crate::schema::{
     Collection, Field, FieldError, FieldType, MergePolicy, check_bounds, counter_needs_add,
@@ -250,10 +250,9 @@ fn check_intents(
         return Ok(());
     };
     let shown: String = unknown.chars().take(40).collect();
-    let advice = match nearest(unknown, known.iter().copied()) {
-        Some(name) => format!("did you mean `{name}`?"),
-        None => format!("a {} takes {}", field.kind.name(), listed(known)),
-    };
+    let advice = advice_or(unknown, known, || {
+        format!("a {} takes {}", field.kind.name(), listed(known))
+    });
     let message = format!("{} cannot take {shown:?}; {advice}", field.name);
     Err(FieldError::new(&field.name, "bad_intent", message))
 }

@@ -30,9 +30,14 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 
 /// Advice about an unknown name: the nearest of `names`, or all of them if none is near.
 pub(crate) fn advice(word: &str, names: &[&str]) -> String {
+    advice_or(word, names, || format!("known: {}", listed(names)))
+}
+
+/// Advice about an unknown name: the nearest of `names`, or what is said if none is near.
+pub(crate) fn advice_or(word: &str, names: &[&str], otherwise: impl FnOnce() -> String) -> String {
     match nearest(word, names.iter().copied()) {
         Some(name) => format!("did you mean `{name}`?"),
-        None => format!("known: {}", listed(names)),
+        None => otherwise(),
     }
 }
 

@@ -32,6 +32,8 @@ pub const SECRET_FILE: &str = "join.secret";
 pub const TOKEN_FILE: &str = "api.token";
 /// The device's private key.
 pub const KEY_FILE: &str = "device.key";
+/// What tells the store from its copies: it belongs to one directory and one disk.
+pub const WITNESS_FILE: &str = "witness";
 /// The API's Unix socket.
 pub const SOCKET_FILE: &str = "api.sock";
 
@@ -127,7 +129,7 @@ pub struct Config {
     pub api_tcp: Option<SocketAddr>,
     /// What HTTP clients over TCP must send.
     pub api_token: String,
-    /// Whether traffic costs money: fewer pings and announcements.
+    /// Whether traffic costs money: fewer pings and announcements, thorough compression.
     pub metered: bool,
     /// The device's role among those of the schema, if it has one.
     pub role: Option<String>,

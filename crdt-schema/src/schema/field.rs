@@ -15,7 +15,7 @@ use crate::value::Value;
 /// Greatest bound: up to here a 64-bit float tells every integer from its neighbours.
 const BOUND_MAX: i64 = 1 << 53;
 
-const FIELD_KEYS: [&str; 16] = [
+pub(super) const FIELD_KEYS: [&str; 16] = [
     "type",
     "required",
     "default",
@@ -33,7 +33,7 @@ const FIELD_KEYS: [&str; 16] = [
     "trial",
     "on_delete",
 ];
-const POLICIES: [MergePolicy; 8] = [
+pub(super) const POLICIES: [MergePolicy; 8] = [
     MergePolicy::Lww,
     MergePolicy::Review,
     MergePolicy::Max,
@@ -43,8 +43,8 @@ const POLICIES: [MergePolicy; 8] = [
     MergePolicy::Set,
     MergePolicy::RemoveWins,
 ];
-const PROVISIONALS: [Provisional; 2] = [Provisional::Lww, Provisional::Previous];
-const PRIORITIES: [Priority; 2] = [Priority::Critical, Priority::Normal];
+pub(super) const PROVISIONALS: [Provisional; 2] = [Provisional::Lww, Provisional::Previous];
+pub(super) const PRIORITIES: [Priority; 2] = [Priority::Critical, Priority::Normal];
 const ON_DELETE: [OnDelete; 4] = [
     OnDelete::Review,
     OnDelete::Restrict,
@@ -334,14 +334,4 @@ fn read_default(field: &Field, keys: Keys<'_>, report: &mut Report<'_>) -> Optio
             None
         }
     }
-}
-
-/// The tables that fields are read with, for the description of schema files.
-pub(super) mod tables {
-    use super::{MergePolicy, Priority, Provisional};
-
-    pub(in crate::schema) const KEYS: &[&str] = &super::FIELD_KEYS;
-    pub(in crate::schema) const POLICIES: &[MergePolicy] = &super::POLICIES;
-    pub(in crate::schema) const PROVISIONALS: &[Provisional] = &super::PROVISIONALS;
-    pub(in crate::schema) const PRIORITIES: &[Priority] = &super::PRIORITIES;
 }

@@ -9,11 +9,9 @@ mod parts;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::field::tables::{KEYS as FIELD_KEYS, POLICIES, PRIORITIES, PROVISIONALS};
-use super::field::{applies, policies};
+use super::field::{FIELD_KEYS, POLICIES, PRIORITIES, PROVISIONALS, applies, policies};
 use super::kind::{CHOICES_MAX, TYPES};
-use super::parse::tables::{COLLECTION_KEYS, DELETE_POLICIES, KEYS as SCHEMA_KEYS};
-use super::parse::{COLLECTIONS_MAX, FIELDS_MAX};
+use super::parse::{COLLECTION_KEYS, COLLECTIONS_MAX, DELETE_POLICIES, FIELDS_MAX, SCHEMA_KEYS};
 use super::{DeletePolicy, MergePolicy, Priority, Provisional};
 use crate::ident::KEY_BYTES_MAX;
 
@@ -22,14 +20,14 @@ const SCHEMA_KEYS_REQUIRED: [&str; 3] = ["schema", "version", "collections"];
 
 /// The JSON Schema of schema files.
 pub fn json_schema() -> Json {
-    let mut root = table(SCHEMA_KEYS, &SCHEMA_KEYS_REQUIRED, of_schema);
+    let mut root = table(&SCHEMA_KEYS, &SCHEMA_KEYS_REQUIRED, of_schema);
     root.shift_insert(
         0,
         "$schema".to_owned(),
         json!("http://json-schema.org/draft-07/schema#"),
     );
     root.shift_insert(1, "title".to_owned(), json!("fieldmesh schema"));
-    let mut field = table(FIELD_KEYS, &["type"], of_field);
+    let mut field = table(&FIELD_KEYS, &["type"], of_field);
     field.insert("allOf".to_owned(), rules().into());
     root.insert(
         "definitions".to_owned(),
@@ -38,7 +36,7 @@ pub fn json_schema() -> Json {
                 "type": "string",
                 "pattern": name_pattern(),
             },
-            "collection": table(COLLECTION_KEYS, &["fields"], of_collection),
+            "collection": table(&COLLECTION_KEYS, &["fields"], of_collection),
             "field": field,
         }),
     );
@@ -108,7 +106,7 @@ fn of_collection(key: &str) -> Option<Json> {
     Some(match key {
         "label" => name("The field that people know a record by."),
         "delete" => words(
-            DELETE_POLICIES,
+            &DELETE_POLICIES,
             DeletePolicy::name,
             DeletePolicy::Review.name(),
             "What happens when a delete meets an edit that it had not seen: a person decides, the \
@@ -140,7 +138,7 @@ fn of_field(key: &str) -> Option<Json> {
             "description": "Greatest number, length of the text in characters, or sum of the counter.",
         }),
         "merge" => words(
-            POLICIES,
+            &POLICIES,
             MergePolicy::name,
             MergePolicy::Lww.name(),
             "How concurrent writes merge. Each type has a policy of its own and allows some others.",
@@ -149,13 +147,13 @@ fn of_field(key: &str) -> Option<Json> {
         "to" => name("The collection whose records it refers to."),
         "key" => name("The key under which values are stored: the field's first name."),
         "provisional" => words(
-            PROVISIONALS,
+            &PROVISIONALS,
             Provisional::name,
             Provisional::default().name(),
             "What is shown while a review of concurrent writes is open.",
         ),
         "priority" => words(
-            PRIORITIES,
+            &PRIORITIES,
             Priority::name,
             Priority::default().name(),
             "Which reviews people should see first.",
@@ -180,7 +178,7 @@ fn rules() -> Vec<Json> {
 /// What the other keys of a field of that type may be.
 fn of_type(type_name: &str) -> Json {
     let mut properties = Map::new();
-    for &key in FIELD_KEYS {
+    for key in FIELD_KEYS {
         if !applies(key, type_name) {
             properties.insert(key.to_owned(), json!(false));
         }

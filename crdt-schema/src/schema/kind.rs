@@ -9,7 +9,7 @@ use super::FieldType;
 use super::keys::{Keys, quoted, wrong_type};
 use super::report::Report;
 use super::typed::ELEMENT_BYTES_MAX;
-use crate::nearest::{advice, nearest};
+use crate::nearest::{advice, advice_or};
 
 /// Most choices of a field.
 pub(super) const CHOICES_MAX: usize = 1000;
@@ -152,10 +152,9 @@ fn read_element_type(
             "date" => Some(FieldType::Date),
             other => {
                 let message = format!("a set cannot be of {}", quoted(other));
-                let hint = match nearest(other, ["text", "integer", "date"]) {
-                    Some(name) => format!("did you mean `{name}`?"),
-                    None => format!("a set is of {ELEMENTS}"),
-                };
+                let hint = advice_or(other, &["text", "integer", "date"], || {
+                    format!("a set is of {ELEMENTS}")
+                });
                 report.error_with_hint(value.span(), message, hint);
                 None
             }

@@ -33,7 +33,7 @@ pub const FIELDS_MAX: usize = 200;
 /// How far apart the clocks of concurrent writes may lie unless the schema says otherwise.
 const CLOCK_BOUND_DAYS: u32 = 180;
 
-const SCHEMA_KEYS: [&str; 7] = [
+pub(super) const SCHEMA_KEYS: [&str; 7] = [
     "schema",
     "version",
     "collections",
@@ -42,8 +42,8 @@ const SCHEMA_KEYS: [&str; 7] = [
     "review",
     "clock_bound_days",
 ];
-const COLLECTION_KEYS: [&str; 3] = ["label", "delete", "fields"];
-const DELETE_POLICIES: [DeletePolicy; 3] = [
+pub(super) const COLLECTION_KEYS: [&str; 3] = ["label", "delete", "fields"];
+pub(super) const DELETE_POLICIES: [DeletePolicy; 3] = [
     DeletePolicy::Review,
     DeletePolicy::DeleteWins,
     DeletePolicy::EditWins,
@@ -362,13 +362,4 @@ fn read_label(keys: Keys<'_>, report: &mut Report<'_>) -> Option<String> {
         );
     }
     Some((*label.get_ref()).to_owned())
-}
-
-/// The tables that files are read with, for their description.
-pub(super) mod tables {
-    use super::DeletePolicy;
-
-    pub(in crate::schema) const KEYS: &[&str] = &super::SCHEMA_KEYS;
-    pub(in crate::schema) const COLLECTION_KEYS: &[&str] = &super::COLLECTION_KEYS;
-    pub(in crate::schema) const DELETE_POLICIES: &[DeletePolicy] = &super::DELETE_POLICIES;
 }

@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 
 use super::{Field, FieldError, FieldType};
 use crate::ident::check_record_id;
-use crate::nearest::{listed, nearest};
+use crate::nearest::{advice_or, listed};
 use crate::value::Value;
 
 /// Longest text, and longest JSON of a `json` field, in bytes.
@@ -185,10 +185,9 @@ fn choice(field: &Field, of: &[String], text: &str) -> Result<Value, FieldError>
         return Ok(Value::Text(text.to_owned()));
     }
     let names: Vec<&str> = of.iter().map(String::as_str).collect();
-    let advice = match nearest(text, names.iter().copied()) {
-        Some(name) => format!("did you mean `{name}`?"),
-        None => format!("the choices are {}", listed(&names)),
-    };
+    let advice = advice_or(text, &names, || {
+        format!("the choices are {}", listed(&names))
+    });
     let message = format!("{} cannot be {}; {advice}", field.name, quote(text));
     Err(FieldError::new(&field.name, "not_a_choice", message))
 }

@@ -16,8 +16,8 @@ use axum::response::{IntoResponse, Response};
 use crdt_schema::ident::{Dot, RecordKey, SpaceName};
 use crdt_schema::op::{Edit, Op};
 use crdt_schema::schema::{Collection, PUBLISHED, Schema};
+use futures::stream::poll_fn;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 
 use super::error::{ApiError, Code};
 use super::request::{Incoming, shortened};
@@ -98,9 +98,9 @@ pub(super) async fn changes(
             Ok(Json(page).into_response())
         }
         Feed::Events => {
-            let (events, waiting) = mpsc::channel(EVENTS_WAITING_MAX);
+            let (events, mut waiting) = mpsc::channel(EVENTS_WAITING_MAX);
             tokio::spawn(follow(api, interest, after, events));
-            Ok(Sse::new(ReceiverStream::new(waiting)).into_response())
+            Ok(Sse::new(poll_fn(move |cx| waiting.poll_recv(cx))).into_response())
         }
     }
 }

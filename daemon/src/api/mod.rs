@@ -1,5 +1,5 @@
-//! The local HTTP API: records, batches, the change feed, reviews and status, for the command line, the
-//! dashboard and the programs of the device.
+//! The local HTTP API: records, batches, the change feed, reviews and status, for the command line and
+//! the programs of the device.
 //!
 //! It is served on a Unix socket, which its file mode guards, and on loopback TCP, where a token does. A write
 //! is answered once it is durable. Reads go to the store's last committed state, a few at a time, on threads of
@@ -255,11 +255,13 @@ impl Api {
 fn collection<'s>(schema: &'s Schema, name: &str) -> Result<&'s Collection, ApiError> {
     schema.collection(name).ok_or_else(|| {
         let names = schema.collections.keys().map(String::as_str);
-        let advice = match nearest(name, names) {
-            Some(near) => format!("; did you mean {near}?"),
-            None => String::new(),
-        };
-        let detail = format!("there is no collection {:?}{advice}", shortened(name));
-        ApiError::new(Code::UnknownCollection, detail)
+        let detail = format!("there is no collection {:?}", shortened(name));
+        ApiError::new(Code::UnknownCollection, detail + &meant(name, names))
     })
+}
+
+/// What a wrong name may have been meant to be, to follow the complaint; nothing if no name is near.
+fn meant<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> String {
+    let near = nearest(name, names).map(|near| format!("; did you mean {near}?"));
+    near.unwrap_or_default()
 }

@@ -8,13 +8,13 @@
 use std::cmp::Ordering;
 
 use crdt_schema::intent::{elements_from_text, value_from_text};
-use crdt_schema::nearest::nearest;
 use crdt_schema::resolution::RecordView;
 use crdt_schema::schema::{Collection, Field, FieldType};
 use crdt_schema::value::Value;
 use serde_json::Value as Json;
 
 use super::error::{ApiError, Code};
+use super::meant;
 use super::render;
 use super::request::shortened;
 use super::types::RecordStatus;
@@ -300,15 +300,8 @@ fn unknown_field(collection: &Collection, name: &str) -> ApiError {
         .keys()
         .map(String::as_str)
         .chain([STATUS, REVIEW]);
-    let advice = match nearest(name, names) {
-        Some(near) => format!("; did you mean {near}?"),
-        None => String::new(),
-    };
-    bad(format!(
-        "{} has no field {:?}{advice}",
-        collection.name,
-        shortened(name)
-    ))
+    let (of, shown) = (&collection.name, shortened(name));
+    bad(format!("{of} has no field {shown:?}") + &meant(name, names))
 }
 
 fn bad(detail: String) -> ApiError {

@@ -16,14 +16,11 @@ use serde_json::json;
 use super::archive::{self, Manifest, Member};
 use super::client::Client;
 use super::failure::{Exit, Failure};
+use super::offline::{failed, load};
 use super::output::{Output, bytes, count, plain};
 use crate::api::types::StoreCopy;
-use crate::config::{Config, Flags, SOCKET_FILE, STORE_FILE};
-use crate::node::NodeError;
+use crate::config::{Config, SOCKET_FILE, STORE_FILE, WITNESS_FILE};
 use crate::node::offline::{COPY_PREFIX, OfflineStore};
-
-/// The file that tells a store from its copies: it belongs to one directory and one disk.
-const WITNESS_FILE: &str = "witness";
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct BackupArgs {
@@ -91,10 +88,6 @@ pub(crate) async fn backup(
         out.talk("it holds this device's keys and secrets: keep it where only you can read it");
     }
     Ok(Exit::Done)
-}
-
-fn load(dir: &Path) -> Result<Config, Failure> {
-    Config::load(dir, Flags::default(), |name| std::env::var(name).ok()).map_err(Failure::usage)
 }
 
 /// A consistent copy: made by the daemon if it runs, and here if it does not.
@@ -286,15 +279,4 @@ fn move_in(dir: &Path, fresh: &Path, is_taken: bool) -> Result<Option<PathBuf>, 
     }
     fs::rename(fresh, dir).map_err(failed)?;
     Ok(aside)
-}
-
-/// Why the store cannot be worked on.
-pub(crate) fn failed(error: &NodeError) -> Failure {
-    let failure = Failure::new(Exit::Failed, error).unchanged("nothing was changed");
-    match error {
-        NodeError::Store(crate::node::offline::StoreError::InUse { .. }) => {
-            failure.next("stop the daemon and run the same command again")
-        }
-        _ => failure,
-    }
 }

@@ -27,7 +27,7 @@ const RETRY_PAUSES: [Duration; 3] = [
 ];
 
 /// A request that is being put together.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Call<'c> {
     pub(super) client: &'c Client,
     pub(super) method: Method,

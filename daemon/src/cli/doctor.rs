@@ -2,15 +2,14 @@
 
 use std::path::Path;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::backup::failed;
 use super::failure::{Exit, Failure};
+use super::offline::{failed, load};
 use super::output::{Output, count, plain};
-use crate::config::{Config, Flags};
+use super::progress::Bar;
 use crate::node::NodeError;
-use crate::node::offline::{Checkup, OfflineStore, Progress, StoreError};
+use crate::node::offline::{Checkup, OfflineStore, StoreError};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct DoctorArgs {
@@ -19,34 +18,8 @@ pub(crate) struct DoctorArgs {
     rebuild: bool,
 }
 
-/// Shows on standard error how far a check is.
-struct Bar(ProgressBar);
-
-impl Bar {
-    fn new(out: Output) -> Self {
-        if out.quiet || out.json {
-            return Self(ProgressBar::hidden());
-        }
-        let bar = ProgressBar::new(0);
-        if let Ok(style) = ProgressStyle::with_template("{msg} {pos} of {len}") {
-            bar.set_style(style);
-        }
-        Self(bar)
-    }
-}
-
-impl Progress for Bar {
-    fn at(&mut self, what: &'static str, done: u64, of: u64) {
-        self.0.set_message(what);
-        self.0.set_length(of);
-        self.0.set_position(done);
-    }
-}
-
 pub(crate) fn doctor(dir: &Path, args: &DoctorArgs, out: Output) -> Result<Exit, Failure> {
-    let config = Config::load(dir, Flags::default(), |name| std::env::var(name).ok())
-        .map_err(Failure::usage)?;
-    let mut store = match OfflineStore::open(&config) {
+    let mut store = match OfflineStore::open(&load(dir)?) {
         Ok(store) => store,
         Err(NodeError::Store(error @ StoreError::Damaged { .. })) => {
             return unreadable(&error, out);
@@ -67,7 +40,7 @@ pub(crate) fn doctor(dir: &Path, args: &DoctorArgs, out: Output) -> Result<Exit,
         Err(error @ StoreError::Damaged { .. }) => return unreadable(&error, out),
         Err(error) => return Err(Failure::new(Exit::Failed, error)),
     };
-    bar.0.finish_and_clear();
+    bar.clear();
     show(&checkup, rebuilt, out)
 }
 

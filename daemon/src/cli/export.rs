@@ -13,8 +13,9 @@ use super::client::Client;
 use super::failure::{Exit, Failure};
 use super::formula;
 use super::import::Format;
-use super::list::{PAGE_ROWS_MAX, Pages};
+use super::list::PAGE_ROWS_MAX;
 use super::output::{Output, count};
+use super::pages::Pages;
 use super::record;
 use crate::api::types::Record;
 
@@ -94,14 +95,15 @@ async fn copy(
     out: Output,
     failed: &dyn Fn(&io::Error) -> Failure,
 ) -> Result<u64, Failure> {
-    let mut pages = Pages::new(client, &collection.name);
+    let call = client.read(&["collections", &collection.name, "records"])?;
+    let mut pages = Pages::new(call, PAGE_ROWS_MAX);
     let mut rows = 0;
     let mut ambiguous = 0;
     if format == Format::Csv {
         let header = std::iter::once("id").chain(collection.fields.keys().map(String::as_str));
         write_row(to, header).map_err(|e| failed(&e))?;
     }
-    while let Some(records) = pages.next(PAGE_ROWS_MAX).await? {
+    while let Some(records) = pages.next::<Record>(PAGE_ROWS_MAX).await? {
         for record in &records {
             match format {
                 Format::Csv => {

@@ -3,8 +3,9 @@
 use super::client::Client;
 use super::failure::{Exit, Failure};
 use super::output::{Output, human, plain};
+use super::pages::Pages;
 use super::show;
-use crate::api::types::{Fate, HistoryEntry, HistoryOp, HistoryPage};
+use crate::api::types::{Fate, HistoryEntry, HistoryOp};
 
 /// Most edits that the API gives in a page.
 const PAGE_EDITS_MAX: usize = 200;
@@ -36,29 +37,20 @@ pub(crate) async fn history(
         "history",
     ];
     let mut left = if args.all { usize::MAX } else { args.limit };
-    let mut cursor: Option<String> = None;
-    while left > 0 {
-        let mut call = client.read(&path)?;
-        call = call.query("limit", left.min(PAGE_EDITS_MAX));
-        if let Some(cursor) = &cursor {
-            call = call.query("cursor", cursor);
-        }
-        let page: HistoryPage = call.fetch().await?;
-        left = left.saturating_sub(page.items.len());
-        for edit in &page.items {
+    let mut pages = Pages::new(client.read(&path)?, PAGE_EDITS_MAX);
+    while let Some(edits) = pages.next::<HistoryEntry>(left).await? {
+        left = left.saturating_sub(edits.len());
+        for edit in &edits {
             if out.json {
                 out.json(edit)?;
             } else {
                 out.line(&entry(edit, out))?;
             }
         }
-        // The same cursor twice would never end.
-        if page.next.is_none() || page.next == cursor {
-            return Ok(Exit::Done);
-        }
-        cursor = page.next;
     }
-    out.talk("there are more; give --all, or a higher --limit");
+    if pages.has_more() {
+        out.talk("there are more; give --all, or a higher --limit");
+    }
     Ok(Exit::Done)
 }
 

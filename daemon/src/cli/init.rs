@@ -4,7 +4,7 @@
 //! interrupted can be run again.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::failure::{Exit, Failure};
 use super::output::Output;
-use super::schema_file;
+use super::{said, schema_file};
 use crate::config;
 
 #[derive(clap::Args, Debug)]
@@ -221,17 +221,8 @@ impl Plan {
 }
 
 fn join_secret(text: &str) -> Result<[u8; 32], Failure> {
-    let mut typed = String::new();
-    let text = if text == "-" {
-        io::stdin()
-            .take(SECRET_BYTES_MAX)
-            .read_to_string(&mut typed)
-            .map_err(|error| Failure::io("standard input", &error))?;
-        &typed
-    } else {
-        text
-    };
-    config::secret(text).map_err(|problem| Failure::usage(format!("--join: {problem}")))
+    let text = said(text, SECRET_BYTES_MAX)?;
+    config::secret(&text).map_err(|problem| Failure::usage(format!("--join: {problem}")))
 }
 
 fn random<const N: usize>() -> Result<[u8; N], Failure> {

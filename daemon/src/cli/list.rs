@@ -5,9 +5,10 @@ use serde_json::Value as Json;
 use super::client::Client;
 use super::failure::{Exit, Failure};
 use super::output::{Output, human};
+use super::pages::Pages;
 use super::record;
 use super::show;
-use crate::api::types::{Record, RecordPage};
+use crate::api::types::Record;
 
 /// Most records that the API gives in a page.
 pub(crate) const PAGE_ROWS_MAX: usize = 1000;
@@ -35,62 +36,15 @@ pub(crate) struct ListArgs {
     deleted: bool,
 }
 
-/// The records of a collection, page by page.
-#[derive(Debug)]
-pub(crate) struct Pages<'a> {
-    client: &'a Client,
-    collection: &'a str,
-    filters: &'a [String],
-    deleted: bool,
-    cursor: Option<String>,
-    ended: bool,
-}
-
-impl<'a> Pages<'a> {
-    pub(crate) fn new(client: &'a Client, collection: &'a str) -> Self {
-        Self {
-            client,
-            collection,
-            filters: &[],
-            deleted: false,
-            cursor: None,
-            ended: false,
-        }
-    }
-
-    /// The next page of at most `limit` records; `None` after the last.
-    pub(crate) async fn next(&mut self, limit: usize) -> Result<Option<Vec<Record>>, Failure> {
-        if self.ended || limit == 0 {
-            return Ok(None);
-        }
-        let mut call = self
-            .client
-            .read(&["collections", self.collection, "records"])?;
-        call = call.query("limit", limit.min(PAGE_ROWS_MAX));
-        for filter in self.filters {
-            call = call.query("filter", filter);
-        }
-        if self.deleted {
-            call = call.query("deleted", true);
-        }
-        if let Some(cursor) = &self.cursor {
-            call = call.query("cursor", cursor);
-        }
-        let page: RecordPage = call.fetch().await?;
-        self.ended = page.next.is_none();
-        self.cursor = page.next;
-        Ok(Some(page.items))
-    }
-
-    fn more(&self) -> bool {
-        !self.ended
-    }
-}
-
 pub(crate) async fn list(client: &Client, args: &ListArgs, out: Output) -> Result<Exit, Failure> {
-    let mut pages = Pages::new(client, &args.collection);
-    pages.filters = &args.filter;
-    pages.deleted = args.deleted;
+    let mut call = client.read(&["collections", &args.collection, "records"])?;
+    for filter in &args.filter {
+        call = call.query("filter", filter);
+    }
+    if args.deleted {
+        call = call.query("deleted", true);
+    }
+    let mut pages = Pages::new(call, PAGE_ROWS_MAX);
     let schema = if out.json {
         None
     } else {
@@ -110,7 +64,7 @@ pub(crate) async fn list(client: &Client, args: &ListArgs, out: Output) -> Resul
     };
     let mut left = if args.all { usize::MAX } else { args.limit };
     let mut shown = 0;
-    while let Some(records) = pages.next(left).await? {
+    while let Some(records) = pages.next::<Record>(left).await? {
         left = left.saturating_sub(records.len());
         shown += records.len();
         if out.json {
@@ -123,7 +77,7 @@ pub(crate) async fn list(client: &Client, args: &ListArgs, out: Output) -> Resul
     }
     if shown == 0 {
         out.talk("no records");
-    } else if pages.more() {
+    } else if pages.has_more() {
         out.talk("there are more; give --all, or a higher --limit");
     }
     Ok(Exit::Done)

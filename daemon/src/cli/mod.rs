@@ -20,9 +20,12 @@ mod history;
 mod import;
 mod init;
 mod list;
+mod offline;
 mod output;
+mod pages;
 #[doc(hidden)]
 pub mod probe;
+mod progress;
 mod record;
 mod reply;
 mod review;
@@ -33,6 +36,8 @@ mod show;
 mod status;
 mod watch;
 
+use std::borrow::Cow;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -196,6 +201,19 @@ fn carry_out(cli: Cli) -> Result<Exit, Failure> {
             runtime()?.block_on(ask(&client, command, out))
         }
     }
+}
+
+/// What an argument says: itself, or standard input if it is `-`, as far as `bytes_max`.
+fn said(argument: &str, bytes_max: u64) -> Result<Cow<'_, str>, Failure> {
+    if argument != "-" {
+        return Ok(Cow::Borrowed(argument));
+    }
+    let mut typed = String::new();
+    io::stdin()
+        .take(bytes_max)
+        .read_to_string(&mut typed)
+        .map_err(|error| Failure::io("standard input", &error))?;
+    Ok(Cow::Owned(typed))
 }
 
 /// What a client needs: one thread.

@@ -1,8 +1,5 @@
 //! One record at a time: `put`, `add`, `get`, `delete`, `restore`.
 
-use std::io::Read;
-use std::path::Path;
-
 use crdt_schema::schema::{Collection, Schema};
 use reqwest::Method;
 use serde_json::{Map, Value as Json, json};
@@ -13,8 +10,7 @@ use super::call::Call;
 use super::client::Client;
 use super::failure::{Exit, Failure};
 use super::output::{Output, plain};
-use super::schema_file;
-use super::show;
+use super::{said, schema_file, show};
 use crate::api::types::{Record, SchemaSummary};
 
 /// Largest `--data`, in bytes: the API takes no larger body.
@@ -276,17 +272,8 @@ pub(crate) fn collection<'s>(schema: &'s Schema, name: &str) -> Result<&'s Colle
 }
 
 fn read_data(data: &str) -> Result<Map<String, Json>, Failure> {
-    let mut typed = String::new();
-    let text = if data == "-" {
-        std::io::stdin()
-            .take(DATA_BYTES_MAX)
-            .read_to_string(&mut typed)
-            .map_err(|error| Failure::io(Path::new("standard input").display(), &error))?;
-        &typed
-    } else {
-        data
-    };
-    serde_json::from_str(text)
+    let text = said(data, DATA_BYTES_MAX)?;
+    serde_json::from_str(&text)
         .map_err(|error| Failure::usage(format!("--data is not a JSON object: {error}")))
 }
 

@@ -7,8 +7,12 @@ use serde_json::Value as Json;
 use super::client::Client;
 use super::failure::{Exit, Failure};
 use super::output::{Output, header, human, plain};
+use super::pages::Pages;
 use super::show;
-use crate::api::types::{Record, ResolveRequest, Review, ReviewAnswer, ReviewKind, ReviewPage};
+use crate::api::types::{Record, ResolveRequest, Review, ReviewAnswer, ReviewKind};
+
+/// Most reviews that the API gives in a page.
+const PAGE_REVIEWS_MAX: usize = 1000;
 
 #[derive(clap::Subcommand, Debug)]
 pub(crate) enum ReviewCommand {
@@ -64,24 +68,14 @@ pub(crate) async fn review(
 }
 
 async fn list(client: &Client, out: Output) -> Result<Exit, Failure> {
-    let mut cursor: Option<String> = None;
+    let mut pages = Pages::new(client.read(&["reviews"])?, PAGE_REVIEWS_MAX);
     let mut rows = Vec::new();
-    loop {
-        let mut call = client.read(&["reviews"])?;
-        if let Some(cursor) = &cursor {
-            call = call.query("cursor", cursor);
-        }
-        let page: ReviewPage = call.fetch().await?;
+    while let Some(reviews) = pages.next::<Review>(usize::MAX).await? {
         if out.json {
-            page.items.iter().try_for_each(|review| out.json(review))?;
+            reviews.iter().try_for_each(|review| out.json(review))?;
         } else {
-            rows.extend(page.items.iter().map(row));
+            rows.extend(reviews.iter().map(row));
         }
-        // The same cursor twice would never end.
-        if page.next.is_none() || page.next == cursor {
-            break;
-        }
-        cursor = page.next;
     }
     out.table(
         &header(&["review", "priority", "record", "candidates"]),

@@ -38,7 +38,7 @@ pub(crate) struct RunArgs {
     /// `info,fieldmesh=debug` [default: info]
     #[arg(long, value_name = "LEVEL", env = "FIELDMESH_LOG")]
     log: Option<String>,
-    /// Traffic costs money: announce and ping less often
+    /// Traffic costs money: announce and ping less often, compress thoroughly
     #[arg(long)]
     metered: bool,
 }

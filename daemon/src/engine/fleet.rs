@@ -86,10 +86,7 @@ impl Fleet {
             synced: false,
         };
         for peer in self.peers.values() {
-            let holds = heads
-                .iter()
-                .all(|dot| peer.held.get(&dot.log).is_some_and(|&seq| seq >= dot.seq));
-            if holds {
+            if heads.iter().all(|dot| peer.held.holds(dot)) {
                 spread.shared += 1;
                 spread.synced |= peer.hub || is_planted(Mutation::SyncedWithoutHub);
             }

@@ -145,7 +145,7 @@ impl Engine {
         if !named.insert(log) {
             return Err(Breach::LyingFrontier.of("FRONT names a log twice"));
         }
-        let before = held.get(&log).copied().unwrap_or(0);
+        let before = held.seq(&log);
         if seq < before {
             self.forget_common_ground(&device);
             return Err(Breach::LyingFrontier.of("FRONT is behind the checkpoint it builds on"));

@@ -2,7 +2,8 @@
 //!
 //! Limits of single frames and messages are in [`crate::wire::limits`].
 
-/// How long a peer may take between two steps of the opening: HELLO, each FRONT, FRONT END.
+/// How long a peer may take between two steps of the opening: HELLO; TELL, each RANGE and each
+/// ANSWER, or each FRONT; FRONT END.
 pub(super) const HANDSHAKE_MS: u64 = 30_000;
 
 /// How many entry bytes the first frames of a session gather: with compression about a kilobyte.

@@ -178,7 +178,7 @@ impl Engine {
         let Phase::Opening { held, cursor, .. } = &session.phase else {
             return;
         };
-        let entries = lacked(held, self.peers.our_held());
+        let entries = self.peers.our_held().beyond(held);
         session.encoder.expect_entries(entries);
         session.pump.begin(*cursor, held, &[]);
         session.encoder.note_all_held(held.clone());
@@ -234,7 +234,7 @@ impl Engine {
         if session.pump.has_begun {
             session.pump.acknowledge_all(&held);
         } else {
-            let entries = lacked(&held, self.peers.our_held());
+            let entries = self.peers.our_held().beyond(&held);
             session.encoder.expect_entries(entries);
             let refused: Vec<LogId> = session.refused.keys().copied().collect();
             session.pump.begin(cursor, &held, &refused);
@@ -271,11 +271,4 @@ struct Story {
 
 fn rows_of(checkpoint: Option<&Checkpoint>) -> Held {
     checkpoint.map_or_else(Held::new, |checkpoint| checkpoint.rows.clone())
-}
-
-/// How many of our entries a peer with these lacks.
-fn lacked(theirs: &Held, ours: &Held) -> u64 {
-    let rows = theirs.differences(ours);
-    let lacking = rows.map(|(_, theirs, ours)| ours.saturating_sub(theirs));
-    lacking.fold(0, u64::saturating_add)
 }

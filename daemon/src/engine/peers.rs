@@ -78,7 +78,8 @@ impl Peers {
         let moved: Vec<_> = counted.differences(&fleet.held).collect();
         for (device, peer) in &mut fleet.peers {
             if uncounted.contains(device) {
-                (peer.behind, peer.ahead) = compare(&peer.held, &fleet.held);
+                peer.behind = peer.held.beyond(&fleet.held);
+                peer.ahead = fleet.held.beyond(&peer.held);
                 continue;
             }
             for (log, from, to) in &moved {
@@ -182,11 +183,7 @@ impl Peers {
 
     /// Notes that a log has grown in the store, or become shorter by a settlement.
     pub(super) fn our_log_moved(&mut self, log: LogId, to: u64) {
-        let held = &mut self.edit().held;
-        match to {
-            0 => held.remove(&log),
-            to => held.insert(log, to),
-        };
+        self.edit().held.set(log, to);
     }
 
     /// Notes what a peer says, or shows, that it holds of a log. Returns how far it was known to hold it, or
@@ -290,7 +287,7 @@ impl Peers {
         }
     }
 
-    /// Notes whether a device's newest entry was written by a clock that may be trusted.
+    /// Notes whether a device's newest entry was written by a suspect clock.
     pub(super) fn set_clock_suspect(&mut self, device: &DeviceId, suspect: bool) {
         let differs = |peer: &PeerStatus| peer.clock_suspect != suspect;
         if self.fleet.peers.get(device).is_some_and(differs)
@@ -366,10 +363,7 @@ impl Peers {
         let peers: Vec<DeviceId> = peers.map(|peer| peer.device).collect();
         for device in peers {
             if let Some(peer) = self.edit().peers.get_mut(&device) {
-                match end {
-                    0 => peer.held.remove(&log),
-                    end => peer.held.insert(log, end),
-                };
+                peer.held.set(log, end);
                 self.uncounted.insert(device);
             }
         }
@@ -431,17 +425,6 @@ fn unknown(device: DeviceId) -> PeerStatus {
         schema: None,
         clock_suspect: false,
     }
-}
-
-/// How many entries `theirs` has more than `ours`, and `ours` more than `theirs`.
-fn compare(theirs: &Held, ours: &Held) -> (u64, u64) {
-    let rows = theirs.differences(ours);
-    rows.fold((0, 0), |(more, less), (_, theirs, ours)| {
-        (
-            more + theirs.saturating_sub(ours),
-            less + ours.saturating_sub(theirs),
-        )
-    })
 }
 
 #[cfg(test)]

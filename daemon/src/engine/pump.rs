@@ -375,6 +375,5 @@ pub(super) fn run_bytes(run: &Run) -> usize {
 
 /// How many of our entries of a log the peer neither holds nor has been sent.
 fn lacking(frontier: &Frontier, known: &Held, log: &LogId) -> u64 {
-    let known = known.get(log).copied().unwrap_or(0);
-    frontier.durable_seq(log).saturating_sub(known)
+    frontier.durable_seq(log).saturating_sub(known.seq(log))
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use crdt_schema::ident::DeviceId;
 use ed25519_dalek::SigningKey;
 use libp2p::PeerId;
-use libp2p::identity::{Keypair, PublicKey, ed25519};
+use libp2p::identity::Keypair;
 
 /// A peer id of an Ed25519 key is these bytes and then the key: an identity multihash of 36 bytes
 /// that holds a protobuf message with key type 1 and 32 bytes of key.
@@ -144,12 +144,6 @@ pub fn device_of(peer: &PeerId) -> Option<DeviceId> {
     let bytes = peer.to_bytes();
     let key = bytes.strip_prefix(&PEER_ID_PREFIX)?;
     Some(DeviceId(key.try_into().ok()?))
-}
-
-/// The peer id of a device; `None` if the bytes are not a point on the curve.
-pub fn peer_of(device: &DeviceId) -> Option<PeerId> {
-    let key = ed25519::PublicKey::try_from_bytes(&device.0).ok()?;
-    Some(PublicKey::from(key).to_peer_id())
 }
 
 /// Writes the key beside `path`, makes it durable, and gives it its name only if that is free.
@@ -292,7 +286,6 @@ mod tests {
         let identity = Identity::from_seed([3; 32]);
 
         assert_eq!(device_of(&identity.peer_id()), Some(identity.device()));
-        assert_eq!(peer_of(&identity.device()), Some(identity.peer_id()));
     }
 
     #[test]

@@ -8,10 +8,10 @@ use std::time::Duration;
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use libp2p::swarm::SwarmEvent;
 use libp2p::swarm::dial_opts::DialOpts;
-use libp2p::{Swarm, swarm};
+use libp2p::{PeerId, Swarm, swarm};
 
 use super::discovery::socket_of;
-use super::identity::{device_of, peer_of};
+use super::identity::device_of;
 use super::*;
 use crate::wire::limits::FRAME_BYTES_MAX;
 
@@ -32,6 +32,7 @@ async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
 struct Node {
     net: Net,
     device: DeviceId,
+    peer: PeerId,
     address: Multiaddr,
     open: BTreeMap<u64, DeviceId>,
     report: NetReport,
@@ -49,6 +50,7 @@ impl Node {
         Self {
             net,
             device: identity.device(),
+            peer: identity.peer_id(),
             address: listening[0].clone(),
             open: BTreeMap::new(),
             report: NetReport::default(),
@@ -506,10 +508,9 @@ impl RawPeer {
     }
 
     async fn open(&mut self, node: &Node) -> libp2p::Stream {
-        let peer = peer_of(&node.device).unwrap();
         self.swarm
             .dial(
-                DialOpts::peer_id(peer)
+                DialOpts::peer_id(node.peer)
                     .addresses(vec![node.address.clone()])
                     .build(),
             )

@@ -31,8 +31,6 @@ pub struct NodeFacts {
     pub role: Option<String>,
     /// The libp2p peer id, as text.
     pub peer_id: String,
-    /// When it started, in milliseconds since 1970.
-    pub started_ms: u64,
 }
 
 /// A local write, before it is numbered.

@@ -81,18 +81,9 @@ pub struct Node {
 pub async fn start(config: &Config) -> Result<Node, NodeError> {
     let identity = Identity::load_or_create(&config.dir.join(KEY_FILE))?;
     let device = identity.device();
-    let options = StoreOptions {
-        organisation: config.organisation,
-        signer: identity.signing_key().clone(),
-        schema: Arc::new(config.schema.clone()),
-        schema_follow: config.schema_follow,
-        cache_bytes: CACHE_BYTES,
-        new_store_id: random("drawing a store id")?,
-    };
     offline::remove_copies(&config.dir);
-    let path = config.dir.join(STORE_FILE);
-    let mut store = tokio::task::block_in_place(|| Store::open_file(&path, options))?;
-    let witness = reconcile_witness(&mut store, &config.dir, &path)?;
+    let mut store = tokio::task::block_in_place(|| open_store(config, &identity))?;
+    let witness = reconcile_witness(&mut store, &config.dir, &config.dir.join(STORE_FILE))?;
     let opening = store.opening()?;
     let arrival = opening.arrival;
     let reader = store.reader();
@@ -133,7 +124,7 @@ pub async fn start(config: &Config) -> Result<Node, NodeError> {
     let handle = Handle {
         commands: command_sender,
         reader: reader.clone(),
-        facts: Arc::new(facts(config, device, peer_id, &clock)),
+        facts: Arc::new(facts(config, device, peer_id)),
         fleet: fleet.1,
         net: net_status.1,
         arrival: arrivals.1,
@@ -186,7 +177,20 @@ fn publish_own(handle: &Handle) -> Result<(), NodeError> {
     Ok(())
 }
 
-fn facts(config: &Config, device: DeviceId, peer_id: String, clock: &Clock) -> NodeFacts {
+/// Opens the device's store.
+fn open_store(config: &Config, identity: &Identity) -> Result<Store, NodeError> {
+    let options = StoreOptions {
+        organisation: config.organisation,
+        signer: identity.signing_key().clone(),
+        schema: Arc::new(config.schema.clone()),
+        schema_follow: config.schema_follow,
+        cache_bytes: CACHE_BYTES,
+        new_store_id: random("drawing a store id")?,
+    };
+    Ok(Store::open_file(&config.dir.join(STORE_FILE), options)?)
+}
+
+fn facts(config: &Config, device: DeviceId, peer_id: String) -> NodeFacts {
     NodeFacts {
         organisation: config.organisation,
         device,
@@ -195,7 +199,6 @@ fn facts(config: &Config, device: DeviceId, peer_id: String, clock: &Clock) -> N
         hub: config.hub,
         role: config.role.clone(),
         peer_id,
-        started_ms: clock.now().unix_ms,
     }
 }
 

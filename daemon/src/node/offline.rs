@@ -3,19 +3,15 @@
 //! Opening the store takes its lock, so nothing here can happen beside a running daemon.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use super::{CACHE_BYTES, NodeError, random};
-use crate::config::{Config, KEY_FILE, STORE_FILE};
+use super::{NodeError, open_store};
+use crate::config::{Config, KEY_FILE};
 use crate::net::identity::Identity;
+use crate::store::Store;
 pub use crate::store::{Checkup, Copied, Problem, Progress, StoreError};
-use crate::store::{Store, StoreOptions};
 
 /// How the names of copies begin that are made for a backup, and are removed when they have been used.
 pub const COPY_PREFIX: &str = "store-copy-";
-
-/// How many views one transaction derives anew.
-const VIEWS_AT_ONCE: usize = 2000;
 
 /// The store of a device that does not run.
 #[derive(Debug)]
@@ -30,15 +26,7 @@ impl OfflineStore {
     /// Why it cannot be used; [`StoreError::InUse`] if the daemon runs.
     pub fn open(config: &Config) -> Result<Self, NodeError> {
         let identity = Identity::load_or_create(&config.dir.join(KEY_FILE))?;
-        let options = StoreOptions {
-            organisation: config.organisation,
-            signer: identity.signing_key().clone(),
-            schema: Arc::new(config.schema.clone()),
-            cache_bytes: CACHE_BYTES,
-            new_store_id: random("drawing a store id")?,
-            schema_follow: config.schema_follow,
-        };
-        let store = Store::open_file(&config.dir.join(STORE_FILE), options)?;
+        let store = open_store(config, &identity)?;
         Ok(Self { store })
     }
 
@@ -48,7 +36,7 @@ impl OfflineStore {
     /// # Errors
     /// The store's, if it cannot be read at all.
     pub fn check(&mut self, progress: &mut dyn Progress) -> Result<Checkup, StoreError> {
-        while self.store.refresh(VIEWS_AT_ONCE)? {}
+        self.store.refresh_all()?;
         self.store.reader().check(progress)
     }
 

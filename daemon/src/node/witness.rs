@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use crate::config::WITNESS_FILE;
 use crate::store::{StoreIdentity, StorePlace, WitnessRecord};
 
 /// The witness file.
@@ -25,7 +26,7 @@ impl Witness {
         let file = fs::metadata(store)?.ino();
         let machine = machine();
         Ok(Self {
-            path: dir.join("witness"),
+            path: dir.join(WITNESS_FILE),
             place: StorePlace { file, machine },
         })
     }

@@ -11,6 +11,7 @@ use crdt_schema::ident::{Dot, LogId};
 use crdt_schema::op::{ChangeSet, DotTag, Edit};
 use redb::{ReadableTable, ReadableTableMetadata};
 
+use super::feed::number_of;
 use super::lazy::Source;
 use super::pack::tag_of;
 use super::rows::LogRow;
@@ -39,17 +40,9 @@ where
         Ok(!self.branches.table()?.is_empty()?)
     }
 
-    /// The branches of a log that its device began, ascending, with their numbers.
+    /// The branches of a log that its device began, see [`family`].
     pub(super) fn family(&self, whole: LogId) -> Result<Vec<(LogId, u32)>, Trouble> {
-        let rows = self
-            .branches
-            .table()?
-            .range((whole.0, [0; 16])..=(whole.0, [u8::MAX; 16]))?;
-        let family = rows.map(|row| {
-            let (key, number) = row?;
-            Ok((LogId(key.value().1), number.value()))
-        });
-        family.collect()
+        family(self.branches.table()?, whole)
     }
 
     /// The entry that is meant by `dot` with this tag, under the name that it has here; `None` if it is not held.
@@ -59,8 +52,7 @@ where
         dot: Dot,
         tag: DotTag,
     ) -> Result<Option<Dot>, Trouble> {
-        let number = self.numbers.get(dot.log.0)?.map(|number| number.value());
-        if let Some(number) = number
+        if let Some(number) = number_of(self.numbers, dot.log)?
             && self.tag_at(number, dot.seq)? == Some(tag)
         {
             return Ok(Some(dot));
@@ -133,6 +125,19 @@ where
         }
         Ok(ancestors)
     }
+}
+
+/// The branches of a log that its device began, ascending, with their numbers.
+pub(super) fn family(
+    branches: &impl ReadableTable<([u8; 16], [u8; 16]), u32>,
+    whole: LogId,
+) -> Result<Vec<(LogId, u32)>, Trouble> {
+    let rows = branches.range((whole.0, [0; 16])..=(whole.0, [u8::MAX; 16]))?;
+    let family = rows.map(|row| {
+        let (key, number) = row?;
+        Ok((LogId(key.value().1), number.value()))
+    });
+    family.collect()
 }
 
 /// The edit with what its author's previous one is, if the author made that before the log forked: within one log

@@ -8,14 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use crdt_schema::document::Document;
-use crdt_schema::ident::{LogId, RecordKey};
+use crdt_schema::ident::RecordKey;
 use crdt_schema::resolution::Life;
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata};
 
 use crate::engine::batch::repair::Found;
 
 use super::branches::Names;
-use super::feed::read_log;
+use super::feed::{log_rows, read_log};
 use super::implied::EntryReader;
 use super::judge::Neighbours;
 use super::pack::{Place, Unpacker};
@@ -251,10 +251,7 @@ fn check_names(tx: &ReadTransaction, checkup: &mut Checkup) -> Result<(), Troubl
         branches: &tx.open_table(tables::BRANCHES)?,
         implied: &implied,
     };
-    let mut rows = |log: LogId| {
-        let number = names.numbers.get(log.0)?.map(|number| number.value());
-        number.map(|number| read_log(&logs, number)).transpose()
-    };
+    let mut rows = log_rows(names.numbers, &logs);
     let mut reader = EntryReader::default();
     for row in implied.iter()? {
         let (number, seq) = row?.0.value();

@@ -109,6 +109,25 @@ pub(super) fn start(stretch: &Stretch, after: Arrival) -> u64 {
     stretch.from + (after + 1).saturating_sub(stretch.first)
 }
 
+/// The number of a log, if it is known.
+pub(super) fn number_of(
+    numbers: &impl ReadableTable<[u8; 16], u32>,
+    log: LogId,
+) -> Result<Option<u32>, Trouble> {
+    Ok(numbers.get(log.0)?.map(|number| number.value()))
+}
+
+/// Reads the rows of logs by their ids.
+pub(super) fn log_rows(
+    numbers: &impl ReadableTable<[u8; 16], u32>,
+    logs: &impl ReadableTable<u32, &'static [u8]>,
+) -> impl FnMut(LogId) -> Result<Option<LogRow>, Trouble> {
+    move |log| {
+        let number = number_of(numbers, log)?;
+        number.map(|number| read_log(logs, number)).transpose()
+    }
+}
+
 /// How a log begins and how far it is held.
 pub(super) fn read_log(
     logs: &impl ReadableTable<u32, &'static [u8]>,
@@ -149,7 +168,7 @@ impl<'txn> LogReader<'txn> {
     }
 
     pub(super) fn number_of(&self, log: LogId) -> Result<Option<u32>, Trouble> {
-        Ok(self.numbers.get(log.0)?.map(|number| number.value()))
+        number_of(&self.numbers, log)
     }
 
     pub(super) fn row(&mut self, number: u32) -> Result<&LogRow, Trouble> {
@@ -178,12 +197,7 @@ impl<'txn> LogReader<'txn> {
             branches: &self.branches,
             implied: &self.implied,
         };
-        let mut rows = |log: LogId| {
-            let number = self.numbers.get(log.0)?.map(|number| number.value());
-            number
-                .map(|number| read_log(&self.logs, number))
-                .transpose()
-        };
+        let mut rows = log_rows(&self.numbers, &self.logs);
         names.change_set(&mut rows, &mut self.reader, (number, &log), seq)
     }
 

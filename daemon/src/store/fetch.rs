@@ -119,7 +119,7 @@ impl Fetch<'_> {
             return Ok(true);
         }
         let header = self.log.row(stretch.log)?.header.clone();
-        let held = self.known.get(&header.log).copied().unwrap_or(0);
+        let held = self.known.seq(&header.log);
         let mut from = start(stretch, after).max(held.saturating_add(1));
         let end = stretch.from + stretch.count;
         while from < end {
@@ -172,7 +172,7 @@ impl Fetch<'_> {
 
     /// How far a log is known to the peer, or was taken on this walk.
     fn seq_known(&self, taken: &BTreeMap<LogId, u64>, log: &LogId) -> u64 {
-        let known = self.known.get(log).copied().unwrap_or(0);
+        let known = self.known.seq(log);
         known.max(taken.get(log).copied().unwrap_or(0))
     }
 

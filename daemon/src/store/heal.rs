@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crdt_schema::document::Document;
-use crdt_schema::ident::{Dot, LogId, RecordKey};
+use crdt_schema::ident::{Dot, RecordKey};
 use crdt_schema::schema::Schema;
 use redb::{ReadableTable, WriteTransaction};
 
 use super::branches::{Names, continued};
-use super::feed::read_log;
+use super::feed::{log_rows, read_log};
 use super::implied::EntryReader;
 use super::kept::Kept;
 use super::lazy::Source;
@@ -70,10 +70,7 @@ where
     B: Source<Table: ReadableTable<([u8; 16], [u8; 16]), u32>>,
     I: Source<Table: ReadableTable<(u32, u64), &'static [u8]>>,
 {
-    let mut rows = |log: LogId| {
-        let number = names.numbers.get(log.0)?.map(|number| number.value());
-        number.map(|number| read_log(logs, number)).transpose()
-    };
+    let mut rows = log_rows(names.numbers, logs);
     let mut reader = EntryReader::default();
     let mut docs: BTreeMap<RecordKey, Document> = BTreeMap::new();
     for stretch in stretches.iter()? {

@@ -18,6 +18,7 @@ use crate::wire::codec::{Reader, Writer};
 use crate::wire::limits::EDITS_MAX;
 
 use super::branches::{Names, Rows};
+use super::feed::number_of;
 use super::lazy::Source;
 use super::pack::{Packer, Place, Unpacker};
 use super::rows::LogRow;
@@ -164,7 +165,7 @@ where
         let Some(log) = rows(dot.log)? else {
             return Ok(None);
         };
-        let Some(number) = self.numbers.get(dot.log.0)?.map(|number| number.value()) else {
+        let Some(number) = number_of(self.numbers, dot.log)? else {
             return Ok(None);
         };
         let set = self.change_set(rows, reader, (number, &log), dot.seq)?;
@@ -217,8 +218,7 @@ where
             return Ok(Some(Told::Name(name)));
         }
         let missing = || Trouble::Unread(dot, "it is missing");
-        let number = self.numbers.get(dot.log.0)?.map(|number| number.value());
-        let number = number.ok_or_else(missing)?;
+        let number = number_of(self.numbers, dot.log)?.ok_or_else(missing)?;
         if !reader.known.contains_key(&dot) {
             let kept = self.kept_names(reader, (number, dot.seq))?;
             reader.learn(dot, kept);

@@ -7,6 +7,7 @@ use crate::engine::batch::Run;
 use crate::engine::batch::repair::{ChainTag, Found, Look};
 use crate::wire::chain::{SEALED, chain_next, chain_start, verify_point};
 
+use super::branches::family;
 use super::feed::LogReader;
 use super::rows::LogRow;
 use super::trouble::Trouble;
@@ -74,10 +75,8 @@ fn branch_after(
     reader: &mut LogReader<'_>,
     end: &LogRow,
 ) -> Result<Option<u32>, Trouble> {
-    let whole = end.header.signed_as().0;
     let branches = tx.open_table(tables::BRANCHES)?;
-    for row in branches.range((whole, [0; 16])..=(whole, [u8::MAX; 16]))? {
-        let number = row?.1.value();
+    for (_, number) in family(&branches, end.header.signed_as())? {
         let point = reader.row(number)?.header.branch_of;
         if point.is_some_and(|at| (at.after, at.chain) == (end.seq, end.chain)) {
             return Ok(Some(number));

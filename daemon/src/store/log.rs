@@ -28,6 +28,7 @@ use crate::mutation::{Mutation, is_planted};
 use crate::wire::chain::{chain_next, chain_start, sign_point};
 use crate::wire::limits::POINT_GAP_BYTES;
 
+use super::feed::number_of;
 use super::implied::{self as names, EntryReader};
 use super::lazy::Lazy;
 use super::pack::Packer;
@@ -158,7 +159,7 @@ impl<'txn> LogWriter<'txn> {
         match self.open.entry(log) {
             btree_map::Entry::Occupied(open) => Ok(Some(&open.into_mut().row)),
             btree_map::Entry::Vacant(vacant) => {
-                let Some(number) = self.numbers.get(log.0)?.map(|number| number.value()) else {
+                let Some(number) = number_of(&self.numbers, log)? else {
                     return Ok(None);
                 };
                 let row = self.logs.get(number)?;

@@ -6,14 +6,14 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
-use crdt_schema::ident::{LogId, RecordKey};
+use crdt_schema::ident::RecordKey;
 use crdt_schema::op::ChangeSet;
 use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::branches::Names;
 use super::checkup::{Progress, RECORDS_AT_ONCE};
 use super::database::Ending;
-use super::feed::read_log;
+use super::feed::{log_rows, read_log};
 use super::implied::{self, EntryReader};
 use super::kept::Kept;
 use super::log::Stretch;
@@ -22,9 +22,6 @@ use super::record::RecordWriter;
 use super::rows::LogRow;
 use super::trouble::Trouble;
 use super::{Store, StoreError, adopt, heal, meta, tables};
-
-/// How many views one transaction of the last look derives.
-const VIEWS_AT_ONCE: usize = 2000;
 
 impl Store {
     /// Rebuilds all documents and views from the logs. Returns how many records there are.
@@ -37,7 +34,7 @@ impl Store {
             .map_err(|trouble| self.handle.explain(trouble))?;
         // The views are as they should be; this makes sure, and notes it for the next start.
         self.begin_refresh()?;
-        while self.refresh(VIEWS_AT_ONCE)? {}
+        self.refresh_all()?;
         Ok(done)
     }
 
@@ -134,10 +131,7 @@ fn each_change_set(
         tx.open_table(tables::BRANCHES)?,
     );
     let mut implied = tx.open_table(tables::IMPLIED)?;
-    let mut rows = |log: LogId| {
-        let number = numbers.get(log.0)?.map(|number| number.value());
-        number.map(|number| read_log(&logs, number)).transpose()
-    };
+    let mut rows = log_rows(&numbers, &logs);
     let mut reader = EntryReader::default();
     for stretch in tx.open_table(tables::STRETCHES)?.iter()? {
         let (first, row) = stretch?;

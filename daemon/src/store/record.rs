@@ -233,20 +233,7 @@ impl<'txn> RecordWriter<'txn> {
         )?;
         self.relate(key, number, Some(&before), &after)?;
         self.unsettle_dependants(key)?;
-        let collection = tables::collection_key(&key.space, &key.collection);
-        let tallies = self.tallies.get_mut()?;
-        let tally = tallies.get(collection.as_slice())?;
-        let (alive, deleted) = tally.map_or((0, 0), |tally| tally.value());
-        let left = match before.is_deleted {
-            true => (alive, deleted.saturating_sub(1)),
-            false => (alive.saturating_sub(1), deleted),
-        };
-        if left == (0, 0) {
-            tallies.remove(collection.as_slice())?;
-        } else {
-            tallies.insert(collection.as_slice(), left)?;
-        }
-        Ok(())
+        self.tally(key, Some(&before), None)
     }
 
     /// Writes back what has changed, judges again whom it concerns, and lets all records go.
@@ -272,8 +259,7 @@ impl<'txn> RecordWriter<'txn> {
                 let (_, content) =
                     split_stamp(&content).ok_or_else(|| damaged("it is cut short".to_owned()))?;
                 let row = ViewRow::decode(content).map_err(|error| damaged(error.to_string()))?;
-                let before = Shown::of(row.life, &row.deleted_by, &row.reviews);
-                let before = before.with(&row.answered, &row.refs);
+                let before = Shown::of_row(&row);
                 (row.key, before)
             }
         };
@@ -393,9 +379,8 @@ impl<'txn> RecordWriter<'txn> {
         };
         let content = self.kept.unpacker.unpack(Place::View(number), row.value());
         let read = content.ok().and_then(|content| {
-            let view = ViewRow::decode(split_stamp(&content)?.1).ok()?;
-            let shown = Shown::of(view.life, &view.deleted_by, &view.reviews);
-            Some(shown.with(&view.answered, &view.refs))
+            let row = ViewRow::decode(split_stamp(&content)?.1).ok()?;
+            Some(Shown::of_row(&row))
         });
         if read.is_some() {
             return Ok(read);
@@ -441,7 +426,7 @@ impl<'txn> RecordWriter<'txn> {
             return Ok(());
         }
         if before.map(|before| before.is_deleted) != Some(after.is_deleted) {
-            self.tally(key, before, &after)?;
+            self.tally(key, before, Some(&after))?;
         }
         // Under the schema before this one it may have referred to others.
         if self.has_references || !was.refs.is_empty() {
@@ -450,28 +435,32 @@ impl<'txn> RecordWriter<'txn> {
         Ok(())
     }
 
+    /// Counts the record as it is shown after, if it is, and no longer as it was shown before.
     fn tally(
         &mut self,
         key: &RecordKey,
         before: Option<&Shown>,
-        after: &Shown,
+        after: Option<&Shown>,
     ) -> Result<(), Trouble> {
         let collection = tables::collection_key(&key.space, &key.collection);
         let tallies = self.tallies.get_mut()?;
-        let (mut alive, mut deleted) = tallies
-            .get(collection.as_slice())?
-            .map_or((0, 0), |tally| tally.value());
-        match before {
-            Some(before) if before.is_deleted => deleted = u64::saturating_sub(deleted, 1),
-            Some(_) => alive = u64::saturating_sub(alive, 1),
+        let tally = tallies.get(collection.as_slice())?;
+        let (mut alive, mut deleted) = tally.map_or((0, 0), |tally| tally.value());
+        match before.map(|before| before.is_deleted) {
+            Some(true) => deleted = deleted.saturating_sub(1),
+            Some(false) => alive = alive.saturating_sub(1),
             None => {}
         }
-        if after.is_deleted {
-            deleted += 1
-        } else {
-            alive += 1
+        match after.map(|after| after.is_deleted) {
+            Some(true) => deleted += 1,
+            Some(false) => alive += 1,
+            None => {}
         }
-        tallies.insert(collection.as_slice(), (alive, deleted))?;
+        if (alive, deleted) == (0, 0) {
+            tallies.remove(collection.as_slice())?;
+        } else {
+            tallies.insert(collection.as_slice(), (alive, deleted))?;
+        }
         Ok(())
     }
 }

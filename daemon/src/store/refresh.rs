@@ -21,6 +21,9 @@ use super::record::RecordWriter;
 use super::trouble::Trouble;
 use super::{Store, StoreError, heal, meta, tables};
 
+/// How many views one transaction derives when nobody waits for the store.
+const VIEWS_AT_ONCE: usize = 2000;
+
 /// How many rows are looked at for each view that may be derived: looking is that much cheaper.
 const LOOKS_PER_VIEW: usize = 32;
 
@@ -46,6 +49,15 @@ impl Store {
     /// Whether views remain to be derived anew.
     pub fn needs_refresh(&self) -> bool {
         self.refresh.is_some()
+    }
+
+    /// Derives all views anew that are to be.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn refresh_all(&mut self) -> Result<(), StoreError> {
+        while self.refresh(VIEWS_AT_ONCE)? {}
+        Ok(())
     }
 
     /// Derives up to `limit` views anew, in one transaction. Returns whether more remain.

@@ -6,7 +6,7 @@
 //! own logs' entries that build on the tail move with it.
 //!
 //! Everything happens in one transaction, so it happens once. What other devices are known to hold is never
-//! taken out: then the fork stays as it is, and the log is refused by those who hold the other branch.
+//! taken out: then nothing moves, and the caller seals the log at the fork and keeps both ends as branches.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -56,8 +56,7 @@ impl Settlement<'_, '_> {
             return Ok(Err(why));
         }
         let moving = self.gather(run)?;
-        let held = |dot: &&Dot| shared.get(&dot.log).is_some_and(|&seq| dot.seq <= seq);
-        if let Some(dot) = moving.sets.keys().find(held) {
+        if let Some(dot) = moving.sets.keys().find(|dot| shared.holds(dot)) {
             return Ok(Err(format!("another device holds {dot} of this branch")));
         }
         let (moved, entries) = match self.write_again(&moving, into)? {

@@ -9,7 +9,6 @@ mod check;
 mod csv;
 mod jsonl;
 pub(super) mod probe;
-pub(super) mod progress;
 mod report;
 mod send;
 
@@ -22,12 +21,12 @@ use crdt_schema::schema::Collection;
 
 use self::batch::{next_batch, seed};
 use self::check::{Bad, Checked, Ready, Rules};
-use self::progress::Progress;
 use self::report::{Summary, show_bad};
 use self::send::Sender;
 use super::client::Client;
 use super::failure::{Exit, Failure};
 use super::output::{Output, count};
+use super::progress::Progress;
 use super::record;
 
 /// Largest file, in bytes: it is held in memory.
@@ -135,7 +134,7 @@ pub(crate) async fn import(
         let written = write(
             &sender,
             rows,
-            Progress::new(out, checked.good),
+            Progress::new(out, "rows", checked.good),
             &mut summary,
         )
         .await;

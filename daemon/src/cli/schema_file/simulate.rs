@@ -2,7 +2,7 @@
 //!
 //! Invariants: the data itself is only read, and a store is copied first; every record is a document,
 //! also one that came from an export, so that all of them take the way that they take in a daemon.
-//! What the schemas say is known in [`super::lens`] and below; what is counted, in [`tally`].
+//! What the schemas say is known in [`crdt_schema::lens`] and below; what is counted, in [`tally`].
 
 mod records;
 mod show;
@@ -19,8 +19,8 @@ use crdt_schema::schema::Schema;
 use self::source::Source;
 use self::tally::{Reading, Tally};
 use crate::cli::failure::{Exit, Failure};
-use crate::cli::import::progress::Progress;
 use crate::cli::output::Output;
+use crate::cli::progress::Progress;
 use crate::config::SCHEMA_FILE;
 
 /// Most samples that can be asked for: they are held in memory and are for people.
@@ -52,7 +52,7 @@ pub(crate) fn simulate(args: &SimulateArgs, dir: &Path, output: Output) -> Resul
     let schemas = Schemas::read(args, dir, &source)?;
     source.check(&schemas.old)?;
     let mut tally = Tally::new(usize::from(args.sample));
-    let mut progress = Progress::new(output, source.records()?);
+    let mut progress = Progress::new(output, "records", source.records()?);
     source.each(&schemas.old, |key, document| {
         progress.add(1);
         let read = document.and_then(|document| schemas.read_both(key, &document));

@@ -13,7 +13,7 @@
 use std::fmt;
 use std::ops::Index;
 
-use crdt_schema::ident::LogId;
+use crdt_schema::ident::{Dot, LogId};
 use imbl::OrdMap;
 use imbl::ordmap::{DiffItem, Iter};
 
@@ -55,6 +55,11 @@ impl Held {
         self.get(log).copied().unwrap_or(0)
     }
 
+    /// Whether an entry is held.
+    pub fn holds(&self, dot: &Dot) -> bool {
+        self.get(&dot.log).is_some_and(|&seq| dot.seq <= seq)
+    }
+
     /// Whether a log has a row.
     pub fn contains_key(&self, log: &LogId) -> bool {
         self.rows.contains_key(log)
@@ -78,6 +83,14 @@ impl Held {
         if self.get(&log).is_none_or(|held| *held < seq) {
             self.insert(log, seq);
         }
+    }
+
+    /// Sets how far a log is held; 0 takes its row out.
+    pub fn set(&mut self, log: LogId, seq: u64) {
+        match seq {
+            0 => self.remove(&log),
+            seq => self.insert(log, seq),
+        };
     }
 
     /// Takes the row of a log out.
@@ -111,6 +124,13 @@ impl Held {
                 new: (_, theirs),
             } => (*log, *ours, *theirs),
         })
+    }
+
+    /// How many entries this one has that the other lacks.
+    pub fn beyond(&self, other: &Self) -> u64 {
+        let rows = self.differences(other);
+        let more = rows.map(|(_, ours, theirs)| ours.saturating_sub(theirs));
+        more.fold(0, u64::saturating_add)
     }
 }
 
@@ -203,6 +223,19 @@ mod tests {
         assert_eq!(held.entries(), 1);
     }
 
+    #[test]
+    fn a_row_that_is_set_to_nothing_is_gone() {
+        let (first, second) = (Dot::new(log(1), 1), Dot::new(log(1), 2));
+        let mut held = Held::new();
+
+        held.set(log(1), 1);
+        assert!(held.holds(&first) && !held.holds(&second));
+
+        held.set(log(1), 0);
+        assert!(!held.holds(&first));
+        assert_eq!(held, Held::new());
+    }
+
     proptest! {
         #[test]
         fn it_is_a_map_and_knows_its_sum_and_its_differences(
@@ -230,6 +263,8 @@ mod tests {
                 .map(|log| (log, seq(&was, &log), seq(&model, &log)))
                 .filter(|(_, ours, theirs)| ours != theirs)
                 .collect();
+            let more = expected.iter().map(|(_, ours, theirs)| ours.saturating_sub(*theirs));
+            prop_assert_eq!(earlier.beyond(&held), more.sum::<u64>());
             prop_assert_eq!(earlier.differences(&held).collect::<Vec<_>>(), expected);
             prop_assert_eq!(earlier == held, was == model);
             prop_assert_eq!(&held, &model.into_iter().collect::<Held>());

@@ -13,6 +13,7 @@ use crate::wire::chain::{SEALED, branch_id, chain_next, entry_digest};
 use crate::wire::limits::{FORK_DIGESTS_MAX, POINT_BYTES_TARGET};
 
 use super::super::branches::Names;
+use super::super::feed::number_of;
 use super::super::lazy::Lazy;
 use super::super::pack::Unpacker;
 use super::super::rows::LogRow;
@@ -52,7 +53,7 @@ impl<'txn> LogWriter<'txn> {
         if let Some(open) = self.open.get(&log) {
             return Ok(Some(open.row.clone()));
         }
-        let Some(number) = self.numbers.get(log.0)?.map(|number| number.value()) else {
+        let Some(number) = number_of(&self.numbers, log)? else {
             return Ok(None);
         };
         let row = self.logs.get(number)?;
