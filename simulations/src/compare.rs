@@ -312,8 +312,12 @@ pub fn table(left: &str, right: &str, rows: &[Row]) -> String {
     let different: Vec<&Row> = rows.iter().filter(|row| row.left != row.right).collect();
     // Writing to a string cannot fail.
     let _ = writeln!(text, "left:  {left}\nright: {right}\n");
+    let has_figures = |row: &Row| row.left.is_some() || row.right.is_some();
     if different.is_empty() {
-        text.push_str("nothing differs\n");
+        text.push_str(match rows.iter().any(has_figures) {
+            true => "nothing differs\n",
+            false => "neither side held, so there is nothing to compare\n",
+        });
         return text;
     }
     let _ = writeln!(

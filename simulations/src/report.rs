@@ -93,7 +93,7 @@ pub fn closing(outcome: &Outcome, took_s: Option<f64>) -> String {
     line(format!(
         "work    {} saved, {refused} refused ({}), {} missed, {} reviews answered, {} open",
         counts.saved,
-        reasons.join(", "),
+        or_nothing(&reasons.join(", ")),
         counts.missed,
         counts.answered,
         counts.reviews

@@ -156,9 +156,10 @@ impl OpSpec {
     /// # Errors
     /// What the schema has against it.
     pub fn read(&self, collection: &str, schema: &Schema) -> Result<Op, String> {
-        let known = schema
-            .collection(collection)
-            .ok_or_else(|| format!("there is no collection {collection:?}"))?;
+        let known = schema.collection(collection).ok_or_else(|| {
+            let name = &schema.name;
+            format!("there is no collection {collection:?} in the schema {name:?}; play the plan under its own")
+        })?;
         let field = |name: &String| {
             let field = known.fields.get(name);
             field.ok_or_else(|| format!("{collection} has no field {name:?}"))
