@@ -11,8 +11,10 @@ use toml::{Table, Value};
 
 use crate::family::Family;
 use crate::link::LinkClass;
-use crate::measure::{Meter, Report};
+use crate::measure::{Meter, Report, verdict};
+use crate::outcome::Verdict;
 use crate::plan::{Plan, Role};
+use crate::trace::Watched;
 use crate::workload::Prices;
 use crate::world::World;
 
@@ -198,9 +200,17 @@ impl Scene {
 
     /// Plays it and measures.
     pub fn play(&self) -> Report {
-        let mut meter = Meter::new(&self.plan, self.from_ms, false);
-        let outcome = World::run_under(&self.plan, &self.family, &mut meter);
-        meter.report(&self.plan, &outcome, &self.prices)
+        self.play_and_tell(&mut |_| {}).0
+    }
+
+    /// As [`Self::play`], and says how the run ended. `told` is told the virtual time as it goes on.
+    pub fn play_and_tell(&self, told: &mut dyn FnMut(u64)) -> (Report, Verdict) {
+        let meter = Meter::new(&self.plan, self.from_ms, false);
+        let mut watched = Watched::new(meter, told);
+        let outcome = World::run_under(&self.plan, &self.family, &mut watched);
+        let meter = watched.into_inner();
+        let report = meter.report(&self.plan, &outcome, &self.prices);
+        (report, outcome.verdict)
     }
 }
 
@@ -215,9 +225,16 @@ pub struct Row {
     pub right: Option<f64>,
 }
 
-/// The figures of two reports, those of the left first.
+/// The figures of two reports, those of the left first. A side that did not hold ended early, and has none.
 pub fn rows(left: &Report, right: &Report) -> Vec<Row> {
-    let (left, right) = (figures(left), figures(right));
+    let told = |report: &Report| {
+        let mut figures = figures(report);
+        if report.verdict != verdict(&Verdict::Held) {
+            figures.iter_mut().for_each(|(_, figure)| *figure = None);
+        }
+        figures
+    };
+    let (left, right) = (told(left), told(right));
     let value = |of: &[(String, Option<f64>)], what: &str| {
         let found = of.iter().find(|(name, _)| name == what);
         found.and_then(|(_, value)| *value)
@@ -261,7 +278,7 @@ fn figures(report: &Report) -> Vec<(String, Option<f64>)> {
             format!("{} a month, all devices", report.currency),
             Some(money),
         ),
-        ("seconds to settle".to_owned(), Some(report.settled_s)),
+        ("seconds to settle".to_owned(), report.settled_s),
     ];
     for reach in &report.spread.reach {
         let percent = reach.percent;
@@ -295,8 +312,12 @@ pub fn table(left: &str, right: &str, rows: &[Row]) -> String {
     let different: Vec<&Row> = rows.iter().filter(|row| row.left != row.right).collect();
     // Writing to a string cannot fail.
     let _ = writeln!(text, "left:  {left}\nright: {right}\n");
+    let has_figures = |row: &Row| row.left.is_some() || row.right.is_some();
     if different.is_empty() {
-        text.push_str("nothing differs\n");
+        text.push_str(match rows.iter().any(has_figures) {
+            true => "nothing differs\n",
+            false => "neither side held, so there is nothing to compare\n",
+        });
         return text;
     }
     let _ = writeln!(
@@ -376,5 +397,25 @@ mod tests {
             .unwrap_err();
         assert!(error.contains("no patient.fields.nam"), "{error}");
         assert!(scene.with(&setting("delete.patient=never")).is_err());
+    }
+
+    #[test]
+    fn a_side_that_did_not_hold_has_no_figures() {
+        let mut scene = Scene {
+            plan: crate::generate::generate(1, &crate::generate::PROFILES[1]),
+            family: Family::bundled().unwrap(),
+            prices: Prices::default(),
+            from_ms: 0,
+        };
+        let (held, good) = scene.play_and_tell(&mut |_| {});
+        scene.plan.header.settle_ms = 0;
+        let (unsettled, bad) = scene.play_and_tell(&mut |_| {});
+
+        assert_eq!((good.exit_code(), bad.exit_code()), (0, 2));
+        let rows = rows(&held, &unsettled);
+        assert!(rows.iter().all(|row| row.right.is_none()), "{rows:?}");
+        let settled = rows.iter().find(|row| row.what == "seconds to settle");
+        assert!(settled.unwrap().left.is_some_and(|seconds| seconds > 0.0));
+        assert!(table("one", "other", &rows).contains(" - "));
     }
 }

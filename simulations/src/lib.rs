@@ -30,6 +30,7 @@ pub mod oracle;
 pub mod outcome;
 pub mod plan;
 pub mod plot;
+pub mod progress;
 pub mod queue;
 pub mod regressions;
 pub mod report;

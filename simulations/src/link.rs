@@ -132,7 +132,7 @@ impl Lane {
         let stall_ms = self.stall(draw, case);
         if stall_ms >= STALL_MAX_MS {
             return Passage::Breaks {
-                at_ms: now_ms + STALL_MAX_MS,
+                at_ms: now_ms.saturating_add(STALL_MAX_MS),
             };
         }
         if self.is_mute {
@@ -141,15 +141,17 @@ impl Lane {
         let rate = (self.class.bytes_per_s() / self.faults.slower.unwrap_or(1).max(1)).max(1);
         let clogged = self.faults.clogged_until_ms.unwrap_or(0);
         let start_ms = self.free_at_ms.max(now_ms).max(clogged);
-        self.free_at_ms = start_ms + stall_ms + bytes as u64 * 1000 / rate;
+        let takes_ms = stall_ms.saturating_add((bytes as u64).saturating_mul(1000) / rate);
+        self.free_at_ms = start_ms.saturating_add(takes_ms);
         Passage::Arrives {
-            at_ms: self.free_at_ms + self.class.delay_ms(),
+            at_ms: self.free_at_ms.saturating_add(self.class.delay_ms()),
         }
     }
 
     /// When what has been sent will have arrived.
     pub fn drained_at_ms(&self, now_ms: u64) -> u64 {
-        self.free_at_ms.max(now_ms) + self.class.delay_ms()
+        let free_at_ms = self.free_at_ms.max(now_ms);
+        free_at_ms.saturating_add(self.class.delay_ms())
     }
 
     fn stall(&mut self, draw: &Draw, case: u64) -> u64 {
@@ -221,5 +223,18 @@ mod tests {
         let mut other = Lane::new(LinkClass::Wifi, mute, 5, 1);
         assert_eq!(arrival(other.send(&draw, 0, 9)), 5_003);
         assert_eq!(arrival(other.send(&draw, 0, 9)), 5_003);
+    }
+
+    #[test]
+    fn a_link_that_is_clogged_for_ever_carries_what_it_is_given_at_the_end_of_time() {
+        let faults = LinkFaults {
+            clogged_until_ms: Some(u64::MAX),
+            slower: Some(u64::MAX),
+            ..LinkFaults::default()
+        };
+        let mut lane = Lane::new(LinkClass::Wifi, faults, 0, 1);
+
+        assert_eq!(arrival(lane.send(&Draw::new(1), 9, usize::MAX)), u64::MAX);
+        assert_eq!(lane.drained_at_ms(9), u64::MAX);
     }
 }

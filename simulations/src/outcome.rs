@@ -106,8 +106,8 @@ pub struct Outcome {
     pub counts: Counts,
     /// The interesting states that were reached.
     pub reached: Reached,
-    /// Virtual milliseconds from the end of the faults until the fleet had settled.
-    pub settled_ms: u64,
+    /// Virtual milliseconds from the end of the faults until the fleet had settled, if it did.
+    pub settled_ms: Option<u64>,
     /// Digest of every event: equal for equal plans, on every machine.
     pub digest: String,
     /// The digest after each thousand events, to find where two runs part.

@@ -1,9 +1,9 @@
 //! What a run prints, for people and as one JSON object.
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::oracle::Oracle;
 use crate::outcome::{Outcome, Verdict};
@@ -11,15 +11,28 @@ use crate::plan::Plan;
 use crate::sometimes::Sometimes;
 
 /// How the plan can be run again: from its file, if it has one, and otherwise from its seed.
-pub fn replay_command(plan: &Plan, file: Option<&Path>) -> String {
+pub fn replay_command(plan: &Plan, file: Option<&Path>, schemas: &[PathBuf]) -> String {
     let header = &plan.header;
     match file {
-        Some(file) => format!("cargo sim replay {}", file.display()),
+        Some(file) => format!("cargo sim replay {}{}", file.display(), flags(schemas)),
         None => format!(
             "cargo sim run --seed {} --profile {}",
             header.seed, header.profile
         ),
     }
+}
+
+/// How the last events of a kept plan are shown.
+pub fn explain_command(file: &Path, schemas: &[PathBuf]) -> String {
+    let flags = flags(schemas);
+    format!("cargo sim explain --plan {}{flags}", file.display())
+}
+
+fn flags(schemas: &[PathBuf]) -> String {
+    let flags = schemas.iter();
+    flags
+        .map(|path| format!(" --schema {}", path.display()))
+        .collect()
 }
 
 /// What was found, on one line.
@@ -56,8 +69,8 @@ pub fn opening(plan: &Plan) -> String {
     )
 }
 
-/// What came of a run. `cpu_s` is how long it took, infinite if it was not measured; no run knows that itself.
-pub fn closing(outcome: &Outcome, cpu_s: f64) -> String {
+/// What came of a run. `took_s` is how long it took, if that was measured; no run knows that itself.
+pub fn closing(outcome: &Outcome, took_s: Option<f64>) -> String {
     let counts = &outcome.counts;
     let refused: u64 = counts.refused.values().sum();
     let reasons: Vec<String> = counts
@@ -80,7 +93,7 @@ pub fn closing(outcome: &Outcome, cpu_s: f64) -> String {
     line(format!(
         "work    {} saved, {refused} refused ({}), {} missed, {} reviews answered, {} open",
         counts.saved,
-        reasons.join(", "),
+        or_nothing(&reasons.join(", ")),
         counts.missed,
         counts.answered,
         counts.reviews
@@ -94,13 +107,16 @@ pub fn closing(outcome: &Outcome, cpu_s: f64) -> String {
         counts.bytes / 1000
     ));
     line(format!("broke   {}", or_nothing(&faults.join(", "))));
-    let speed = match cpu_s.is_finite() {
-        true => format!(" {:.0} device-h/s,", device_h / cpu_s.max(1e-6)),
-        false => String::new(),
+    let speed = match took_s {
+        Some(took_s) => format!(" {:.0} device-h/s,", device_h / took_s.max(1e-6)),
+        None => String::new(),
+    };
+    let settled = match outcome.settled_ms {
+        Some(settled_ms) => format!("settled after {:.1} s", settled_ms as f64 / 1000.0),
+        None => "not settled".to_owned(),
     };
     line(format!(
-        "time    {device_h:.0} device-hours,{speed} settled after {:.1} s, {} events; reached {}/{} sometimes",
-        outcome.settled_ms as f64 / 1000.0,
+        "time    {device_h:.0} device-hours,{speed} {settled}, {} events; reached {}/{} sometimes",
         counts.events,
         outcome.reached.count(),
         Sometimes::ALL.len()
@@ -140,8 +156,8 @@ fn verdict(outcome: &Outcome) -> String {
     }
 }
 
-/// The same as one JSON object.
-pub fn json(plan: &Plan, outcome: &Outcome, cpu_s: f64) -> String {
+/// The same as one JSON object, with `differs` where a second run of the plan differed.
+pub fn json(plan: &Plan, outcome: &Outcome, took_s: Option<f64>, differs: Option<&str>) -> Value {
     let (kind, oracle, detail) = match &outcome.verdict {
         Verdict::Held => ("pass", None, String::new()),
         Verdict::Broken(failure) => (
@@ -168,8 +184,8 @@ pub fn json(plan: &Plan, outcome: &Outcome, cpu_s: f64) -> String {
         "settled_ms": outcome.settled_ms,
         "digest": outcome.digest,
         "reached": reached,
-        "cpu_s": cpu_s,
+        "differs": differs,
+        "took_s": took_s,
         "counts": outcome.counts,
     })
-    .to_string()
 }

@@ -236,9 +236,13 @@ impl Shrinker<'_> {
         let starts = plan.contacts.iter().map(|contact| contact.at_ms);
         let acts = plan.operations.iter().map(|operation| operation.at_ms);
         let faults = plan.faults.iter().map(|fault| fault.at_ms);
-        let last_ms = starts.chain(acts).chain(faults).max().unwrap_or(0);
+        let devices = plan.devices.iter();
+        let devices = devices.map(|spec| spec.born_ms.max(spec.gone_ms.unwrap_or(0)));
+        let times = starts.chain(acts).chain(faults).chain(devices);
+        let last_ms = times.max().unwrap_or(0);
         let mut smaller = plan.clone();
-        smaller.header.horizon_ms = plan.header.horizon_ms.min(last_ms + 60_000);
+        let horizon_ms = plan.header.horizon_ms;
+        smaller.header.horizon_ms = horizon_ms.min(last_ms.saturating_add(60_000));
         self.try_plan(smaller);
     }
 }
@@ -338,5 +342,21 @@ mod tests {
         assert_eq!((small.runs, runs), (25, 25));
         assert!(!steps.is_empty() && steps.iter().all(|step| step.is_like(&verdict)));
         assert!(!judge(&small.plan).is_held());
+    }
+
+    #[test]
+    fn the_horizon_stays_after_all_that_happens_and_a_moment_at_the_end_of_time_is_no_overflow() {
+        let (mut plan, verdict) = failing();
+        plan.operations[0].at_ms = u64::MAX;
+        plan.devices[0].gone_ms = Some(plan.header.horizon_ms);
+        let mut always = |_: &Plan| verdict.clone();
+
+        let small = shrink_by(&plan, &verdict, 1, &mut always, &mut |_, _| {}).plan;
+        assert_eq!(small.header.horizon_ms, plan.header.horizon_ms);
+
+        (plan.contacts, plan.operations, plan.faults) = (Vec::new(), Vec::new(), Vec::new());
+        plan.header.horizon_ms *= 2;
+        let small = shrink_by(&plan, &verdict, 1, &mut always, &mut |_, _| {}).plan;
+        assert_eq!(small.header.horizon_ms, plan.header.horizon_ms / 2 + 60_000);
     }
 }

@@ -1,18 +1,22 @@
 //! What a run tells while it goes on: lines for plots, and notes for people.
 
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::fmt;
 use std::io::Write;
 
 use crdt_schema::ident::{Dot, LogId, RecordKey};
 use crdt_schema::op::ChangeSet;
 use crdt_schema::resolution::Review;
 use fieldmesh::store::Reader;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::link::LinkClass;
 use crate::plan::Plan;
+use crate::plan::text::Lines;
 
-/// One line of a trace file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// One line of a trace file, as it is written and read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ev", rename_all = "snake_case")]
 pub enum Trace {
     /// The first line.
@@ -31,7 +35,7 @@ pub enum Trace {
         /// The other.
         b: usize,
         /// What carries it.
-        class: &'static str,
+        class: LinkClass,
     },
     /// They no longer can.
     ContactEnd {
@@ -42,7 +46,7 @@ pub enum Trace {
         /// The other.
         b: usize,
         /// What carried it.
-        class: &'static str,
+        class: LinkClass,
     },
     /// A frame is sent.
     Frame {
@@ -53,7 +57,7 @@ pub enum Trace {
         /// To whom.
         to: usize,
         /// Its length.
-        bytes: usize,
+        bytes: u64,
     },
     /// A transaction is durable.
     Saved {
@@ -69,7 +73,7 @@ pub enum Trace {
         /// Virtual milliseconds.
         t_ms: u64,
         /// What.
-        kind: &'static str,
+        kind: Cow<'static, str>,
         /// Where.
         device: usize,
     },
@@ -80,8 +84,23 @@ pub enum Trace {
     },
 }
 
+impl Trace {
+    /// When it was, in virtual milliseconds.
+    pub fn t_ms(&self) -> u64 {
+        match self {
+            Self::World { .. } => 0,
+            Self::ContactStart { t_ms, .. }
+            | Self::ContactEnd { t_ms, .. }
+            | Self::Frame { t_ms, .. }
+            | Self::Saved { t_ms, .. }
+            | Self::Fault { t_ms, .. }
+            | Self::Settled { t_ms } => *t_ms,
+        }
+    }
+}
+
 /// One device in the first line of a trace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TraceDevice {
     /// Its name.
     pub name: String,
@@ -132,6 +151,29 @@ pub enum Measured<'a> {
     Settled { reader: &'a Reader },
 }
 
+/// A part of the plan, by its place in the list of its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A contact.
+    Contact(usize),
+    /// Something that a person does.
+    Operation(usize),
+    /// Something that breaks.
+    Fault(usize),
+}
+
+impl Part {
+    /// The line of the plan's file in which it stands; what the plan does not spell out stands in none.
+    pub fn line(self, lines: &Lines) -> Option<usize> {
+        let (list, place) = match self {
+            Self::Contact(place) => (&lines.contacts, place),
+            Self::Operation(place) => (&lines.operations, place),
+            Self::Fault(place) => (&lines.faults, place),
+        };
+        list.get(place).copied()
+    }
+}
+
 /// Somebody who watches a run. Watching changes nothing.
 pub trait Observer {
     /// Whether [`Self::measure`] is wanted; reading reviews costs time.
@@ -150,12 +192,59 @@ pub trait Observer {
         false
     }
 
-    /// Something that a person who looks for a cause may want to know.
-    fn note(&mut self, _t_ms: u64, _text: &str) {}
+    /// Something that a person who looks for a cause may want to know, and the part of the plan that it comes from.
+    fn note(&mut self, _t_ms: u64, _text: &str, _part: Option<Part>) {}
 }
 
 /// Nobody watches.
 impl Observer for () {}
+
+/// Watches a run for somebody else and tells how far it is.
+pub struct Watched<'t, O> {
+    inner: O,
+    told: &'t mut dyn FnMut(u64),
+}
+
+impl<O: fmt::Debug> fmt::Debug for Watched<'_, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl<'t, O> Watched<'t, O> {
+    /// Hands everything to `inner`, and the virtual time of each line of the trace to `told`.
+    pub fn new(inner: O, told: &'t mut dyn FnMut(u64)) -> Self {
+        Self { inner, told }
+    }
+
+    /// Who was handed everything.
+    pub fn into_inner(self) -> O {
+        self.inner
+    }
+}
+
+impl<O: Observer> Observer for Watched<'_, O> {
+    fn wants_measures(&self) -> bool {
+        self.inner.wants_measures()
+    }
+
+    fn measure(&mut self, what: &Measured<'_>) {
+        self.inner.measure(what);
+    }
+
+    fn trace(&mut self, line: &Trace) {
+        (self.told)(line.t_ms());
+        self.inner.trace(line);
+    }
+
+    fn wants_notes(&self) -> bool {
+        self.inner.wants_notes()
+    }
+
+    fn note(&mut self, t_ms: u64, text: &str, part: Option<Part>) {
+        self.inner.note(t_ms, text, part);
+    }
+}
 
 /// Makes a trace what its readers expect: devices are numbered by their place in the plan, which leaves numbers
 /// out, and the fleet's settling is the last line.
@@ -262,25 +351,68 @@ impl<W: Write> Observer for Writer<W> {
     }
 }
 
-/// Keeps the last notes of a run.
+/// One note of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Note {
+    /// Virtual milliseconds.
+    pub t_ms: u64,
+    /// The line of the plan that it comes from, if it comes from one.
+    pub line: Option<usize>,
+    /// What happened.
+    pub text: String,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:>12.3} s  {}", self.t_ms as f64 / 1000.0, self.text)?;
+        match self.line {
+            Some(line) => write!(f, "  (plan line {line})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Note {
+    /// Whether it has these words as whole words: "device 2" is not in what is said of device 20.
+    pub fn has_words(&self, words: &str) -> bool {
+        let text = self.to_string();
+        let is_in_word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+        let starts_word = is_in_word(words.chars().next());
+        let ends_word = is_in_word(words.chars().next_back());
+        let mut found = text.match_indices(words);
+        found.any(|(at, _)| {
+            let before = text[..at].chars().next_back();
+            let after = text[at + words.len()..].chars().next();
+            let begins_inside = starts_word && is_in_word(before);
+            let ends_inside = ends_word && is_in_word(after);
+            !begins_inside && !ends_inside
+        })
+    }
+}
+
+/// Keeps the last notes of a run that somebody wants.
 #[derive(Clone, Debug)]
 pub struct Notes {
-    lines: std::collections::VecDeque<String>,
-    lines_max: usize,
+    notes: VecDeque<Note>,
+    notes_max: usize,
+    only: Option<String>,
+    lines: Lines,
 }
 
 impl Notes {
-    /// Keeps the last `lines_max`.
-    pub fn new(lines_max: usize) -> Self {
+    /// Keeps the last `notes_max` that have the words `only`. `lines` are those of the plan's file.
+    pub fn new(notes_max: usize, only: Option<&str>, lines: Lines) -> Self {
         Self {
-            lines: std::collections::VecDeque::new(),
-            lines_max,
+            notes: VecDeque::new(),
+            notes_max,
+            only: only.map(str::to_owned),
+            lines,
         }
     }
 
     /// The notes, oldest first.
-    pub fn lines(&self) -> impl Iterator<Item = &str> {
-        self.lines.iter().map(String::as_str)
+    pub fn iter(&self) -> impl Iterator<Item = &Note> {
+        self.notes.iter()
     }
 }
 
@@ -289,12 +421,19 @@ impl Observer for Notes {
         true
     }
 
-    fn note(&mut self, t_ms: u64, text: &str) {
-        if self.lines.len() == self.lines_max {
-            self.lines.pop_front();
+    fn note(&mut self, t_ms: u64, text: &str, part: Option<Part>) {
+        let note = Note {
+            t_ms,
+            line: part.and_then(|part| part.line(&self.lines)),
+            text: text.to_owned(),
+        };
+        if self.only.as_ref().is_some_and(|only| !note.has_words(only)) {
+            return;
         }
-        self.lines
-            .push_back(format!("{:>12.3} s  {text}", t_ms as f64 / 1000.0));
+        self.notes.push_back(note);
+        if self.notes.len() > self.notes_max {
+            self.notes.pop_front();
+        }
     }
 }
 
@@ -308,7 +447,7 @@ mod tests {
         let mut writer = Writer::new(&mut out);
         writer.trace(&Trace::Fault {
             t_ms: 5,
-            kind: "power_cut",
+            kind: "power_cut".into(),
             device: 2,
         });
         writer.trace(&Trace::Settled { t_ms: 9 });
@@ -323,13 +462,27 @@ mod tests {
     }
 
     #[test]
-    fn only_the_last_notes_are_kept() {
-        let mut notes = Notes::new(2);
+    fn only_the_last_notes_that_somebody_wants_are_kept_with_their_lines_of_the_plan() {
+        let lines = Lines {
+            operations: vec![7, 9],
+            ..Lines::default()
+        };
+        let mut notes = Notes::new(2, Some("device 2"), lines);
         for number in 0..5 {
-            notes.note(number * 1000, "tick");
+            let part = Some(Part::Operation(number));
+            notes.note(number as u64 * 1000, "device 2 writes", part);
+            notes.note(number as u64 * 1000, "device 20 writes", part);
+            notes.note(number as u64 * 1000, "a device 2x", None);
         }
-        let kept: Vec<_> = notes.lines().collect();
-        assert_eq!(kept.len(), 2);
-        assert!(kept[1].contains("4.000 s  tick"));
+        notes.note(9000, "  device 2: it is damaged", Some(Part::Operation(1)));
+
+        let kept: Vec<String> = notes.iter().map(Note::to_string).collect();
+        assert_eq!(
+            kept,
+            [
+                "       4.000 s  device 2 writes",
+                "       9.000 s    device 2: it is damaged  (plan line 9)"
+            ]
+        );
     }
 }

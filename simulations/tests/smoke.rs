@@ -25,7 +25,7 @@ fn every_plan_that_once_failed_holds() {
     assert!(!kept.is_empty(), "there are no regressions");
     for (name, plan) in kept {
         let outcome = World::run(&plan, &mut ());
-        let told = report::closing(&outcome, 1.0);
+        let told = report::closing(&outcome, None);
         assert!(outcome.verdict.is_held(), "{name}:\n{told}");
     }
 }
@@ -64,7 +64,7 @@ fn an_entry_that_does_not_read_back_is_mended_by_those_who_hold_its_branch_and_b
 fn a_handful_of_fleets_hold() {
     for seed in 1..=6 {
         let (_, outcome) = play(seed);
-        let told = report::closing(&outcome, 1.0);
+        let told = report::closing(&outcome, None);
         assert!(outcome.verdict.is_held(), "seed {seed}:\n{told}");
         assert!(outcome.counts.saved > 0, "seed {seed} wrote nothing");
     }

@@ -155,6 +155,10 @@ pub fn generate(seed: u64, profile: &Profile) -> Plan {
     if swarm.has("F27") {
         versions::mix(&swarm, &mut plan, honest as usize);
     }
+    // What was repeated or moved to just after something else may lie after the end, where nothing happens any more.
+    plan.operations
+        .retain(|operation| operation.at_ms <= horizon_ms);
+    plan.faults.retain(|fault| fault.at_ms <= horizon_ms);
     plan
 }
 
@@ -227,10 +231,11 @@ mod tests {
     fn every_generated_plan_reads_back_from_its_file() {
         let family = Family::bundled().unwrap();
         for profile in &PROFILES {
-            for seed in 0..10 {
+            for seed in 0..60 {
                 let plan = generate(seed, profile);
                 let read = Plan::from_text(&plan.to_text(), &family);
-                assert_eq!(read.as_ref(), Ok(&plan), "{} {seed}", profile.name);
+                let is_same = read.as_ref() == Ok(&plan);
+                assert!(is_same, "{} {seed}: {:?}", profile.name, read.err());
             }
         }
     }

@@ -18,11 +18,12 @@ use fieldmesh::store::Reader;
 use crate::link::LinkClass;
 use crate::outcome::Outcome;
 use crate::plan::{Act, Plan, Role};
-use crate::trace::{Measured, Observer, Trace, Writer};
+use crate::plot::Picture;
+use crate::trace::{Measured, Observer, Renumbered, Trace};
 use crate::workload::Prices;
 
 pub use conflicts::{Conflicts, DeletionCount, Example, FieldCount};
-pub use report::{DeviceCost, Report, ReviewDay, Supervision};
+pub use report::{DeviceCost, Report, ReviewDay, Supervision, verdict};
 pub use spread::{Reach, Spread};
 
 const DAY_MS: u64 = 24 * 3_600_000;
@@ -38,12 +39,12 @@ pub struct Meter {
     seen: BTreeMap<usize, BTreeSet<String>>,
     conflicts: Conflicts,
     is_over: bool,
-    trace: Option<Writer<Vec<u8>>>,
+    picture: Option<Renumbered<Picture>>,
 }
 
 impl Meter {
-    /// A meter for a plan that counts from `from_ms` on; `traces` if a picture is to be drawn afterwards.
-    pub fn new(plan: &Plan, from_ms: u64, traces: bool) -> Self {
+    /// A meter for a plan that counts from `from_ms` on; `draws` if there is to be a picture.
+    pub fn new(plan: &Plan, from_ms: u64, draws: bool) -> Self {
         let days = plan.header.horizon_ms.div_ceil(DAY_MS) as usize;
         let answers = plan.operations.iter();
         let answers = answers.filter(|operation| matches!(operation.act, Act::Review { .. }));
@@ -58,7 +59,7 @@ impl Meter {
             seen: BTreeMap::new(),
             conflicts: Conflicts::default(),
             is_over: false,
-            trace: traces.then(|| Writer::new(Vec::new())),
+            picture: draws.then(|| Renumbered::new(plan, Picture::default())),
         }
     }
 
@@ -88,15 +89,15 @@ impl Meter {
             saved: outcome.counts.saved,
             refused: outcome.counts.refused.clone(),
             missed: outcome.counts.missed,
-            settled_s: outcome.settled_ms as f64 / 1000.0,
-            verdict: report::verdict(&outcome.verdict),
+            settled_s: outcome.settled_ms.map(|it| it as f64 / 1000.0),
+            verdict: verdict(&outcome.verdict),
             digest: outcome.digest.clone(),
         }
     }
 
-    /// The lines of the trace, if it was asked for one.
-    pub fn into_trace(self) -> Vec<u8> {
-        self.trace.map(Writer::into_inner).unwrap_or_default()
+    /// The picture, if there is to be one.
+    pub fn into_picture(self) -> Option<Picture> {
+        self.picture.map(Renumbered::into_inner)
     }
 
     fn day(&mut self, device: usize, t_ms: u64) -> Option<&mut ReviewDay> {
@@ -127,8 +128,8 @@ impl Meter {
 
 impl Observer for Meter {
     fn trace(&mut self, line: &Trace) {
-        if let Some(writer) = &mut self.trace {
-            writer.trace(line);
+        if let Some(picture) = &mut self.picture {
+            picture.trace(line);
         }
     }
 

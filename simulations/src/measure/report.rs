@@ -94,15 +94,16 @@ pub struct Report {
     pub refused: BTreeMap<&'static str, u64>,
     /// Deeds that nobody could do: the device was off, or its version does not have the field.
     pub missed: u64,
-    /// Seconds until all held the same, once all were joined after the last day.
-    pub settled_s: f64,
+    /// Seconds until all held the same, once all were joined after the last day; `None` if they never did.
+    pub settled_s: Option<f64>,
     /// Whether everything held that must, and what did not.
     pub verdict: String,
     /// The run's digest.
     pub digest: String,
 }
 
-pub(super) fn verdict(verdict: &Verdict) -> String {
+/// How a run ended, in words.
+pub fn verdict(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Held => "held".to_owned(),
         Verdict::Broken(failure) => format!(

@@ -1,11 +1,15 @@
 //! The operations of a plan: what people do, when, and on which device.
 
+use crdt_schema::schema::Schema;
+use fieldmesh::engine::batch::{LocalEdit, WriteMode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use super::timed::Timed;
+
 /// Something that a person does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "Timed<Act>")]
 pub struct Operation {
     /// When.
     pub at_ms: u64,
@@ -16,9 +20,19 @@ pub struct Operation {
     pub act: Act,
 }
 
+impl From<Timed<Act>> for Operation {
+    fn from(read: Timed<Act>) -> Self {
+        Self {
+            at_ms: read.at_ms,
+            device: read.device,
+            act: read.what,
+        }
+    }
+}
+
 /// What a person does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Act {
     /// Writes one change set.
     Write {
@@ -82,6 +96,23 @@ pub struct EditSpec {
     pub id: String,
     /// The intents.
     pub ops: Vec<OpSpec>,
+}
+
+impl EditSpec {
+    /// The edit under one version of the schema, without what that version does not have; `None` if nothing is left.
+    pub fn local_edit(&self, schema: &Schema, mode: WriteMode) -> Option<LocalEdit> {
+        let ops = self.ops.iter();
+        let ops: Vec<_> = ops
+            .filter_map(|op| op.read(&self.collection, schema).ok())
+            .collect();
+        (!ops.is_empty()).then(|| LocalEdit {
+            collection: self.collection.clone(),
+            id: self.id.clone(),
+            mode,
+            if_match: None,
+            ops,
+        })
+    }
 }
 
 /// One intent, by field name.

@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::timed::Timed;
+
 /// Something that breaks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "Timed<FaultKind>")]
 pub struct Fault {
     /// When.
     pub at_ms: u64,
@@ -15,9 +17,19 @@ pub struct Fault {
     pub kind: FaultKind,
 }
 
+impl From<Timed<FaultKind>> for Fault {
+    fn from(read: Timed<FaultKind>) -> Self {
+        Self {
+            at_ms: read.at_ms,
+            device: read.device,
+            kind: read.what,
+        }
+    }
+}
+
 /// What breaks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum FaultKind {
     /// F11, F18: the process ends without warning.
     Kill {

@@ -9,10 +9,12 @@
 //! Whoever reads a plan from a file has it checked; see [`text`].
 
 mod act;
+mod check;
 mod classes;
 mod device;
 mod fault;
 pub mod text;
+mod timed;
 
 use crdt_schema::hlc::DRIFT_MAX_MS;
 use crdt_schema::schema::Schema;

@@ -1,28 +1,27 @@
 //! Plan files: a header line, then one JSON object a line, each with its kind as the only key.
 //!
-//! Unknown keys, unknown devices and fields that the schema does not have are errors that name the line,
-//! so a plan never quietly means less than it says.
+//! Unknown keys, unknown devices, fields that the schema does not have and lines without effect are errors that name
+//! the line, so a plan never quietly means less than it says; see [`super::check`].
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use crdt_schema::json_line::complaint;
 use crdt_schema::op::Op;
 use crdt_schema::schema::{Field, FieldType, Schema, elements_from_text, value_from_json};
 use crdt_schema::value::Value;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Act, Contact, DeviceSpec, EditSpec, Fault, FaultKind, Header, OpSpec, Operation, PLAN_FORMAT,
-    Plan,
-};
+use super::check::Checked;
+use super::{Contact, DeviceSpec, Fault, Header, OpSpec, Operation, PLAN_FORMAT, Plan};
 use crate::family::Family;
 
 /// Longest plan file, in bytes.
 pub const PLAN_BYTES_MAX: usize = 64 << 20;
-/// Greatest number of a device.
-pub const DEVICE_MAX: usize = 4096;
 /// The longest run: ten years, in milliseconds.
 pub const HORIZON_MS_MAX: u64 = 10 * 366 * 24 * 3_600_000;
+/// The longest time to settle: thirty days, in milliseconds. The fleet is looked at every second of it.
+pub const SETTLE_MS_MAX: u64 = 30 * 24 * 3_600_000;
 
 /// Why a plan cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -78,68 +77,53 @@ impl Plan {
         }
         let mut lines = text.lines().enumerate();
         let (_, first) = lines.next().unwrap_or_default();
-        let mut plan = Self {
-            header: read_header(first).map_err(|why| PlanError::Line { line: 1, why })?,
-            devices: Vec::new(),
-            contacts: Vec::new(),
-            operations: Vec::new(),
-            faults: Vec::new(),
-        };
+        let header = read_header(first).map_err(|why| PlanError::Line { line: 1, why })?;
+        let mut checked = Checked::new(header, family);
         for (index, line) in lines.filter(|(_, line)| !line.trim().is_empty()) {
             let wrong = |why: String| PlanError::Line {
                 line: index + 1,
                 why,
             };
             let line = serde_json::from_str(line).map_err(|error| wrong(complaint(&error)))?;
-            plan.add(line, &family).map_err(wrong)?;
+            let added = match line {
+                Line::Device(spec) => checked.device(spec),
+                Line::Contact(contact) => checked.contact(contact),
+                Line::Op(operation) => checked.operation(operation),
+                Line::Fault(fault) => checked.fault(fault),
+            };
+            added.map_err(wrong)?;
         }
-        Ok(plan)
+        Ok(checked.into_plan())
     }
+}
 
-    fn add(&mut self, line: Line, family: &Family) -> Result<(), String> {
-        match line {
-            Line::Device(spec) => {
-                check_device(self, &spec)?;
-                check_duty(&spec, family)?;
-                self.devices.push(spec);
-            }
-            Line::Contact(contact) => {
-                self.check_names(contact.a)?;
-                self.check_names(contact.b)?;
-                if contact.a == contact.b {
-                    return Err("a contact needs two different devices".to_owned());
-                }
-                if contact.end_ms <= contact.at_ms {
-                    return Err("a contact must end after it begins".to_owned());
-                }
-                self.contacts.push(contact);
-            }
-            Line::Op(operation) => {
-                self.check_names(operation.device)?;
-                check_act(&operation.act, family)?;
-                self.operations.push(operation);
-            }
-            Line::Fault(fault) => {
-                self.check_names(fault.device)?;
-                match fault.kind {
-                    FaultKind::Restore { taken_ms, .. }
-                    | FaultKind::RestoreUnnoticed { taken_ms }
-                        if taken_ms >= fault.at_ms =>
-                    {
-                        return Err("a backup is taken before it is restored".to_owned());
-                    }
-                    _ => self.faults.push(fault),
-                }
-            }
-        }
-        Ok(())
-    }
+/// In which lines of a plan's file its parts stand, counted from 1, each kind in the plan's order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lines {
+    /// The contacts.
+    pub contacts: Vec<usize>,
+    /// What people do.
+    pub operations: Vec<usize>,
+    /// What breaks.
+    pub faults: Vec<usize>,
+}
 
-    fn check_names(&self, device: usize) -> Result<(), String> {
-        match self.device(device) {
-            Some(_) => Ok(()),
-            None => Err(format!("there is no device {device} above this line")),
+impl Lines {
+    /// The lines of a file that [`Plan::from_text`] reads.
+    pub fn of(text: &str) -> Self {
+        let mut lines = Self::default();
+        for (index, line) in text.lines().enumerate().skip(1) {
+            let keys: Result<BTreeMap<String, IgnoredAny>, _> = serde_json::from_str(line);
+            let kind = keys.ok().and_then(|mut keys| keys.pop_first());
+            let list = match kind.as_ref().map(|(kind, _)| kind.as_str()) {
+                Some("contact") => &mut lines.contacts,
+                Some("op") => &mut lines.operations,
+                Some("fault") => &mut lines.faults,
+                _ => continue,
+            };
+            list.push(index + 1);
         }
+        lines
     }
 }
 
@@ -157,77 +141,13 @@ fn read_header(line: &str) -> Result<Header, String> {
             "plan format {found}; this program reads {PLAN_FORMAT}"
         ));
     }
-    if header.horizon_ms > HORIZON_MS_MAX || header.settle_ms > HORIZON_MS_MAX {
-        return Err(format!("no run is longer than {HORIZON_MS_MAX} ms"));
+    if !(1..=HORIZON_MS_MAX).contains(&header.horizon_ms) {
+        return Err(format!("horizon_ms is 1 to {HORIZON_MS_MAX}: ten years"));
+    }
+    if header.settle_ms > SETTLE_MS_MAX {
+        return Err(format!("settle_ms is at most {SETTLE_MS_MAX}: thirty days"));
     }
     Ok(header)
-}
-
-fn check_device(plan: &Plan, spec: &DeviceSpec) -> Result<(), String> {
-    let number = spec.device;
-    if number > DEVICE_MAX {
-        return Err(format!("device {number} is above {DEVICE_MAX}"));
-    }
-    if plan.device(number).is_some() {
-        return Err(format!("there are two devices {number}"));
-    }
-    if spec.group == Some(0) || spec.fetch_bytes == Some(0) {
-        return Err("group and fetch_bytes are at least 1".to_owned());
-    }
-    match spec.twin_of.map(|other| (other, plan.device(other))) {
-        None => Ok(()),
-        Some((_, Some(other))) if other.role.is_honest() && spec.role == other.role => Ok(()),
-        Some((other, _)) => Err(format!(
-            "a twin needs an honest device {other} of its own role above this line"
-        )),
-    }
-}
-
-/// Every version must have the role: a device may come to use any.
-fn check_duty(spec: &DeviceSpec, family: &Family) -> Result<(), String> {
-    let Some(duty) = &spec.duty else {
-        return Ok(());
-    };
-    match family
-        .iter()
-        .find(|schema| !schema.roles.contains_key(duty))
-    {
-        None => Ok(()),
-        Some(schema) => Err(format!(
-            "version {} of the schema has no role {duty:?}",
-            schema.version
-        )),
-    }
-}
-
-fn check_act(act: &Act, family: &Family) -> Result<(), String> {
-    match act {
-        Act::Write { edits, .. } | Act::Update { edits } => check_edits(edits, family),
-        Act::Publish { version } | Act::UseSchema { version } | Act::Install { version } => {
-            match family.get(*version) {
-                Some(_) => Ok(()),
-                None => Err(format!("there is no version {version} of the schema")),
-            }
-        }
-        Act::Review { .. } | Act::Network { .. } => Ok(()),
-    }
-}
-
-/// Some version must have what an edit names.
-fn check_edits(edits: &[EditSpec], family: &Family) -> Result<(), String> {
-    if edits.is_empty() {
-        return Err("a write needs at least one edit".to_owned());
-    }
-    for edit in edits {
-        crdt_schema::ident::check_record_id(&edit.id).map_err(|error| error.to_string())?;
-        for op in &edit.ops {
-            let read = |schema: &Arc<Schema>| op.read(&edit.collection, schema);
-            if family.iter().all(|schema| read(schema).is_err()) {
-                read(family.first())?;
-            }
-        }
-    }
-    Ok(())
 }
 
 impl OpSpec {
@@ -236,9 +156,10 @@ impl OpSpec {
     /// # Errors
     /// What the schema has against it.
     pub fn read(&self, collection: &str, schema: &Schema) -> Result<Op, String> {
-        let known = schema
-            .collection(collection)
-            .ok_or_else(|| format!("there is no collection {collection:?}"))?;
+        let known = schema.collection(collection).ok_or_else(|| {
+            let name = &schema.name;
+            format!("there is no collection {collection:?} in the schema {name:?}; play the plan under its own")
+        })?;
         let field = |name: &String| {
             let field = known.fields.get(name);
             field.ok_or_else(|| format!("{collection} has no field {name:?}"))

@@ -4,36 +4,37 @@ use std::collections::BTreeMap;
 
 use super::axis::{bytes, duration};
 use super::canvas::{Anchor, Canvas, GREY, INK, width_of};
-use super::trace::{Class, Trace};
+use super::trace::Trace;
 use super::{LANES_MAX, LEFT, RIGHT};
+use crate::link::LinkClass;
 
-const CLASSES: [(Class, &str); 4] = [
-    (Class::Wifi, "wifi"),
-    (Class::Ble, "BLE"),
-    (Class::Cell2g, "2G"),
-    (Class::Satellite, "satellite"),
+const CLASSES: [(LinkClass, &str); 4] = [
+    (LinkClass::Wifi, "wifi"),
+    (LinkClass::Ble, "BLE"),
+    (LinkClass::Cell2g, "2G"),
+    (LinkClass::Satellite, "satellite"),
 ];
 
 /// Most kinds of faults that get a letter of their own; the others share one.
 const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXY";
 
 /// A colour that the colour-blind can tell from the others.
-pub(super) fn colour(class: Class) -> &'static str {
+pub(super) fn colour(class: LinkClass) -> &'static str {
     match class {
-        Class::Wifi => "#0072b2",
-        Class::Ble => "#d55e00",
-        Class::Cell2g => "#009e73",
-        Class::Satellite => "#cc79a7",
+        LinkClass::Wifi => "#0072b2",
+        LinkClass::Ble => "#d55e00",
+        LinkClass::Cell2g => "#009e73",
+        LinkClass::Satellite => "#cc79a7",
     }
 }
 
 /// The row of a class's bars in a lane.
-pub(super) fn row(class: Class) -> usize {
+pub(super) fn row(class: LinkClass) -> usize {
     match class {
-        Class::Wifi => 0,
-        Class::Ble => 1,
-        Class::Cell2g => 2,
-        Class::Satellite => 3,
+        LinkClass::Wifi => 0,
+        LinkClass::Ble => 1,
+        LinkClass::Cell2g => 2,
+        LinkClass::Satellite => 3,
     }
 }
 

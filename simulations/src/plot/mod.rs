@@ -1,13 +1,15 @@
 //! Draws a run: who met whom, what went wrong, how far each device was behind, and what it cost in bytes.
 //!
-//! [`svg`] reads a trace, the JSON lines that a run writes, and gives one self-contained SVG. Up to
-//! [`LANES_MAX`] devices get a lane each; more share a heat map of how far each is behind.
+//! [`svg`] reads a trace, the JSON lines that a run writes, and gives one self-contained SVG; a [`Picture`] takes the
+//! same lines while a run is played. Up to [`LANES_MAX`] devices get a lane each; more share a heat map of how far
+//! each is behind.
 //!
 //! Invariants: a trace that is damaged, out of order or beyond its bounds is refused by line, never drawn in
 //! part; the same trace gives the same bytes; text is escaped and labels are thinned out rather than laid
 //! over each other; colours are told apart by the colour-blind, and in print by their place in the lane.
 //!
-//! It does not know engines, stores or how a run comes about.
+//! Two contacts of one pair and class that overlap or touch are drawn as one. It does not know engines, stores or how
+//! a run comes about.
 
 mod axis;
 mod canvas;
@@ -24,6 +26,8 @@ use std::io::BufRead;
 
 use canvas::Canvas;
 use trace::Trace;
+
+use crate::trace::{Observer, Trace as Line};
 
 pub use trace::PlotError;
 
@@ -44,6 +48,41 @@ const TOP: f64 = 128.0;
 /// What is wrong with the trace, by line.
 pub fn svg(lines: impl BufRead) -> Result<String, PlotError> {
     Ok(draw(&Trace::read(lines)?))
+}
+
+/// A picture of a run that is being played.
+#[derive(Debug, Default)]
+pub struct Picture {
+    trace: Trace,
+    lines: usize,
+    /// What was wrong with the first line that could not be taken; nothing is taken after it.
+    error: Option<PlotError>,
+}
+
+impl Picture {
+    /// Draws what has been taken.
+    ///
+    /// # Errors
+    /// As for [`svg`].
+    pub fn svg(self) -> Result<String, PlotError> {
+        match self.error {
+            Some(error) => Err(error),
+            None => Ok(draw(&self.trace.ended()?)),
+        }
+    }
+}
+
+impl Observer for Picture {
+    fn trace(&mut self, line: &Line) {
+        if self.error.is_some() {
+            return;
+        }
+        self.lines += 1;
+        if let Err(what) = self.trace.take(line.clone()) {
+            let line = self.lines;
+            self.error = Some(PlotError::Damaged { line, what });
+        }
+    }
 }
 
 fn draw(trace: &Trace) -> String {

@@ -286,3 +286,54 @@ fn axes_count_in_round_numbers() {
     assert_eq!(bytes(999), "999 B");
     assert_eq!(bytes(1_250_000), "1.2 MB");
 }
+
+#[test]
+fn contacts_of_a_pair_that_overlap_or_touch_are_drawn_as_one_and_others_apart() {
+    let event = |t_ms: u64, kind: &str, class: &str| {
+        format!(
+            "{{\"t_ms\":{t_ms},\"ev\":\"contact_{kind}\",\"a\":1,\"b\":0,\"class\":\"{class}\"}}\n"
+        )
+    };
+    let world = "{\"ev\":\"world\",\"devices\":[{\"name\":\"a\",\"hub\":true},{\"name\":\"b\",\"hub\":false}],\"horizon_ms\":1000}\n";
+    let touching = [
+        event(10, "start", "ble"),
+        event(20, "start", "ble"),
+        event(20, "end", "ble"),
+        event(30, "start", "wifi"),
+        event(40, "end", "ble"),
+        event(50, "end", "wifi"),
+    ];
+
+    let text = format!("{world}{}", touching.concat());
+    let trace = Trace::read(text.as_bytes()).unwrap();
+
+    let times: Vec<_> = trace
+        .contacts
+        .iter()
+        .map(|it| (it.at_ms, it.end_ms))
+        .collect();
+    assert_eq!(times, [(10, 40), (30, 50)]);
+    let twice = format!("{text}{}", event(60, "end", "ble"));
+    let error = svg(twice.as_bytes()).unwrap_err().to_string();
+    assert!(
+        error.contains("line 8: a contact ends that has not begun"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_picture_of_a_run_is_the_one_that_its_trace_gives() {
+    use crate::generate::{generate, profile};
+    use crate::trace::{Renumbered, Writer};
+    use crate::world::World;
+
+    let plan = generate(3, &profile("quick").unwrap());
+    let (mut lines, mut picture) = (Vec::new(), Renumbered::new(&plan, Picture::default()));
+    World::run(&plan, &mut Renumbered::new(&plan, Writer::new(&mut lines)));
+    World::run(&plan, &mut picture);
+
+    assert_eq!(
+        picture.into_inner().svg().unwrap(),
+        svg(&lines[..]).unwrap()
+    );
+}

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, Read};
 
 use crdt_schema::json_line::complaint;
-use serde::Deserialize;
+
+use crate::link::LinkClass;
+use crate::trace::{Trace as Line, TraceDevice};
 
 /// Longest line, in bytes. The first one names every device.
 const LINE_BYTES_MAX: usize = 4 << 20;
@@ -43,64 +45,6 @@ pub enum PlotError {
     },
 }
 
-/// One line, as it is written.
-#[derive(Debug, Deserialize)]
-#[serde(tag = "ev", rename_all = "snake_case")]
-enum Line {
-    World {
-        devices: Vec<Device>,
-        horizon_ms: u64,
-    },
-    ContactStart {
-        t_ms: u64,
-        a: usize,
-        b: usize,
-        class: Class,
-    },
-    ContactEnd {
-        t_ms: u64,
-        a: usize,
-        b: usize,
-        class: Class,
-    },
-    Frame {
-        t_ms: u64,
-        from: usize,
-        to: usize,
-        bytes: u64,
-    },
-    Saved {
-        t_ms: u64,
-        device: usize,
-        entries: u64,
-    },
-    Fault {
-        t_ms: u64,
-        kind: String,
-        device: usize,
-    },
-    Settled {
-        t_ms: u64,
-    },
-}
-
-/// A device, as the world names it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub(super) struct Device {
-    pub(super) name: String,
-    pub(super) hub: bool,
-}
-
-/// What carries a contact.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Class {
-    Wifi,
-    Ble,
-    Cell2g,
-    Satellite,
-}
-
 /// Two devices that could talk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Contact {
@@ -108,7 +52,7 @@ pub(super) struct Contact {
     pub(super) end_ms: u64,
     pub(super) a: usize,
     pub(super) b: usize,
-    pub(super) class: Class,
+    pub(super) class: LinkClass,
 }
 
 /// Something that went wrong with a device.
@@ -122,7 +66,7 @@ pub(super) struct Fault {
 /// What the picture needs to know of a run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Trace {
-    pub(super) devices: Vec<Device>,
+    pub(super) devices: Vec<TraceDevice>,
     pub(super) horizon_ms: u64,
     pub(super) contacts: Vec<Contact>,
     pub(super) faults: Vec<Fault>,
@@ -133,7 +77,8 @@ pub(super) struct Trace {
     /// Frame bytes in each step.
     pub(super) bytes: Vec<u64>,
     pub(super) settled_ms: Option<u64>,
-    open: BTreeMap<(usize, usize), (u64, Class)>,
+    /// The contacts that have begun, with how many of a pair and class are open at once: they are drawn as one.
+    open: BTreeMap<(usize, usize, LinkClass), (u64, usize)>,
     last_ms: u64,
 }
 
@@ -158,15 +103,21 @@ impl Trace {
             })?;
             trace.take(parsed).map_err(damaged)?;
         }
-        if trace.devices.is_empty() {
+        trace.ended()
+    }
+
+    /// The trace, when its last line has been taken.
+    pub(super) fn ended(mut self) -> Result<Self, PlotError> {
+        if self.devices.is_empty() {
             let what = "the trace is empty; its first line must be the world".to_owned();
             return Err(PlotError::Damaged { line: 1, what });
         }
-        trace.close_contacts();
-        Ok(trace)
+        self.close_contacts();
+        Ok(self)
     }
 
-    fn take(&mut self, line: Line) -> Result<(), String> {
+    /// Takes the next line.
+    pub(super) fn take(&mut self, line: Line) -> Result<(), String> {
         if let Line::World {
             devices,
             horizon_ms,
@@ -181,17 +132,11 @@ impl Trace {
             Line::World { .. } => Ok(()),
             Line::ContactStart { t_ms, a, b, class } => {
                 self.check(t_ms, &[a, b])?;
-                self.begin_contact(t_ms, a, b, class)
+                self.begin_contact(t_ms, (a.min(b), a.max(b)), class)
             }
             Line::ContactEnd { t_ms, a, b, class } => {
                 self.check(t_ms, &[a, b])?;
-                match self.open.remove(&(a.min(b), a.max(b))) {
-                    Some((at_ms, began)) if began == class => {
-                        self.end_contact(at_ms, t_ms, (a.min(b), a.max(b)), class)
-                    }
-                    Some(_) => Err("the contact began with another class".to_owned()),
-                    None => Err("a contact ends that has not begun".to_owned()),
-                }
+                self.end_contact(t_ms, (a.min(b), a.max(b)), class)
             }
             Line::Frame {
                 t_ms,
@@ -219,7 +164,7 @@ impl Trace {
             }
             Line::Fault { t_ms, kind, device } => {
                 self.check(t_ms, &[device])?;
-                self.take_fault(t_ms, kind, device)
+                self.take_fault(t_ms, kind.into_owned(), device)
             }
             Line::Settled { t_ms } => {
                 self.check(t_ms, &[])?;
@@ -229,7 +174,7 @@ impl Trace {
         }
     }
 
-    fn take_world(&mut self, devices: Vec<Device>, horizon_ms: u64) -> Result<(), String> {
+    fn take_world(&mut self, devices: Vec<TraceDevice>, horizon_ms: u64) -> Result<(), String> {
         if !self.devices.is_empty() {
             return Err("the world is told twice".to_owned());
         }
@@ -276,24 +221,31 @@ impl Trace {
     fn begin_contact(
         &mut self,
         at_ms: u64,
-        a: usize,
-        b: usize,
-        class: Class,
+        (a, b): (usize, usize),
+        class: LinkClass,
     ) -> Result<(), String> {
-        let pair = (a.min(b), a.max(b));
-        match self.open.insert(pair, (at_ms, class)) {
-            Some(_) => Err(format!("devices {a} and {b} are in contact already")),
-            None => Ok(()),
+        if self.open.len() == MARKS_MAX {
+            return Err(format!("more than {MARKS_MAX} contacts"));
         }
+        self.open.entry((a, b, class)).or_insert((at_ms, 0)).1 += 1;
+        Ok(())
     }
 
     fn end_contact(
         &mut self,
-        at_ms: u64,
         end_ms: u64,
         (a, b): (usize, usize),
-        class: Class,
+        class: LinkClass,
     ) -> Result<(), String> {
+        let Some((at_ms, count)) = self.open.get_mut(&(a, b, class)) else {
+            return Err("a contact ends that has not begun".to_owned());
+        };
+        let at_ms = *at_ms;
+        *count -= 1;
+        if *count > 0 {
+            return Ok(());
+        }
+        self.open.remove(&(a, b, class));
         if self.contacts.len() == MARKS_MAX {
             return Err(format!("more than {MARKS_MAX} contacts"));
         }
@@ -326,7 +278,7 @@ impl Trace {
     /// A run may end during contacts.
     fn close_contacts(&mut self) {
         let end_ms = self.last_ms;
-        for ((a, b), (at_ms, class)) in std::mem::take(&mut self.open) {
+        for ((a, b, class), (at_ms, _)) in std::mem::take(&mut self.open) {
             self.contacts.push(Contact {
                 at_ms,
                 end_ms,

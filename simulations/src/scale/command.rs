@@ -3,12 +3,11 @@
 use std::time::Instant;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::fleet::{Movement, Season};
 use super::report::{self, Cost};
-use super::{plain, run, run_and_settle};
-use crate::plan::Plan;
+use super::run;
+use crate::progress::Progress;
 
 /// What fleet, and how it is told.
 #[derive(Clone, Debug, Args)]
@@ -71,14 +70,10 @@ impl Scale {
                 self.seed
             );
         }
-        let hours = plan.header.horizon_ms / 3_600_000;
-        let bar = ProgressBar::new(hours);
-        if let Ok(style) = ProgressStyle::with_template("hour {pos}/{len} {wide_bar} {eta}") {
-            bar.set_style(style);
-        }
+        let mut progress = Progress::new("playing", plan.header.horizon_ms);
         let start = Instant::now();
-        let outcome = run(&plan, &mut |now_ms| bar.set_position(now_ms / 3_600_000))?;
-        bar.finish_and_clear();
+        let outcome = run(&plan, &mut |now_ms| progress.at(now_ms))?;
+        drop(progress);
         let cost = Cost::since(start);
         match self.json {
             true => println!("{}", report::json(&plan, &outcome, cost)),
@@ -86,21 +81,4 @@ impl Scale {
         }
         Ok(())
     }
-}
-
-/// Plays a small plan at scale, without what that leaves out, and prints the report.
-///
-/// # Errors
-/// Why it cannot be played, in words.
-#[expect(clippy::print_stdout, reason = "it is a command")]
-pub fn play_small(plan: &Plan, as_json: bool) -> Result<(), String> {
-    let plan = plain(plan);
-    let start = Instant::now();
-    let outcome = run_and_settle(&plan)?;
-    let cost = Cost::since(start);
-    match as_json {
-        true => println!("{}", report::json(&plan, &outcome, cost)),
-        false => print!("{}", report::text(&plan, &outcome, cost)),
-    }
-    Ok(())
 }

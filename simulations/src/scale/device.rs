@@ -106,26 +106,19 @@ impl Seat {
     }
 }
 
-/// What a person writes.
+/// What a person writes, as far as the schema has it; `None` if it has none of it.
 pub(super) fn write(
     schema: &Schema,
     request: u64,
     edits: &[EditSpec],
     key: Option<&String>,
-) -> LocalWrite {
-    let read = |edit: &EditSpec| LocalEdit {
-        collection: edit.collection.clone(),
-        id: edit.id.clone(),
-        mode: WriteMode::Upsert,
-        if_match: None,
-        ops: edit
-            .ops
-            .iter()
-            .filter_map(|op| op.read(&edit.collection, schema).ok())
-            .collect(),
-    };
-    let edits: Vec<LocalEdit> = edits.iter().map(read).collect();
-    LocalWrite {
+    mode: WriteMode,
+) -> Option<LocalWrite> {
+    let edits = edits.iter();
+    let edits: Vec<LocalEdit> = edits
+        .filter_map(|edit| edit.local_edit(schema, mode))
+        .collect();
+    (!edits.is_empty()).then(|| LocalWrite {
         request,
         space: SpaceName::default(),
         person: String::new(),
@@ -136,7 +129,7 @@ pub(super) fn write(
         }),
         edits,
         answering: None,
-    }
+    })
 }
 
 impl MemoryStore {

@@ -5,8 +5,8 @@
 //! question is another: how long deliveries take, how many bytes they cost and what they take of memory when
 //! there are many devices. What is the same: plans, virtual time, links, clocks, the engine, every frame and
 //! its bytes, and the merge. What is left out: disks and their faults, hostile devices, copies of devices,
-//! other versions of the schema, and the oracles. A test plays plans in both and requires equal bytes, frontiers and values, so that what
-//! is measured here cannot drift from the truth.
+//! other versions of the schema, references between records, and the oracles. A test plays plans in both and requires
+//! equal bytes, frontiers and values, so that what is measured here cannot drift from the truth.
 //!
 //! Two things make it fast: an entry exists once however many devices hold it ([`pool`]), and it is read, and its
 //! signature verified, once ([`crate::verified`]).
@@ -26,7 +26,7 @@ mod store;
 mod tests;
 mod world;
 
-pub use world::{Counts, ScaleOutcome, run, run_and_settle};
+pub use world::{Counts, ScaleError, ScaleOutcome, run, run_and_settle};
 
 use crate::plan::{Act, FaultKind, Plan, Role};
 
@@ -55,10 +55,8 @@ pub fn plain(plan: &Plan) -> Plan {
 /// Whether an act is one that this fidelity knows: all devices use the first version of the schema.
 fn is_done_here(act: &Act) -> bool {
     match act {
-        Act::Write { .. } | Act::Review { .. } | Act::Network { .. } => true,
-        Act::Update { .. } | Act::Publish { .. } | Act::UseSchema { .. } | Act::Install { .. } => {
-            false
-        }
+        Act::Write { .. } | Act::Update { .. } | Act::Review { .. } | Act::Network { .. } => true,
+        Act::Publish { .. } | Act::UseSchema { .. } | Act::Install { .. } => false,
     }
 }
 

@@ -1,11 +1,13 @@
 //! Both fidelities play the same plans, and must agree to the byte.
 
+use std::sync::Arc;
+
 use super::fleet::{Movement, Season};
-use super::{plain, run_and_settle};
+use super::{ScaleError, plain, run_and_settle};
 use crate::generate::{Profile, generate, profile};
 use crate::holding::digest;
 use crate::link::{LinkClass, LinkFaults};
-use crate::plan::{Contact, Plan};
+use crate::plan::{Act, Contact, Plan, schema};
 use crate::world::World;
 
 /// Four devices over a very busy hour, with every fault of links, clocks and processes.
@@ -26,7 +28,8 @@ fn assert_same(plan: &Plan) {
     let (full, looks) = World::run_and_look(plan).unwrap();
     assert!(full.verdict.is_held(), "seed {seed}: {:?}", full.verdict);
 
-    let scale = run_and_settle(plan).unwrap();
+    let schema = Arc::new(schema().unwrap());
+    let scale = run_and_settle(plan, &schema, &mut |_| {}).unwrap();
 
     let places = ["at the horizon", "in the end"];
     for ((place, one), other) in places.iter().zip(&looks).zip(&scale.holdings) {
@@ -46,11 +49,7 @@ fn assert_same(plan: &Plan) {
         "seed {seed}: frames, bytes, writes"
     );
     assert_eq!(
-        (
-            full.counts.connections,
-            full.counts.cuts,
-            Some(full.settled_ms)
-        ),
+        (full.counts.connections, full.counts.cuts, full.settled_ms),
         (counts.connections, counts.cuts, scale.settled_ms),
         "seed {seed}: connections, cuts, settling"
     );
@@ -99,4 +98,40 @@ fn long_log() -> Plan {
 #[test]
 fn long_logs_travel_in_the_same_runs() {
     assert_same(&long_log());
+}
+
+/// The plan with every second write made an edit of a record that has to be there.
+fn with_updates(mut plan: Plan) -> Plan {
+    for operation in plan.operations.iter_mut().step_by(2) {
+        if let Act::Write { edits, key: None } = &operation.act {
+            let edits = edits.clone();
+            operation.act = Act::Update { edits };
+        }
+    }
+    plan
+}
+
+#[test]
+fn edits_of_records_that_are_there_are_the_same_in_both_fidelities() {
+    for seed in 1..=4 {
+        let plan = with_updates(plan(seed));
+        let updates = plan.operations.iter();
+        let updates = updates.filter(|it| matches!(it.act, Act::Update { .. }));
+        assert!(updates.count() > 10, "seed {seed}");
+        assert_same(&plan);
+    }
+}
+
+#[test]
+fn a_schema_with_references_and_a_fleet_that_does_not_settle_are_told_apart() {
+    let relief = include_str!("../../schemas/relief.toml");
+    let relief = Arc::new(crdt_schema::schema::Schema::parse(relief).unwrap());
+    let mut plan = plan(1);
+    let refused = run_and_settle(&plan, &relief, &mut |_| {});
+    assert!(matches!(refused, Err(ScaleError::Refused(why)) if why.contains("references")));
+
+    plan.header.settle_ms = 0;
+    let schema = Arc::new(schema().unwrap());
+    let unsettled = run_and_settle(&plan, &schema, &mut |_| {});
+    assert!(matches!(unsettled, Err(ScaleError::Unsettled(_))));
 }

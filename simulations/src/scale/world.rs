@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crdt_schema::schema::Schema;
-use fieldmesh::engine::batch::{Fetched, SessionId};
+use crdt_schema::schema::{Collection, FieldType, Schema};
+use fieldmesh::engine::batch::{Fetched, SessionId, WriteMode};
 use fieldmesh::engine::input::{Input, LocalResult, Now};
 
 use super::contact::{ContactState, Wire};
@@ -118,39 +118,68 @@ pub(super) struct World<'p> {
 /// # Errors
 /// The plan asks for something that this fidelity does not know, or the schema is wrong.
 pub fn run(plan: &Plan, told: &mut dyn FnMut(u64)) -> Result<ScaleOutcome, String> {
-    /// How often the time is told.
-    const TOLD_MS: u64 = 600_000;
-    let mut world = World::new(plan)?;
+    let mut world = World::new(plan, Arc::new(schema()?))?;
     world.begin();
-    let mut now_ms = 0;
-    while now_ms < plan.header.horizon_ms {
-        now_ms = (now_ms + TOLD_MS).min(plan.header.horizon_ms);
-        world.run_until(now_ms);
-        told(now_ms);
-    }
+    world.run_days(told);
     Ok(world.finish(Default::default(), None))
 }
 
-/// Carries out a plan, and lets the fleet settle as the full fidelity does.
+/// Carries out a plan under a schema, and lets the fleet settle as the full fidelity does. `told` is called now and
+/// then with the virtual time.
 ///
 /// # Errors
 /// As for [`run`], or the fleet does not settle.
-pub fn run_and_settle(plan: &Plan) -> Result<ScaleOutcome, String> {
-    let mut world = World::new(plan)?;
+pub fn run_and_settle(
+    plan: &Plan,
+    schema: &Arc<Schema>,
+    told: &mut dyn FnMut(u64),
+) -> Result<ScaleOutcome, ScaleError> {
+    let mut world = World::new(plan, schema.clone()).map_err(ScaleError::Refused)?;
     world.begin();
-    world.run_until(plan.header.horizon_ms);
-    let at_horizon = world.holdings()?;
-    let settled_ms = world.settle()?;
+    world.run_days(told);
+    let at_horizon = world.holdings().map_err(ScaleError::Broken)?;
+    let settled_ms = world.settle().map_err(ScaleError::Unsettled)?;
     world.last_quiet();
-    let at_end = world.holdings()?;
+    let at_end = world.holdings().map_err(ScaleError::Broken)?;
     Ok(world.finish([at_horizon, at_end], Some(settled_ms)))
 }
 
+/// Why a plan was not carried out to its end.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScaleError {
+    /// It asks for something that this fidelity does not know.
+    #[error("{0}")]
+    Refused(String),
+    /// A device's records cannot be read.
+    #[error("{0}")]
+    Broken(String),
+    /// The fleet did not settle.
+    #[error("{0}")]
+    Unsettled(String),
+}
+
 impl<'p> World<'p> {
-    fn new(plan: &'p Plan) -> Result<Self, String> {
+    fn new(plan: &'p Plan, schema: Arc<Schema>) -> Result<Self, String> {
         if super::plain(plan) != *plan {
             return Err(
                 "the scale fidelity has no disks, hostile devices or copies of devices: use --fidelity full"
+                    .to_owned(),
+            );
+        }
+        let refers = |collection: &Collection| {
+            let mut fields = collection.fields.values();
+            fields.any(|field| match &field.kind {
+                FieldType::Set { of } => matches!(**of, FieldType::Ref { .. }),
+                kind => matches!(kind, FieldType::Ref { .. }),
+            })
+        };
+        if schema
+            .collections
+            .iter()
+            .any(|(_, collection)| refers(collection))
+        {
+            return Err(
+                "the scale fidelity does not know references between records: use --fidelity full"
                     .to_owned(),
             );
         }
@@ -162,7 +191,7 @@ impl<'p> World<'p> {
             .map(|spec| (spec.device, Seat::new(spec.clone())));
         Ok(Self {
             plan,
-            schema: Arc::new(schema()?),
+            schema,
             draw: Draw::new(plan.header.seed),
             pool: SharedPool::new(pool.into()),
             queue: Queue::default(),
@@ -212,6 +241,19 @@ impl<'p> World<'p> {
         }
         for (number, fault) in self.plan.faults.iter().enumerate() {
             self.queue.at(fault.at_ms, Event::Fault(number));
+        }
+    }
+
+    /// Carries out what is due by the horizon.
+    fn run_days(&mut self, told: &mut dyn FnMut(u64)) {
+        /// How often the time is told.
+        const TOLD_MS: u64 = 600_000;
+        let horizon_ms = self.plan.header.horizon_ms;
+        let mut now_ms = 0;
+        while now_ms < horizon_ms {
+            now_ms = (now_ms + TOLD_MS).min(horizon_ms);
+            self.run_until(now_ms);
+            told(now_ms);
         }
     }
 
@@ -353,17 +395,16 @@ impl<'p> World<'p> {
                 let online = *online;
                 return self.feed(operation.device, Input::Network { online });
             }
-            Act::Write { edits, key } => Some(super::device::write(
-                &self.schema,
-                request,
-                edits,
-                key.as_ref(),
-            )),
+            Act::Write { edits, key } => {
+                let (schema, mode) = (&self.schema, WriteMode::Upsert);
+                super::device::write(schema, request, edits, key.as_ref(), mode)
+            }
+            Act::Update { edits } => {
+                let (schema, mode) = (&self.schema, WriteMode::Update);
+                super::device::write(schema, request, edits, None, mode)
+            }
             // A plan that has these is refused.
-            Act::Update { .. }
-            | Act::Publish { .. }
-            | Act::UseSchema { .. }
-            | Act::Install { .. } => None,
+            Act::Publish { .. } | Act::UseSchema { .. } | Act::Install { .. } => None,
             Act::Review { place, choice } => seat.device.as_ref().and_then(|device| {
                 let store = device.store();
                 store.answer_review(&seat.spec, request, *place, *choice)

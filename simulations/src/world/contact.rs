@@ -52,7 +52,7 @@ impl World<'_> {
         state.is_active = true;
         let Contact { a, b, class, .. } = state.contact;
         self.counts.contacts += 1;
-        let (t_ms, class) = (self.queue.now_ms(), class.name());
+        let t_ms = self.queue.now_ms();
         self.observer
             .trace(&Trace::ContactStart { t_ms, a, b, class });
         self.queue.after(0, Event::Dial(number));
@@ -62,7 +62,7 @@ impl World<'_> {
         let state = &mut self.contacts[number];
         state.is_active = false;
         let Contact { a, b, class, .. } = state.contact;
-        let (t_ms, class) = (self.queue.now_ms(), class.name());
+        let t_ms = self.queue.now_ms();
         self.observer
             .trace(&Trace::ContactEnd { t_ms, a, b, class });
         let wires: Vec<u64> = self
@@ -165,7 +165,7 @@ impl World<'_> {
                 t_ms,
                 from,
                 to,
-                bytes,
+                bytes: bytes as u64,
             });
             let class = self.contacts[wire.contact].contact.class;
             self.observer.measure(&Measured::Sent {
@@ -258,6 +258,7 @@ impl World<'_> {
     /// A device ends a session. What it said before still arrives.
     pub(super) fn close(&mut self, session: SessionId, reason: &CloseReason) {
         let (id, end) = end_of(session);
+        let (closer, peer) = self.ends(id, end);
         let now_ms = self.queue.now_ms();
         let Some(wire) = self.wires.get_mut(&id) else {
             return;
@@ -278,7 +279,9 @@ impl World<'_> {
                 self.note_failure(judged);
             }
         }
-        self.tell(&format!("  session {session} closed: {reason}"));
+        self.tell(&format!(
+            "  {closer} closes connection {id} with {peer}: {reason}"
+        ));
     }
 
     pub(super) fn hangup(&mut self, id: u64, end: usize) {

@@ -6,6 +6,7 @@ use std::hash::{Hash, Hasher};
 use fieldmesh::engine::batch::{Fetched, SessionId};
 
 use crate::device::Fetch;
+use crate::trace::Part;
 
 /// Bytes. Their length and digest stand for them in words.
 #[derive(Hash)]
@@ -93,4 +94,20 @@ pub(crate) enum Event {
         device: usize,
         life: u64,
     },
+}
+
+impl Event {
+    /// The part of the plan that it comes from.
+    pub(super) fn part(&self) -> Option<Part> {
+        match self {
+            Self::ContactStart(number) | Self::ContactEnd(number) | Self::Dial(number) => {
+                Some(Part::Contact(*number))
+            }
+            Self::Operation(number) => Some(Part::Operation(*number)),
+            Self::Backup(number) | Self::Fault(number) | Self::FaultEnd(number) => {
+                Some(Part::Fault(*number))
+            }
+            _ => None,
+        }
+    }
 }

@@ -18,6 +18,7 @@ mod settled;
 pub(crate) mod store;
 mod versions;
 pub(crate) mod wire;
+mod words;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -151,9 +152,9 @@ impl<'o> World<'o> {
         self.finish(settled_ms, unsettled)
     }
 
-    /// The liveness phase and the last checks. Returns how long settling took, and what blocked it.
-    fn come_to_rest(&mut self) -> (u64, Option<String>) {
-        let mut settled_ms = 0;
+    /// The liveness phase and the last checks. Returns how long settling took, or what blocked it.
+    fn come_to_rest(&mut self) -> (Option<u64>, Option<String>) {
+        let mut settled_ms = None;
         let mut unsettled = None;
         if self.failure.is_none() {
             match self.settle() {
@@ -176,7 +177,7 @@ impl<'o> World<'o> {
         (settled_ms, unsettled)
     }
 
-    fn finish(mut self, settled_ms: u64, unsettled: Option<String>) -> Outcome {
+    fn finish(mut self, settled_ms: Option<u64>, unsettled: Option<String>) -> Outcome {
         let verdict = match (self.failure.take(), unsettled) {
             (Some(failure), _) if self.digest.events() > self.events_max => {
                 Verdict::Crashed(failure.detail)
@@ -252,8 +253,8 @@ impl<'o> World<'o> {
     fn step(&mut self, event: Event) {
         self.digest.add(self.queue.now_ms(), &event);
         if self.observer.wants_notes() && !matches!(event, Event::Wake { .. }) {
-            self.observer
-                .note(self.queue.now_ms(), &format!("{event:?}"));
+            let (words, part) = (self.words(&event), event.part());
+            self.observer.note(self.queue.now_ms(), &words, part);
         }
         if self.digest.events() > self.events_max {
             let detail = format!("more than {} events", self.events_max);
@@ -388,7 +389,7 @@ impl<'o> World<'o> {
 
     fn tell(&mut self, text: &str) {
         if self.observer.wants_notes() {
-            self.observer.note(self.queue.now_ms(), text);
+            self.observer.note(self.queue.now_ms(), text, None);
         }
     }
 }
@@ -398,7 +399,7 @@ fn crashed(why: String) -> Outcome {
         verdict: Verdict::Crashed(why),
         counts: Counts::default(),
         reached: Reached::default(),
-        settled_ms: 0,
+        settled_ms: None,
         digest: String::new(),
         blocks: Vec::new(),
     }

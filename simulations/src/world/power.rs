@@ -305,6 +305,7 @@ impl World<'_> {
         }
         let (t_ms, kind) = (self.queue.now_ms(), kind.name());
         *self.counts.faults.entry(kind).or_default() += 1;
+        let kind = kind.into();
         self.observer.trace(&Trace::Fault { t_ms, kind, device });
     }
 

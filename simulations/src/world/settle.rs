@@ -28,11 +28,12 @@ pub(crate) const APART_MS: u64 = 30_000;
 pub(crate) const QUIET_MS: u64 = 600_000;
 
 impl World<'_> {
-    /// Ends the faults and waits until all hold the same. Returns how long that took.
+    /// Ends the faults and waits until all hold the same. Returns how long that took; `None` if something did not hold
+    /// before.
     ///
     /// # Errors
     /// What blocked it, in words.
-    pub(super) fn settle(&mut self) -> Result<u64, String> {
+    pub(super) fn settle(&mut self) -> Result<Option<u64>, String> {
         self.heal();
         let healed_ms = self.queue.now_ms();
         let end_ms = healed_ms + self.plan.header.settle_ms;
@@ -42,14 +43,14 @@ impl World<'_> {
                 let t_ms = now_ms;
                 self.observer.trace(&Trace::Settled { t_ms });
                 self.run_until(now_ms + REST_MS);
-                return Ok(now_ms - healed_ms);
+                return Ok(Some(now_ms - healed_ms));
             }
             if now_ms >= end_ms {
                 return Err(self.explain());
             }
             self.run_until(now_ms + LOOK_MS);
         }
-        Ok(0)
+        Ok(None)
     }
 
     fn heal(&mut self) {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::link::{LinkClass, LinkFaults};
-use crate::plan::{Role, schema};
+use crate::plan::{Act, EditSpec, FaultKind, Role, schema};
 
 const HEADER: &str = r#"{"plan":1,"seed":7,"profile":"by hand","horizon_ms":1000,"settle_ms":500}"#;
 
@@ -129,4 +129,195 @@ fn what_a_plan_may_not_say_is_refused_with_its_line() {
     let newer = HEADER.replace("\"plan\":1", "\"plan\":2");
     let error = Plan::from_text(&newer, &schema().unwrap()).unwrap_err();
     assert!(error.to_string().contains("plan format 2"));
+}
+
+/// Two devices and the line, which must be refused with all of these words.
+fn assert_refused(line: &str, words: &[&str]) {
+    let devices = [
+        r#"{"device":{"device":0}}"#,
+        r#"{"device":{"device":1,"duty":"nurse"}}"#,
+        r#"{"device":{"device":2,"role":"stranger"}}"#,
+        r#"{"device":{"device":3,"twin_of":0}}"#,
+        r#"{"contact":{"at_ms":100,"end_ms":200,"a":0,"b":1,"class":"wifi"}}"#,
+    ];
+    let found = complaint(&[&devices[..], &[line]].concat());
+    assert!(found.starts_with("line 7: "), "{line}: {found}");
+    for word in words {
+        assert!(found.contains(word), "{line}: {found}");
+    }
+}
+
+#[test]
+fn keys_that_nobody_knows_are_refused_wherever_they_stand() {
+    let edits = r#""edits":[{"collection":"patient","id":"p","ops":[{"delete":"x"}]}]"#;
+    for (line, word) in [
+        (
+            format!(r#"{{"op":{{"at_ms":1,"device":0,"write":{{{edits},"kye":"k"}}}}}}"#),
+            "`kye`",
+        ),
+        (
+            format!(r#"{{"op":{{"at_ms":1,"device":0,"update":{{{edits},"key":"k"}}}}}}"#),
+            "`key`",
+        ),
+        (
+            format!(r#"{{"op":{{"at_ms":1,"device":0,"why":"x","write":{{{edits}}}}}}}"#),
+            "`why`",
+        ),
+        (
+            r#"{"op":{"at_ms":1,"device":0,"review":{"place":1,"choice":1,"note":""}}}"#.to_owned(),
+            "`note`",
+        ),
+        (
+            r#"{"fault":{"at_ms":1,"device":0,"kill":{"down_ms":1,"again":true}}}"#.to_owned(),
+            "`again`",
+        ),
+        (
+            r#"{"fault":{"at_ms":1,"device":0,"wipe":{"all":true}}}"#.to_owned(),
+            "`all`",
+        ),
+        (
+            r#"{"fault":{"at_ms":1,"device":0,"kil":{"down_ms":1}}}"#.to_owned(),
+            "`kil`",
+        ),
+        (
+            r#"{"contact":{"at_ms":1,"end_ms":2,"a":0,"b":1,"class":"ble","faults":{"mut":0}}}"#
+                .to_owned(),
+            "`mut`",
+        ),
+        (
+            r#"{"device":{"device":9,"clock":{"drift":0}}}"#.to_owned(),
+            "`drift`",
+        ),
+        (
+            r#"{"fault":{"at_ms":1,"device":0,"wipe":{},"kill":{"down_ms":1}}}"#.to_owned(),
+            "too much",
+        ),
+        (
+            r#"{"fault":{"at_ms":1,"at_ms":2,"device":0,"wipe":{}}}"#.to_owned(),
+            "too much",
+        ),
+        (
+            r#"{"fault":{"at_ms":1,"device":0}}"#.to_owned(),
+            "nothing happens",
+        ),
+        (r#"{"fault":{"device":0,"wipe":{}}}"#.to_owned(), "`at_ms`"),
+        (
+            r#"{"op":{"at_ms":1,"network":{"online":true}}}"#.to_owned(),
+            "`device`",
+        ),
+    ] {
+        assert_refused(&line, &[word]);
+    }
+}
+
+#[test]
+fn lines_without_an_effect_are_refused_and_say_what_would_have_one() {
+    let op = |at_ms: u64, device: usize| {
+        format!(r#"{{"op":{{"at_ms":{at_ms},"device":{device},"network":{{"online":true}}}}}}"#)
+    };
+    assert!(read(&[r#"{"device":{"device":0}}"#, &op(1000, 0)]).is_ok());
+    assert_refused(
+        &op(1001, 0),
+        &["after the horizon, 1000", "move the horizon"],
+    );
+    assert_refused(&op(1, 2), &["stranger", "name a field device"]);
+    let contact = |rest: &str| format!(r#"{{"contact":{{"class":"ble",{rest}}}}}"#);
+    for (line, words) in [
+        (contact(r#""at_ms":1001,"end_ms":1002,"a":0,"b":1"#), "after the horizon"),
+        (contact(r#""at_ms":199,"end_ms":300,"a":1,"b":0"#), "from 100 to 200 already; join"),
+        (contact(r#""at_ms":50,"end_ms":101,"a":1,"b":0"#), "from 100 to 200 already"),
+        (contact(r#""at_ms":1,"end_ms":999,"a":1,"b":0"#), "from 100 to 200 already"),
+        (contact(r#""at_ms":1,"end_ms":9,"a":0,"b":1,"faults":{"mute":2}"#), "mute 0 or 1"),
+        (contact(r#""at_ms":1,"end_ms":9,"a":0,"b":1,"faults":{"burst":0}"#), "1 to 1000"),
+        (contact(r#""at_ms":1,"end_ms":9,"a":0,"b":1,"faults":{"burst":1001}"#), "1 to 1000"),
+        (contact(r#""at_ms":1,"end_ms":9,"a":0,"b":1,"faults":{"cut_at_bytes":0}"#), "at least 1"),
+        (contact(r#""at_ms":1,"end_ms":9,"a":0,"b":1,"faults":{"slower":1}"#), "2 to 1000000"),
+        (contact(r#""at_ms":5,"end_ms":9,"a":0,"b":1,"faults":{"clogged_until_ms":5}"#), "after the contact begins"),
+        (r#"{"fault":{"at_ms":1001,"device":0,"wipe":{}}}"#.to_owned(), "after the horizon"),
+        (r#"{"fault":{"at_ms":1,"device":2,"wipe":{}}}"#.to_owned(), "stranger"),
+        (r#"{"fault":{"at_ms":1,"device":0,"rot":{"bits":0}}}"#.to_owned(), "at least 1"),
+        (r#"{"device":{"device":9,"schema":9}}"#.to_owned(), "no version 9"),
+        (r#"{"device":{"device":9,"gone_ms":1001}}"#.to_owned(), "after the horizon"),
+        (r#"{"device":{"device":9,"born_ms":1001}}"#.to_owned(), "after the horizon"),
+        (r#"{"device":{"device":9,"born_ms":7,"gone_ms":7}}"#.to_owned(), "before it is switched on"),
+        (r#"{"device":{"device":9,"twin_of":3}}"#.to_owned(), "a twin of 0"),
+        (r#"{"device":{"device":9,"twin_of":1}}"#.to_owned(), "role and the duty"),
+        (r#"{"device":{"device":9,"twin_of":2,"role":"stranger"}}"#.to_owned(), "honest device 2"),
+        (r#"{"op":{"at_ms":1,"device":0,"write":{"edits":[{"collection":"patient","id":"p","ops":[]}]}}}"#.to_owned(), "patient/p needs at least one op"),
+    ] {
+        assert_refused(&line, &[words]);
+    }
+}
+
+#[test]
+fn contacts_of_a_pair_that_touch_are_two() {
+    let device = |number: usize| format!(r#"{{"device":{{"device":{number}}}}}"#);
+    let contact = |at_ms: u64, end_ms: u64| {
+        format!(r#"{{"contact":{{"at_ms":{at_ms},"end_ms":{end_ms},"a":0,"b":1,"class":"ble"}}}}"#)
+    };
+    let lines = [
+        device(0),
+        device(1),
+        contact(20, 30),
+        contact(10, 20),
+        contact(30, 40),
+    ];
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+
+    assert_eq!(read(&lines).map(|plan| plan.contacts.len()), Ok(3));
+}
+
+#[test]
+fn every_time_and_number_has_a_bound() {
+    let most = u64::MAX;
+    for line in [
+        format!(r#"{{"device":{{"device":9,"commit_ms":{most}}}}}"#),
+        format!(r#"{{"device":{{"device":9,"fetch_ms":{most}}}}}"#),
+        format!(r#"{{"device":{{"device":9,"born_ms":{most}}}}}"#),
+        format!(r#"{{"device":{{"device":9,"gone_ms":{most}}}}}"#),
+        format!(
+            r#"{{"device":{{"device":9,"clock":{{"offset_ms":{}}}}}}}"#,
+            i64::MIN
+        ),
+        format!(
+            r#"{{"device":{{"device":9,"clock":{{"drift_ppm":{}}}}}}}"#,
+            i64::MIN
+        ),
+        format!(r#"{{"contact":{{"at_ms":{most},"end_ms":{most},"a":0,"b":1,"class":"ble"}}}}"#),
+        format!(r#"{{"contact":{{"at_ms":1,"end_ms":{most},"a":0,"b":1,"class":"ble"}}}}"#),
+        format!(
+            r#"{{"contact":{{"at_ms":1,"end_ms":2,"a":0,"b":1,"class":"ble","faults":{{"clogged_until_ms":{most}}}}}}}"#
+        ),
+        format!(r#"{{"op":{{"at_ms":{most},"device":0,"network":{{"online":true}}}}}}"#),
+        format!(r#"{{"fault":{{"at_ms":{most},"device":0,"wipe":{{}}}}}}"#),
+        format!(r#"{{"fault":{{"at_ms":1,"device":0,"kill":{{"down_ms":{most}}}}}}}"#),
+        format!(r#"{{"fault":{{"at_ms":1,"device":0,"disk_full":{{"for_ms":{most}}}}}}}"#),
+        format!(r#"{{"fault":{{"at_ms":1,"device":0,"rot":{{"bits":{most}}}}}}}"#),
+        format!(
+            r#"{{"fault":{{"at_ms":1,"device":0,"clock_jump":{{"by_ms":{}}}}}}}"#,
+            i64::MIN
+        ),
+    ] {
+        assert_refused(&line, &[]);
+    }
+    for (name, value) in [
+        ("horizon_ms\":1000", "horizon_ms\":0"),
+        ("settle_ms\":500", "settle_ms\":316224000000"),
+    ] {
+        let header = HEADER.replace(name, value);
+        let error = Plan::from_text(&header, &schema().unwrap()).unwrap_err();
+        assert!(error.to_string().starts_with("line 1: "), "{error}");
+    }
+}
+
+#[test]
+fn the_lines_of_a_file_are_found_in_whatever_order_they_stand() {
+    let text = format!(
+        "{HEADER}\n\n{{\"op\":1}}\n {{ \"contact\" : 2}}\nwhat\n{{\"fault\":{{}}}}\n{{\"op\":{{}}}}\n"
+    );
+
+    let lines = Lines::of(&text);
+
+    assert_eq!(lines.operations, [3, 7]);
+    assert_eq!((lines.contacts, lines.faults), (vec![4], vec![6]));
 }
