@@ -36,6 +36,8 @@ pub mod report;
 pub mod scale;
 pub mod shrink;
 pub mod sometimes;
+pub mod spread;
+pub mod time;
 pub mod trace;
 mod verified;
 pub mod workload;

@@ -65,7 +65,7 @@ impl Verdict {
 pub struct Counts {
     /// Events that were carried out.
     pub events: u64,
-    /// Virtual milliseconds, summed over the devices that were on or could have been.
+    /// Virtual milliseconds, summed over the honest devices, off or on.
     pub device_ms: u64,
     /// Writes acknowledged.
     pub saved: u64,

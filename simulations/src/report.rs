@@ -71,7 +71,14 @@ pub fn closing(outcome: &Outcome, cpu_s: f64) -> String {
         .map(|(what, n)| format!("{n} {what}"))
         .collect();
     let device_h = counts.device_ms as f64 / 3_600_000.0;
-    let bound = counts.bytes as f64 / counts.entry_bytes.max(1) as f64;
+    // They are counted once the fleet has settled.
+    let bound = match outcome.verdict.is_held() {
+        true => format!(
+            "{:.2}",
+            counts.bytes as f64 / counts.entry_bytes.max(1) as f64
+        ),
+        false => "-".to_owned(),
+    };
     let mut text = String::new();
     let mut line = |words: String| {
         // Writing to a string cannot fail.
@@ -86,7 +93,7 @@ pub fn closing(outcome: &Outcome, cpu_s: f64) -> String {
         counts.reviews
     ));
     line(format!(
-        "net     {} contacts, {} connections, {} cuts, {} frames, {} kB ({bound:.2} × entries held)",
+        "net     {} contacts, {} connections, {} cuts, {} frames, {} kB ({bound} × entries held)",
         counts.contacts,
         counts.connections,
         counts.cuts,

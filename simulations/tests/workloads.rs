@@ -127,13 +127,13 @@ fn reviews_are_opened_answered_and_left_where_a_policy_asks() {
 
     held(&left);
     held(&right);
-    let reviews = left.reviews();
+    let reviews = left.reviews;
     assert!(
         reviews.opened > 0 && reviews.answered > 0,
         "{}",
         left.text()
     );
-    assert_eq!((right.reviews().opened, left.saved > 0), (0, true));
+    assert_eq!((right.reviews.opened, left.saved > 0), (0, true));
     let rows = rows(&left, &right);
     let row = rows.iter().find(|row| row.what == "asked of a person");
     let row = row.unwrap();

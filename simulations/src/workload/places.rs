@@ -86,8 +86,8 @@ fn staying(workload: &Workload) -> Vec<mobility::Contact> {
     };
     let mut contacts = Vec::new();
     if apart_ms > 0 {
-        let others = 1..workload.devices();
-        contacts.extend(others.map(|device| contact(0, apart_ms, 0, device, LinkClass::Wifi)));
+        let pairs = trained(workload).into_iter();
+        contacts.extend(pairs.map(|[a, b]| contact(0, apart_ms, a, b, LinkClass::Wifi)));
     }
     for near in &workload.places.near {
         let members = workload.members(near.group.get_ref());
@@ -97,6 +97,17 @@ fn staying(workload: &Workload) -> Vec<mobility::Contact> {
         }
     }
     contacts
+}
+
+/// Who talks to whom while all are together: people's devices in a chain, and each hub with the first of them. So
+/// the same reaches everybody if there is no hub.
+fn trained(workload: &Workload) -> Vec<[usize; 2]> {
+    let is_hub = |device: &usize| workload.group_of(*device).hub;
+    let (hubs, people): (Vec<usize>, Vec<usize>) = (0..workload.devices()).partition(is_hub);
+    let chain = people.windows(2).map(|pair| [pair[0], pair[1]]);
+    let first = people.iter().take(1);
+    let with_hubs = first.flat_map(|first| hubs.iter().map(|hub| [*first, *hub]));
+    chain.chain(with_hubs).collect()
 }
 
 pub(super) fn contacts(workload: &Workload, draw: &Draw, horizon_ms: u64) -> Vec<Contact> {
@@ -110,4 +121,22 @@ pub(super) fn contacts(workload: &Workload, draw: &Draw, horizon_ms: u64) -> Vec
         faults: LinkFaults::default(),
     };
     met.into_iter().map(contact).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_are_trained_together_whether_there_is_a_hub_or_not() {
+        let text = r#"
+together_h = 1
+who = [{ name = "a", count = 2 }, { name = "hub", hub = true, count = 2 }, { name = "b" }]
+where.near = [{ group = "b" }]
+"#;
+        let schema = crate::plan::schema().unwrap();
+        let workload = Workload::read(text, &schema).unwrap();
+
+        assert_eq!(trained(&workload), [[0, 1], [1, 4], [0, 2], [0, 3]]);
+    }
 }

@@ -189,7 +189,8 @@ impl<'o> World<'o> {
         self.counts.saved = self.ledger.saved;
         self.counts.refused = std::mem::take(&mut self.ledger.refused);
         self.counts.answered = self.ledger.answered.len() as u64;
-        self.counts.device_ms = self.queue.now_ms() * self.seats.len() as u64;
+        let honest = self.seats.values().filter(|seat| seat.is_honest());
+        self.counts.device_ms = self.queue.now_ms() * honest.count() as u64;
         let (digest, blocks) = self.digest.finish();
         Outcome {
             verdict,
