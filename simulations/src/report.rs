@@ -33,7 +33,7 @@ pub fn found(verdict: &Verdict) -> String {
             failure.detail
         ),
         Verdict::Unsettled(why) => {
-            let first = why.lines().next().unwrap_or_default();
+            let first = why.detail.lines().next().unwrap_or_default();
             format!("oracle 2 delivery: {first}")
         }
         Verdict::Crashed(why) => format!("crash: {why}"),
@@ -141,7 +141,7 @@ fn verdict(outcome: &Outcome) -> String {
         ),
         Verdict::Unsettled(why) => format!(
             "oracle  2 delivery  digest {digest}  FAIL\n        must hold: once faults stop, every device comes to hold the same\n        found: {}",
-            why.trim_end().replace('\n', "\n        ")
+            why.detail.trim_end().replace('\n', "\n        ")
         ),
         Verdict::Crashed(why) => format!("crash   {why}  FAIL"),
     }
@@ -156,8 +156,8 @@ pub fn json(plan: &Plan, outcome: &Outcome, cpu_s: f64) -> String {
             Some(failure.oracle.number()),
             failure.detail.clone(),
         ),
-        Verdict::Unsettled(why) => ("liveness", Some(2), why.clone()),
-        Verdict::Crashed(why) => ("crash", None, why.clone()),
+        Verdict::Unsettled(why) => ("liveness", Some(2), why.to_string()),
+        Verdict::Crashed(why) => ("crash", None, why.to_string()),
     };
     let reached: Vec<String> = outcome
         .reached
