@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn ninety_five_of_a_hundred_are_no_fewer() {
         // Ten writes on one device, there after 1 to 10 hours: nine are 90 of a hundred, so it takes the tenth.
-        let mut writes = vec![Write::new(0); 10];
+        let mut writes = [Write::new(0); 10];
         for (hour, write) in (1..).zip(&mut writes) {
             write.gain(hour * HOUR_MS, 1);
         }
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn writes_that_never_came_there_are_the_last() {
         // Two devices: the first write is on both after 3 hours, the second only on its author's.
-        let mut writes = vec![Write::new(0); 2];
+        let mut writes = [Write::new(0); 2];
         writes.iter_mut().for_each(|write| write.gain(0, 2));
         writes[0].gain(3 * HOUR_MS, 2);
 

@@ -9,6 +9,7 @@ use super::fleet::{Movement, Season};
 use super::report::{self, Cost};
 use super::{plain, run, run_and_settle};
 use crate::plan::Plan;
+use crate::time::HOUR_MS;
 
 /// What fleet, and how it is told.
 #[derive(Clone, Debug, Args)]
@@ -71,13 +72,13 @@ impl Scale {
                 self.seed
             );
         }
-        let hours = plan.header.horizon_ms / 3_600_000;
+        let hours = plan.header.horizon_ms / HOUR_MS;
         let bar = ProgressBar::new(hours);
         if let Ok(style) = ProgressStyle::with_template("hour {pos}/{len} {wide_bar} {eta}") {
             bar.set_style(style);
         }
         let start = Instant::now();
-        let outcome = run(&plan, &mut |now_ms| bar.set_position(now_ms / 3_600_000))?;
+        let outcome = run(&plan, &mut |now_ms| bar.set_position(now_ms / HOUR_MS))?;
         bar.finish_and_clear();
         let cost = Cost::since(start);
         match self.json {

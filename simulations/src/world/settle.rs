@@ -48,7 +48,7 @@ impl World<'_> {
             if now_ms >= end_ms {
                 return Err(self.explain());
             }
-            self.run_until(now_ms + LOOK_MS);
+            self.run_until(self.queue.next_look(LOOK_MS, end_ms));
         }
         Ok(0)
     }
