@@ -54,6 +54,7 @@ where.hub = [{ hub = "hub", from_h = 6, to_h = 8, days_per_cent = 100 }]
 [collections.patient]
 start = 4
 edits = 4.0
+deletes = 0.0
 fields = ["name"]
 same_record_percent = 100
 [collections.visit]
@@ -62,6 +63,8 @@ creates = 0.0
 [collections.stock]
 start = 2
 edits = 1.0
+deletes = 0.0
+add = [1, 5]
 "#;
 
 #[test]
