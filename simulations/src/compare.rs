@@ -256,7 +256,7 @@ pub fn rows(left: &Report, right: &Report) -> Vec<Row> {
 fn figures(report: &Report) -> Vec<(String, Option<f64>)> {
     let fields = &report.conflicts.fields;
     let sum = |of: fn(&crate::measure::FieldCount) -> u64| fields.iter().map(of).sum::<u64>();
-    let reviews = report.reviews();
+    let reviews = report.reviews;
     let refused: u64 = report.refused.values().sum();
     let bytes = report.devices.iter().map(|it| it.month_bytes).sum::<f64>();
     let money = report.devices.iter().map(|it| it.month_money).sum::<f64>();

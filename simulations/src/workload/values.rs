@@ -83,7 +83,13 @@ impl Source<'_> {
     }
 
     fn scalar(&self, field: &Field, kind: &FieldType) -> Json {
-        let (least, most) = (field.min.unwrap_or(0.0), field.max);
+        let most = field.max;
+        // Of a field that has only an upper bound below nothing, numbers lie under it.
+        let least = match most {
+            Some(most) if most < 0.0 => most - NUMBER_MAX,
+            _ => 0.0,
+        };
+        let least = field.min.unwrap_or(least);
         match kind {
             FieldType::Integer => {
                 let (least, most) = (least.ceil(), most.unwrap_or(least + NUMBER_MAX).floor());

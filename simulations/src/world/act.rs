@@ -16,6 +16,7 @@ use crate::ledger::Asked;
 use crate::oracle::Oracle;
 use crate::plan::{Act, EditSpec};
 use crate::sometimes::Sometimes;
+use crate::trace::Told;
 
 impl World<'_> {
     pub(super) fn operate(&mut self, number: usize) {
@@ -26,7 +27,7 @@ impl World<'_> {
             .get(&device)
             .is_none_or(|seat| seat.device.is_none())
         {
-            self.counts.missed += 1;
+            self.note_missed();
             return;
         }
         match operation.act {
@@ -59,7 +60,7 @@ impl World<'_> {
             .filter_map(|edit| edit.local_edit(&schema, mode))
             .collect();
         if edits.is_empty() {
-            self.counts.missed += 1;
+            self.note_missed();
             return;
         }
         let asked = Asked {
@@ -134,10 +135,20 @@ impl World<'_> {
             Ok(outcome) => self.told_saved(number, request, &outcome),
             Err(rejection) => {
                 self.note_rejection(number, &rejection);
-                let reason = reason(&rejection);
-                *self.ledger.refused.entry(reason).or_default() += 1;
+                self.note_refused(reason(&rejection));
             }
         }
+    }
+
+    fn note_refused(&mut self, reason: &'static str) {
+        *self.ledger.refused.entry(reason).or_default() += 1;
+        self.measure_told(Told::Refused(reason));
+    }
+
+    /// Nobody could do what the plan says.
+    pub(super) fn note_missed(&mut self) {
+        self.counts.missed += 1;
+        self.measure_told(Told::Missed);
     }
 
     fn note_rejection(&mut self, number: usize, rejection: &Rejection) {
@@ -174,6 +185,7 @@ impl World<'_> {
 
     fn told_saved(&mut self, number: usize, request: u64, outcome: &CommitOutcome) {
         self.ledger.saved += 1;
+        self.measure_told(Told::Saved);
         if outcome.replayed {
             self.reach(Sometimes::RetryAnsweredOnce);
         }

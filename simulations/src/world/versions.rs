@@ -15,13 +15,12 @@ use super::power::{KILL_NOTICE_MS, REPLACE_MS};
 use crate::ledger::Asked;
 use crate::oracle::Oracle;
 use crate::sometimes::Sometimes;
-use crate::trace::Measured;
+use crate::time::DAY_MS;
+use crate::trace::{Measured, Told};
 
 /// How many views are derived anew at once, and how long until the next few.
 const VIEWS_PER_STEP: usize = 4;
 const REFRESH_MS: u64 = 700;
-/// A day in virtual milliseconds.
-const DAY_MS: u64 = 24 * 3_600_000;
 
 impl World<'_> {
     /// The schema in use on a device; the oldest if it is off.
@@ -73,12 +72,12 @@ impl World<'_> {
             Ok(()) => {}
             // After there is room again, a store says once more that it is full where the write before was not
             // its last.
-            Err(UseSchemaError::Store(StoreError::DiskFull(_))) => self.counts.missed += 1,
+            Err(UseSchemaError::Store(StoreError::DiskFull(_))) => self.note_missed(),
             Err(error) if is_known && !is_troubled => {
                 let detail = format!("device {number} knows version {version}: {error}");
                 return self.break_oracle(Oracle::Versions, detail);
             }
-            Err(_) => self.counts.missed += 1,
+            Err(_) => self.note_missed(),
         }
         self.follow_schema(number);
     }
@@ -205,6 +204,11 @@ impl World<'_> {
             device,
             review,
         });
+    }
+
+    pub(super) fn measure_told(&mut self, what: Told) {
+        let t_ms = self.queue.now_ms();
+        self.observer.measure(&Measured::Told { t_ms, what });
     }
 
     /// Shows those who count what the fleet has come to.
