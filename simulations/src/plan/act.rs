@@ -1,5 +1,7 @@
 //! The operations of a plan: what people do, when, and on which device.
 
+use crdt_schema::schema::Schema;
+use fieldmesh::engine::batch::{LocalEdit, WriteMode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -82,6 +84,21 @@ pub struct EditSpec {
     pub id: String,
     /// The intents.
     pub ops: Vec<OpSpec>,
+}
+
+impl EditSpec {
+    /// What a person asks for under a version of the schema: what that does not have is not done.
+    pub fn local_edit(&self, schema: &Schema, mode: WriteMode) -> LocalEdit {
+        let ops = self.ops.iter();
+        let ops = ops.filter_map(|op| op.read(&self.collection, schema).ok());
+        LocalEdit {
+            collection: self.collection.clone(),
+            id: self.id.clone(),
+            mode,
+            if_match: None,
+            ops: ops.collect(),
+        }
+    }
 }
 
 /// One intent, by field name.

@@ -53,18 +53,7 @@ impl World<'_> {
         mode: WriteMode,
     ) {
         let schema = self.schema_of(number);
-        let edit = |edit: &EditSpec| {
-            let ops = edit.ops.iter();
-            let ops = ops.filter_map(|op| op.read(&edit.collection, &schema).ok());
-            LocalEdit {
-                collection: edit.collection.clone(),
-                id: edit.id.clone(),
-                mode,
-                if_match: None,
-                ops: ops.collect(),
-            }
-        };
-        let edits = edits.iter().map(edit);
+        let edits = edits.iter().map(|edit| edit.local_edit(&schema, mode));
         let edits: Vec<LocalEdit> = edits.filter(|edit| !edit.ops.is_empty()).collect();
         if edits.is_empty() {
             self.counts.missed += 1;

@@ -79,8 +79,12 @@ impl World<'_> {
                 self.drop_ends(number, APART_MS);
                 continue;
             }
-            let (device, again) = (number, false);
-            self.queue.after(0, Event::Boot { device, again });
+            seat.awaited.clear();
+            // Nobody goes on with a disk that cannot be read.
+            match seat.disk.is_worn() {
+                true => self.lose_store(number),
+                false => self.boot_after(number, 0),
+            }
         }
         self.run_until(self.queue.now_ms() + APART_MS);
         self.mend_stores();
@@ -281,11 +285,7 @@ impl World<'_> {
     }
 
     fn obstacle(&self, number: usize, log: &LogId) -> String {
-        let Some(device) = self
-            .seats
-            .get(&number)
-            .and_then(|seat| seat.device.as_ref())
-        else {
+        let Some(device) = self.device(number) else {
             return "; it is off".to_owned();
         };
         let fleet = device.fleet();
