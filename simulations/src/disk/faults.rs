@@ -46,8 +46,6 @@ impl Syncs {
 pub struct DiskCounters {
     /// Reads that succeeded.
     pub reads: u64,
-    /// Bytes that they read.
-    pub read_bytes: u64,
     /// Writes, refused ones included.
     pub writes: u64,
     /// Bytes that were written.
@@ -62,8 +60,4 @@ pub struct DiskCounters {
     pub read_errors: u64,
     /// Power cuts.
     pub cuts: u64,
-    /// Sectors that power cuts lost.
-    pub sectors_lost: u64,
-    /// Sectors that power cuts tore.
-    pub sectors_torn: u64,
 }

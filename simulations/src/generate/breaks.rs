@@ -1,7 +1,9 @@
 //! When which device breaks.
 
+use std::num::NonZeroU64;
+
 use super::{Profile, Swarm};
-use crate::plan::{Fault, FaultKind, Plan};
+use crate::plan::{Amid, Fault, FaultKind, Plan};
 use crate::time::HOUR_MS;
 
 /// The classes of device faults, and how rare each is against the profile's rate.
@@ -27,6 +29,11 @@ const PUT_BACK_OF_1000: u64 = 120;
 /// How old such an image is at least and at most.
 const IMAGE_MIN_MS: u64 = 10 * 60_000;
 const IMAGE_MAX_MS: u64 = 2 * HOUR_MS;
+
+/// Which transactions kills and power cuts wait for.
+const AMID: [Option<Amid>; 4] = [None, None, Some(Amid::Own), Some(Amid::Peers)];
+/// Every how many syncs a disk that ignores most of them does one.
+const HONEST_EVERY: [Option<NonZeroU64>; 4] = [None, None, NonZeroU64::new(2), NonZeroU64::new(7)];
 
 /// How long before a meeting an entry rots: the device is on again when it begins.
 const ROT_BEFORE_MS: u64 = 6_000;
@@ -113,6 +120,7 @@ pub(super) fn aim(swarm: &Swarm, plan: &mut Plan) {
         );
         let at = commits.iter().filter(|(device, _)| *device == fault.device);
         let at: Vec<u64> = at.map(|(_, at_ms)| *at_ms).collect();
+        let is_end = is_end && fault.kind.amid().is_none();
         if is_end && !at.is_empty() && draw.happens("aimed", case, 400) {
             fault.at_ms = *draw.pick("aimed at", case, &at);
         }
@@ -129,16 +137,25 @@ fn kinds(swarm: &Swarm, class: &str, case: u64, at_ms: u64) -> Vec<(u64, FaultKi
         _ => draw.number(&key("down"), case, 1_000..600_000),
     };
     let for_ms = draw.number(&key("for"), case, 10_000..2 * HOUR_MS);
+    // Half of them wait for a transaction to die in.
+    let amid = *draw.pick(&key("amid"), case, &AMID);
     let kind = match class {
-        "F11" => FaultKind::Kill { down_ms },
+        "F11" => FaultKind::Kill { down_ms, amid },
         "F12" => FaultKind::PowerCut {
             down_ms,
             again: draw.happens(&key("again"), case, 300),
+            amid,
         },
-        "F13" => FaultKind::IgnoredSync { for_ms },
+        "F13" => FaultKind::IgnoredSync {
+            for_ms,
+            honest_every: *draw.pick(&key("honest every"), case, &HONEST_EVERY),
+        },
         "F14" => FaultKind::DiskFull { for_ms },
         "F15" if draw.happens(&key("entry"), case, 500) => FaultKind::RotEntry {
             place: draw.number(&key("place"), case, 0..1_000),
+        },
+        "F15" if draw.happens(&key("wear"), case, 400) => FaultKind::Wear {
+            pages: draw.number(&key("pages"), case, 1..9),
         },
         "F15" => FaultKind::Rot {
             bits: draw.number(&key("bits"), case, 1..9),
@@ -148,7 +165,10 @@ fn kinds(swarm: &Swarm, class: &str, case: u64, at_ms: u64) -> Vec<(u64, FaultKi
             witness_kept: draw.happens(&key("witness"), case, 500),
         },
         "F18" => {
-            let kill = FaultKind::Kill { down_ms: 2_000 };
+            let kill = FaultKind::Kill {
+                down_ms: 2_000,
+                amid: None,
+            };
             let kills = (0..DOZES).map(|n| (at_ms + n * DOZE_MS, kill.clone()));
             return kills.collect();
         }

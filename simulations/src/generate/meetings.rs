@@ -19,8 +19,17 @@ pub(super) fn contacts(swarm: &Swarm, plan: &Plan, profile: &Profile) -> Vec<Con
         let first = contacts.len() as u64;
         contacts.extend(moving(swarm, plan, &mobility, first));
     }
+    if swarm.has("F7") {
+        part_villages(&mut contacts, plan.header.horizon_ms);
+    }
     contacts.sort_by_key(|contact| (contact.at_ms, contact.a, contact.b));
     apart(contacts)
+}
+
+/// F7: in the first two thirds of the run the two villages keep to themselves, however people meet.
+fn part_villages(contacts: &mut Vec<Contact>, horizon_ms: u64) {
+    contacts
+        .retain(|contact| contact.a % 2 == contact.b % 2 || contact.at_ms >= horizon_ms * 2 / 3);
 }
 
 /// Drops every contact that begins while its pair is in contact already.
@@ -48,15 +57,12 @@ fn pairs(swarm: &Swarm, plan: &Plan, profile: &Profile, way: Way) -> Vec<Contact
         Way::Shuttle | Way::Market | Way::Depot | Way::HubHours | Way::Walk => 80,
     };
     let count = profile.hours * profile.contacts_in_10_h * numbers.len() as u64 / often;
-    let has_villages = swarm.has("F7");
     let mut contacts = Vec::new();
     for case in 0..count.max(2) {
         let a = *draw.pick("meets", case, &numbers);
         let b = *draw.pick("whom", case, &numbers);
         let at_ms = draw.number("meets at", case, 0..horizon_ms);
-        // In the first two thirds the two villages keep to themselves.
-        let is_apart = has_villages && a % 2 != b % 2 && at_ms < horizon_ms * 2 / 3;
-        if a == b || is_apart {
+        if a == b {
             continue;
         }
         let long_ms = draw.number("meets for", case, 1..30) * 60_000;

@@ -20,6 +20,8 @@ const DEVICE_MAX: usize = 4096;
 const STORE_MS_MAX: u64 = 3_600_000;
 /// Most bits of a store that flip at once.
 const ROT_BITS_MAX: u64 = 100_000;
+/// Most pages of a store that wear out at once.
+const WORN_PAGES_MAX: u64 = 100_000;
 /// How fast and how slow a clock runs at most, in millionths: it stands still, or runs at double speed.
 const DRIFT_PPM_MAX: u64 = 1_000_000;
 /// How many times slower a link becomes at most.
@@ -159,16 +161,22 @@ impl Checked {
             {
                 return Err("a backup is taken before it is restored".to_owned());
             }
-            FaultKind::Kill { down_ms } | FaultKind::PowerCut { down_ms, .. } => {
+            FaultKind::Kill { down_ms, .. } | FaultKind::PowerCut { down_ms, .. } => {
                 at_most("down_ms", down_ms, HORIZON_MS_MAX)?;
             }
-            FaultKind::IgnoredSync { for_ms } | FaultKind::DiskFull { for_ms } => {
+            FaultKind::IgnoredSync { for_ms, .. } | FaultKind::DiskFull { for_ms } => {
                 at_most("for_ms", for_ms, HORIZON_MS_MAX)?;
             }
             FaultKind::Rot { bits } => {
                 at_most("bits", bits, ROT_BITS_MAX)?;
                 if bits == 0 {
                     return Err("bits is at least 1".to_owned());
+                }
+            }
+            FaultKind::Wear { pages } => {
+                at_most("pages", pages, WORN_PAGES_MAX)?;
+                if pages == 0 {
+                    return Err("pages is at least 1".to_owned());
                 }
             }
             FaultKind::ClockJump { by_ms } => {

@@ -3,7 +3,7 @@
 use super::World;
 use super::event::Event;
 use super::wire::end_of;
-use crate::plan::{Act, EditSpec, FaultKind, OpSpec};
+use crate::plan::{Act, Amid, EditSpec, FaultKind, OpSpec};
 
 impl World<'_> {
     /// The event in words.
@@ -88,10 +88,15 @@ impl World<'_> {
 fn fault_words(kind: &FaultKind) -> String {
     let name = kind.name().replace('_', " ");
     match kind {
-        FaultKind::Kill { down_ms } | FaultKind::PowerCut { down_ms, .. } => {
-            format!("{name} for {down_ms} ms")
+        FaultKind::Kill { down_ms, amid } | FaultKind::PowerCut { down_ms, amid, .. } => {
+            let amid = match amid {
+                None => "",
+                Some(Amid::Own) => ", in the middle of its next own write",
+                Some(Amid::Peers) => ", in the middle of its next write from a peer",
+            };
+            format!("{name} for {down_ms} ms{amid}")
         }
-        FaultKind::IgnoredSync { for_ms } | FaultKind::DiskFull { for_ms } => {
+        FaultKind::IgnoredSync { for_ms, .. } | FaultKind::DiskFull { for_ms } => {
             format!("{name} for {for_ms} ms")
         }
         FaultKind::Restore { taken_ms, .. } | FaultKind::RestoreUnnoticed { taken_ms } => {
