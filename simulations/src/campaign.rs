@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
+use crate::checks::Checks;
 use crate::generate::{Profile, generate};
 use crate::outcome::Outcome;
 use crate::plan::Plan;
@@ -50,7 +51,7 @@ pub struct Summary {
     /// Device-hours of all runs.
     pub device_hours: f64,
     /// Checks of oracles.
-    pub checks: u64,
+    pub checks: Checks,
 }
 
 impl Campaign {
@@ -106,7 +107,7 @@ impl Summary {
         self.differing += u64::from(played.differs.is_some());
         self.reached.add(&played.outcome.reached);
         self.device_hours += played.outcome.counts.device_ms as f64 / 3_600_000.0;
-        self.checks += played.outcome.counts.checks;
+        self.checks.add(&played.outcome.counts.checks);
     }
 }
 

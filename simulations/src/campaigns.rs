@@ -102,8 +102,11 @@ fn tell_summary(summary: &Summary, cpu_s: f64) {
         summary.differing,
         summary.device_hours,
         summary.device_hours / cpu_s.max(1e-6),
-        summary.checks
+        summary.checks.total()
     );
+    for oracle in summary.checks.not_asked() {
+        println!("  not asked: {} {}", oracle.number(), oracle.name());
+    }
     let total = simulations::sometimes::Sometimes::ALL.len();
     println!("reached {}/{total} sometimes", summary.reached.count());
     for state in summary.reached.missing() {

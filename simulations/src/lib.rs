@@ -10,6 +10,7 @@
 #![warn(missing_docs)]
 
 pub mod campaign;
+pub mod checks;
 pub mod clock;
 pub mod compare;
 pub mod device;

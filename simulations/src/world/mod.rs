@@ -18,6 +18,7 @@ mod settled;
 pub(crate) mod store;
 mod versions;
 pub(crate) mod wire;
+mod written;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -376,7 +377,6 @@ impl<'o> World<'o> {
     }
 
     fn note_failure(&mut self, judged: Result<(), (Oracle, String)>) {
-        self.counts.checks += 1;
         if let Err((oracle, detail)) = judged {
             self.break_oracle(oracle, detail);
         }
