@@ -67,8 +67,12 @@ pub(crate) fn mutants(
         );
     }
     let survivors = all.iter().filter(|tried| tried.survived()).count();
+    let left_out = all.iter().map(|tried| tried.left_out).max().unwrap_or(0);
     println!("{} bugs, {survivors} survived", all.len());
-    Ok(u8::from(survivors > 0))
+    if left_out > 0 {
+        println!("{left_out} plans were left out: they fail without a bug");
+    }
+    Ok(u8::from(survivors + left_out as usize > 0))
 }
 
 /// Writes a plan's file, and the folders above it.

@@ -3,8 +3,8 @@
 //!
 //! This shares no code with the merge. It needs only what a change set says: its edits, its time and what
 //! it had seen. What it has no short rule for, it leaves to the oracles of convergence and rebuilding: fields
-//! that a migration changes, trials, other provisional values than the latest, removals that win, and the
-//! life of records that references decide over (see [`is_modelled`] and [`is_related`]).
+//! that a migration changes where versions meet, trials, other provisional values than the latest, removals
+//! that win, and the life of records that references decide over (see [`is_modelled`] and [`is_related`]).
 
 mod rules;
 #[cfg(test)]
@@ -93,10 +93,11 @@ fn note_asked(world: &mut World<'_>, collection: &Collection, is_related: bool) 
 /// The collection with those of its fields that there are short rules for.
 fn modelled(world: &World<'_>, schema: &Schema, name: &str) -> Option<Collection> {
     let mut collection = schema.collection(name)?.clone();
-    let family = &world.family;
+    let is_read_otherwise =
+        |field: &str| world.plan.mixes_versions() && world.family.is_migrated(name, field);
     collection
         .fields
-        .retain(|field_name, field| !family.is_migrated(name, field_name) && is_modelled(field));
+        .retain(|name, field| !is_read_otherwise(name) && is_modelled(field));
     Some(collection)
 }
 
