@@ -15,6 +15,7 @@ use crate::engine::batch::implied::implied;
 use crate::engine::batch::planned::{Planned, carry_out, time_of, unchanged};
 use crate::engine::batch::rights;
 use crate::engine::batch::{CommitOutcome, LocalCommit, LocalEdit, Rejection, StoreFault};
+use crate::mutation::{Mutation, is_planted};
 
 use super::log::LogWriter;
 use super::record::RecordWriter;
@@ -116,6 +117,9 @@ impl<'txn> Author<'_, 'txn> {
         mut plan: Vec<Planned<'txn>>,
     ) -> Result<CommitOutcome, Refusal> {
         plan.sort_by_key(Planned::order);
+        if plan.len() > 1 && is_planted(Mutation::EditDropped) {
+            plan.pop();
+        }
         let end = self.end_of(commit)?;
         let dot = Dot::new(commit.log.log, end.seq + 1);
         let hlc = time_of(commit, end.hlc, &plan);

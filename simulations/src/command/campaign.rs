@@ -156,15 +156,22 @@ fn tell_summary(summary: &Summary, took_s: f64, voice: Voice) {
     let missing: Vec<&str> = summary.reached.missing().map(|it| it.sentence()).collect();
     let words = || {
         let mut words = format!(
-            "{} runs, {} failed, {} differed; {:.0} device-hours in {took_s:.0} s, {speed:.0} device-h/s; {} checks\nreached {}/{} sometimes",
+            "{} runs, {} failed, {} differed; {:.0} device-hours in {took_s:.0} s, {speed:.0} device-h/s; {} checks",
             summary.runs,
             summary.failed,
             summary.differing,
             summary.device_hours,
-            summary.checks,
-            summary.reached.count(),
-            Sometimes::ALL.len()
+            summary.checks.total()
         );
+        for oracle in summary.checks.not_asked() {
+            words.push_str(&format!(
+                "\n  not asked: {} {}",
+                oracle.number(),
+                oracle.name()
+            ));
+        }
+        let (reached, all) = (summary.reached.count(), Sometimes::ALL.len());
+        words.push_str(&format!("\nreached {reached}/{all} sometimes"));
         for state in &missing {
             words.push_str(&format!("\n  never: {state}"));
         }

@@ -64,8 +64,14 @@ impl Mutants {
             self.keep(path, first, voice)?;
         }
         let survivors = all.iter().filter(|tried| tried.survived()).count();
+        let left_out = all.iter().map(|tried| tried.left_out).max().unwrap_or(0);
         voice.say(format!("{} bugs, {survivors} survived", all.len()));
-        Ok(u8::from(survivors > 0))
+        if left_out > 0 {
+            voice.say(format!(
+                "{left_out} plans were left out: they fail without a bug"
+            ));
+        }
+        Ok(u8::from(survivors + left_out as usize > 0))
     }
 
     fn keep(&self, path: &std::path::Path, tried: &Tried, voice: Voice) -> Result<(), String> {

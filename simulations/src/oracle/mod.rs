@@ -7,6 +7,7 @@
 //! Numbers 17 and 18 (revocation, expiry) are kept free for subjects that the simulated devices do not
 //! have.
 
+mod asked;
 mod branches;
 mod cost;
 mod death;
@@ -19,6 +20,7 @@ mod shown;
 mod status;
 mod versions;
 
+pub(crate) use asked::as_asked;
 pub(crate) use shown::shown;
 
 use std::collections::BTreeSet;
@@ -196,7 +198,6 @@ pub(crate) const IDLE_MEETING_BYTES_MAX: u64 = 512;
 
 /// What must hold of two devices whose contact has ended.
 pub(crate) fn after_contact(world: &mut World<'_>, a: usize, b: usize) -> Judged {
-    world.counts.checks += 2;
     shown::pair_agrees(world, a, b)?;
     status::beliefs_are_true(world, a)?;
     status::beliefs_are_true(world, b)
@@ -238,7 +239,7 @@ pub(crate) fn resent(
 ) -> Judged {
     for run in runs.iter().filter(|run| !forked.contains(&run.header.log)) {
         let known = held.get(&run.header.log).copied().unwrap_or(0);
-        if run.last() <= known {
+        if run.from <= known {
             let detail = format!(
                 "between devices {} and {}: entries {} to {} of log {} were sent to a device that held {known}",
                 ends[0],

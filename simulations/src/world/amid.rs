@@ -70,7 +70,7 @@ impl World<'_> {
         if seat.may_lose || seat.is_troubled() {
             return false;
         }
-        self.counts.checks += 1;
+        self.counts.checks.note(Oracle::Atomic, 1);
         let is_there =
             |row: &&FrontierRow| held.get(&row.header.log).is_some_and(|seq| *seq >= row.seq);
         let count = report.rows.iter().filter(is_there).count();

@@ -21,6 +21,7 @@ pub(crate) mod store;
 mod versions;
 pub(crate) mod wire;
 mod words;
+mod written;
 
 use std::collections::BTreeMap;
 
@@ -388,7 +389,6 @@ impl<'o> World<'o> {
     }
 
     fn note_failure(&mut self, judged: Result<(), (Oracle, String)>) {
-        self.counts.checks += 1;
         if let Err((oracle, detail)) = judged {
             self.break_oracle(oracle, detail);
         }

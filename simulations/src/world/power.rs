@@ -166,7 +166,7 @@ impl World<'_> {
             (Some(_), None, _) => self.reached.note(Sometimes::RollbackSeenByWitness),
             (None, ..) => {}
         }
-        self.counts.checks += 1;
+        self.counts.checks.note(Oracle::NoLostWrite, 1);
         if lost.is_some() || may_lose {
             self.excuse(number, &held);
         }

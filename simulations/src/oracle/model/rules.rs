@@ -1,7 +1,7 @@
 //! The short rules: what a field, a review and the life of a record must be, from the edits of the record.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crdt_schema::op::Op;
 use crdt_schema::resolution::{Life, RecordView, ReviewSubject};
@@ -103,19 +103,29 @@ pub(super) fn review(record: &Record, field: &Field, view: &RecordView) -> Judge
     Err((Oracle::Review, why))
 }
 
-/// A rule's review is open while its condition holds, unless somebody has accepted it.
-pub(super) fn flags(record: &Record, collection: &Collection, view: &RecordView) -> Judged {
+/// A rule's review is open while its condition holds, unless somebody has accepted it. `known` tells which rule a
+/// review that somebody set out to accept was of.
+pub(super) fn flags(
+    record: &Record,
+    collection: &Collection,
+    view: &RecordView,
+    known: &BTreeMap<String, String>,
+) -> Judged {
     if view.life != Life::Live {
         return Ok(());
     }
-    let mut ops = record.edits.iter().flat_map(|node| &node.ops);
-    let is_accepted = ops.any(|op| matches!(op, Op::Accept { .. }));
+    let ops = record.edits.iter().flat_map(|node| &node.ops);
+    let accepted = ops.filter_map(|op| match op {
+        Op::Accept { review, .. } => known.get(review),
+        _ => None,
+    });
+    let accepted: BTreeSet<&String> = accepted.collect();
     for rule in &collection.rules {
         let is_holding = rule.condition.holds(&view.fields);
         let mut subjects = view.reviews.iter().map(|open| &open.subject);
         let is_open = subjects
             .any(|subject| matches!(subject, ReviewSubject::Rule { name } if *name == rule.name));
-        if is_open != is_holding && (is_open || !is_accepted) {
+        if is_open != is_holding && (is_open || !accepted.contains(&rule.name)) {
             let (found, expected) = (word(is_open), word(is_holding));
             let why = format!(
                 "the review of rule {:?} is {found} and should be {expected}",
