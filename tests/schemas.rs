@@ -247,6 +247,52 @@ async fn a_published_version_is_adopted_without_a_restart_and_can_be_left_again(
 }
 
 #[tokio::test]
+async fn a_write_repeated_after_a_switch_of_the_schema_is_answered_as_it_was() {
+    let a = found("a", ONE).start().await;
+    a.good(Method::POST, "/v1/schema", Some(json!({"source": two()})))
+        .await;
+    until_true("a is on version 2", || async { in_use(&a).await == 2 }).await;
+    // Version 1 can read none of these: it has no `phone`.
+    let records = "/v1/collections/patient/records";
+    let one = format!("{records}/p1?upsert=true");
+    let body = json!({"name": "Achieng", "phone": "0700", "visits": {"$add": 1}});
+    let edit = json!({"op": "create", "collection": "patient", "fields": body});
+    let writes = [
+        (Method::PATCH, one.as_str(), body.clone()),
+        (Method::POST, records, body.clone()),
+        (Method::POST, "/v1/batch", json!({"edits": [edit]})),
+    ];
+    let ask = async |at: usize, key: &str| {
+        let (method, path, body) = writes[at].clone();
+        let headers = [("Idempotency-Key", key)];
+        let asked = a.ask_with(method, path, Some(body), &headers);
+        asked.await.expect("an answer")
+    };
+    let mut first = Vec::new();
+    for (at, key) in ["k0", "k1", "k2"].into_iter().enumerate() {
+        let (status, reply) = ask(at, key).await;
+        assert!(status.is_success(), "{reply}");
+        first.push(reply);
+    }
+
+    let said = a.cli(&["schema", "use", "1"]);
+    assert!(said.status.success(), "{}", stderr(&said));
+
+    for (at, key) in ["k0", "k1", "k2"].into_iter().enumerate() {
+        let (status, again) = ask(at, key).await;
+        assert!(status.is_success(), "{again}");
+        for part in ["id", "dot"] {
+            assert_eq!(again[part], first[at][part], "{again}");
+        }
+        let (status, refused) = ask(at, "another key").await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{refused}");
+        assert_eq!(refused["code"], "invalid", "nothing was written with it");
+    }
+    assert_eq!(a.count("patient").await, 3);
+    assert_eq!(field(&a, "p1", "visits").await, 1);
+}
+
+#[tokio::test]
 async fn what_cannot_be_published_is_refused_with_its_reasons() {
     let a = found("a", ONE).start().await;
     let retyped = version(2, "").replace(

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 
 use automerge::ChangeHash;
 
-use super::lineage::{self, Past};
+use super::ancestry::Ancestry;
 use super::state::{self, State};
 use super::{Document, SetElement};
 use crate::ident::Dot;
@@ -79,7 +79,7 @@ struct Carrier<'a> {
     lens: &'a Lens,
     /// What stands in the document as it is.
     registers: &'a BTreeMap<String, Vec<Candidate>>,
-    pasts: Option<BTreeMap<Dot, Past>>,
+    ancestry: Option<Ancestry>,
     stuck: BTreeMap<Dot, Stuck>,
 }
 
@@ -93,7 +93,7 @@ impl<'a> Carrier<'a> {
             document,
             lens,
             registers,
-            pasts: None,
+            ancestry: None,
             stuck: BTreeMap::new(),
         }
     }
@@ -232,12 +232,12 @@ impl<'a> Carrier<'a> {
             return;
         }
         let document = self.document;
-        let pasts = self.pasts.get_or_insert_with(|| lineage::pasts(document));
-        let mut seen = Past::new();
-        for past in candidates.iter().filter_map(|write| pasts.get(&write.dot)) {
-            lineage::join(&mut seen, past);
-        }
-        candidates.retain(|candidate| !lineage::holds(&seen, candidate.dot));
+        let ancestry = self
+            .ancestry
+            .get_or_insert_with(|| Ancestry::read(document));
+        let dots: Vec<Dot> = candidates.iter().map(|candidate| candidate.dot).collect();
+        let seen = ancestry.seen_among(&dots);
+        candidates.retain(|candidate| !seen.contains(&candidate.dot));
     }
 
     fn carried(

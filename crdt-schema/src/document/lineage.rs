@@ -1,60 +1,17 @@
-//! What the author of each change of a record had seen, and which change replaced what.
+//! Which change of a record replaced what, and how changes met whose authors had not seen each other.
 //!
-//! A log's changes of a record follow each other, so what a change had seen is one number for each log:
-//! two changes are concurrent if neither had seen the other. All of it is read from the document, so it
-//! is the same on every device that holds the same changes.
+//! All of it is read from the document, so it is the same on every device that holds the same changes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use automerge::legacy::{Key as MapKey, Op as ChangeOp, OpId, OpType};
 use automerge::{ChangeHash, ScalarValue};
 
+use super::ancestry::Ancestry;
 use super::{Document, keys};
 use crate::hlc::Timestamp;
 use crate::ident::{Dot, LogId};
 use crate::op::Op;
-
-/// The last change of each log that a change's author had seen, without the change itself.
-pub(super) type Past = BTreeMap<LogId, u64>;
-
-/// The past of every change.
-pub(super) fn pasts(document: &Document) -> BTreeMap<Dot, Past> {
-    let mut dots: BTreeMap<ChangeHash, Dot> = BTreeMap::new();
-    let mut pasts: BTreeMap<Dot, Past> = BTreeMap::new();
-    for change in document.index.iter() {
-        let mut past = Past::new();
-        for dep in change.deps.iter().filter_map(|dep| dots.get(dep)) {
-            if let Some(before) = pasts.get(dep) {
-                join(&mut past, before);
-            }
-            raise(&mut past, dep.log, dep.seq);
-        }
-        dots.insert(change.hash, change.dot);
-        pasts.insert(change.dot, past);
-    }
-    pasts
-}
-
-/// Adds to `past` what another had seen.
-pub(super) fn join(past: &mut Past, other: &Past) {
-    for (&log, &seq) in other {
-        raise(past, log, seq);
-    }
-}
-
-fn raise(past: &mut Past, log: LogId, seq: u64) {
-    let seen = past.entry(log).or_default();
-    *seen = seq.max(*seen);
-}
-
-/// What both had seen.
-pub(super) fn shared(a: Past, b: &Past) -> Past {
-    let both = a.into_iter().filter_map(|(log, seq)| {
-        let other = *b.get(&log)?;
-        Some((log, seq.min(other)))
-    });
-    both.collect()
-}
 
 /// How two edits met that had not seen each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,8 +25,7 @@ pub(crate) enum Meeting {
 /// The changes of a document, for questions about how they relate.
 #[derive(Debug)]
 pub(crate) struct Lineage {
-    pasts: BTreeMap<Dot, Past>,
-    logs: BTreeSet<LogId>,
+    ancestry: Ancestry,
     /// What each change put, by root key.
     puts: BTreeMap<Dot, BTreeMap<String, ScalarValue>>,
     /// What a change put at a key → the earliest change that replaced it.
@@ -79,8 +35,7 @@ pub(crate) struct Lineage {
 impl Lineage {
     pub(crate) fn read(document: &Document) -> Self {
         let mut lineage = Self {
-            pasts: pasts(document),
-            logs: document.index.iter().map(|change| change.dot.log).collect(),
+            ancestry: Ancestry::read(document),
             puts: BTreeMap::new(),
             replaced: BTreeMap::new(),
         };
@@ -135,22 +90,11 @@ impl Lineage {
     }
 
     /// The changes that had not seen this one, nor it them, by their dots.
-    ///
-    /// A log's changes follow each other, so of each log they are the ones after the last that this one
-    /// had seen, up to the first that had seen it: nothing else is looked at.
     pub(crate) fn concurrent(&self, dot: Dot) -> Vec<(Dot, Meeting)> {
-        let nothing = Past::new();
-        let seen = self.pasts.get(&dot).unwrap_or(&nothing);
-        let mut found = Vec::new();
-        for &log in self.logs.iter().filter(|&&log| log != dot.log) {
-            let after = seen.get(&log).map_or(0, |seq| seq.saturating_add(1));
-            let unseen = self
-                .pasts
-                .range(Dot::new(log, after)..=Dot::new(log, u64::MAX));
-            let concurrent = unseen.take_while(|(_, past)| !holds(past, dot));
-            found.extend(concurrent.map(|(&other, _)| (other, self.meeting(dot, other))));
-        }
-        found
+        let others = self.ancestry.concurrent(dot).into_iter();
+        others
+            .map(|other| (other, self.meeting(dot, other)))
+            .collect()
     }
 
     fn meeting(&self, a: Dot, b: Dot) -> Meeting {
@@ -172,11 +116,6 @@ impl Lineage {
             false => Meeting::Parallel,
         }
     }
-}
-
-/// Whether the change is part of that past.
-pub(super) fn holds(past: &Past, dot: Dot) -> bool {
-    past.get(&dot.log).is_some_and(|&seq| seq >= dot.seq)
 }
 
 fn dot_of(document: &Document, op: &OpId) -> Option<Dot> {

@@ -11,6 +11,7 @@
 //!
 //! It does not know policies: what candidates mean is decided in `merge`.
 
+mod ancestry;
 mod answers;
 mod carry;
 mod index;

@@ -7,8 +7,9 @@ use automerge::iter::MapRangeItem;
 use automerge::legacy::Key as MapKey;
 use automerge::{Change, ChangeHash, ObjId, ROOT, ReadDoc, ScalarValue, Value as AutoValue};
 
+use super::ancestry::Ancestry;
 use super::index::IndexedChange;
-use super::{Document, keys, lineage};
+use super::{Document, keys};
 use crate::hlc::Timestamp;
 use crate::ident::{Dot, LogId};
 use crate::lens::{Assumed, Stuck};
@@ -61,15 +62,10 @@ pub(crate) struct State {
 
 /// The changes that stood last of what all the candidates had seen.
 pub(super) fn shared_heads(document: &Document, candidates: &[Candidate]) -> Vec<ChangeHash> {
-    let pasts = lineage::pasts(document);
-    let mut seen = candidates
-        .iter()
-        .filter_map(|candidate| pasts.get(&candidate.dot));
-    let first = seen.next().cloned().unwrap_or_default();
-    let shared = seen.fold(first, lineage::shared);
+    let dots: Vec<Dot> = candidates.iter().map(|candidate| candidate.dot).collect();
+    let shared = Ancestry::read(document).shared(&dots).into_iter();
     shared
-        .iter()
-        .filter_map(|(&log, &seq)| document.index.find(Dot::new(log, seq)))
+        .filter_map(|dot| document.index.find(dot))
         .map(|change| change.hash)
         .collect()
 }

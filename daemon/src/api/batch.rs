@@ -13,7 +13,7 @@ use super::edits::{ops, text, write};
 use super::error::{ApiError, Code};
 use super::request::{Expect, Incoming, space_name};
 use super::types::{BatchEdit, BatchOp, BatchRecord, BatchRequest, BatchResponse, ProblemItem};
-use super::{Answer, Api, collection};
+use super::{Answer, Api, collection, earlier};
 use crate::engine::batch::{LocalEdit, WriteMode};
 use crate::wire::limits::EDITS_MAX;
 
@@ -41,8 +41,11 @@ pub(super) async fn batch(State(api): State<Api>, incoming: Incoming) -> Answer<
     };
     let edits = read(&incoming.schema, request.edits, |index| {
         incoming.new_id(&api, index)
-    })?;
-    let outcome = write(&api, &incoming, space, edits, true).await?;
+    });
+    let outcome = match edits {
+        Ok(edits) => write(&api, &incoming, space, edits, true).await?,
+        Err(error) => earlier::outcome_or(&api, &incoming, error).await?,
+    };
     let records = outcome.records.into_iter().map(|record| BatchRecord {
         collection: record.collection,
         id: record.id,

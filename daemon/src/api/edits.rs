@@ -14,7 +14,7 @@ use super::error::{ApiError, Code, Shape};
 use super::records::{etag_header, find, key};
 use super::request::Incoming;
 use super::types::REPLAYED_HEADER;
-use super::{Api, collection};
+use super::{Api, collection, earlier};
 use crate::engine::batch::{CommitOutcome, LocalEdit, WriteMode};
 use crate::node::handle::Write;
 use crate::wire::limits::{OPS_MAX, TEXT_BYTES_MAX};
@@ -30,17 +30,24 @@ pub(super) async fn create(
         let detail = "If-Match cannot hold for a record that is created";
         return Err(ApiError::new(Code::BadRequest, detail));
     }
+    let read = read_new(&api, &incoming, name);
+    write_one(&api, &incoming, WriteMode::Create, read).await
+}
+
+/// The record that a request names, and what it writes of it.
+type Planned = (RecordKey, Vec<Op>);
+
+fn read_new(api: &Api, incoming: &Incoming, name: String) -> Result<Planned, ApiError> {
     let known = collection(&incoming.schema, &name)?;
     let mut fields: Map<String, Value> = incoming.json()?;
     let id = match fields.shift_remove("id") {
-        None => incoming.new_id(&api, 0),
+        None => incoming.new_id(api, 0),
         Some(Value::String(id)) => id,
         Some(_) => return Err(bad_id("the id must be a text")),
     };
     check_record_id(&id).map_err(|error| bad_id(&error.to_string()))?;
     let ops = ops(known, &fields, "")?;
-    let key = key(&api, incoming.space(), name, id)?;
-    write_one(&api, &incoming, key, WriteMode::Create, ops).await
+    Ok((key(api, incoming.space(), name, id)?, ops))
 }
 
 fn bad_id(detail: &str) -> ApiError {
@@ -50,7 +57,7 @@ fn bad_id(detail: &str) -> ApiError {
 /// `PUT /v1/collections/{collection}/records/{id}`
 pub(super) async fn put(
     State(api): State<Api>,
-    Path((name, id)): Path<(String, String)>,
+    Path(record): Path<(String, String)>,
     incoming: Incoming,
 ) -> Result<Response, ApiError> {
     incoming.finish()?;
@@ -59,32 +66,40 @@ pub(super) async fn put(
             "PUT takes If-Match with an entity tag only; use PATCH to change what must exist";
         return Err(ApiError::new(Code::BadRequest, detail));
     }
-    let ops = ops(collection(&incoming.schema, &name)?, &incoming.json()?, "")?;
-    let key = key(&api, incoming.space(), name, id)?;
     let mode = if incoming.expect.absent {
         WriteMode::Create
     } else {
         WriteMode::Replace
     };
-    write_one(&api, &incoming, key, mode, ops).await
+    let read = read_fields(&api, &incoming, record);
+    write_one(&api, &incoming, mode, read).await
+}
+
+/// Reads a body that is one record's fields.
+fn read_fields(
+    api: &Api,
+    incoming: &Incoming,
+    (name, id): (String, String),
+) -> Result<Planned, ApiError> {
+    let ops = ops(collection(&incoming.schema, &name)?, &incoming.json()?, "")?;
+    Ok((key(api, incoming.space(), name, id)?, ops))
 }
 
 /// `PATCH /v1/collections/{collection}/records/{id}`
 pub(super) async fn patch(
     State(api): State<Api>,
-    Path((name, id)): Path<(String, String)>,
+    Path(record): Path<(String, String)>,
     mut incoming: Incoming,
 ) -> Result<Response, ApiError> {
     let upsert = incoming.params.flag("upsert")?;
     incoming.finish()?;
-    let ops = ops(collection(&incoming.schema, &name)?, &incoming.json()?, "")?;
-    let key = key(&api, incoming.space(), name, id)?;
     let mode = match &incoming.expect {
         expect if expect.absent => WriteMode::Create,
         expect if upsert && !expect.exists => WriteMode::Upsert,
         _ => WriteMode::Update,
     };
-    write_one(&api, &incoming, key, mode, ops).await
+    let read = read_fields(&api, &incoming, record);
+    write_one(&api, &incoming, mode, read).await
 }
 
 /// `DELETE /v1/collections/{collection}/records/{id}`
@@ -112,8 +127,8 @@ async fn change_life(
     op: fn(String) -> Op,
 ) -> Result<Response, ApiError> {
     let ops = vec![op(reason(&mut incoming)?)];
-    let key = key(api, incoming.space(), name, id)?;
-    write_one(api, &incoming, key, WriteMode::Update, ops).await
+    let read = key(api, incoming.space(), name, id).map(|key| (key, ops));
+    write_one(api, &incoming, WriteMode::Update, read).await
 }
 
 /// The only parameter of a delete and a restore.
@@ -154,13 +169,21 @@ pub(super) fn ops(
     Ok(ops)
 }
 
+/// Writes the record that was read. One that cannot be read may have been, under another schema, when this
+/// same request was made before.
 async fn write_one(
     api: &Api,
     incoming: &Incoming,
-    key: RecordKey,
     mode: WriteMode,
-    ops: Vec<Op>,
+    read: Result<Planned, ApiError>,
 ) -> Result<Response, ApiError> {
+    let (key, ops) = match read {
+        Ok(planned) => planned,
+        Err(error) => {
+            let (key, outcome) = earlier::write_or(api, incoming, error).await?;
+            return written(api, key, &outcome).await;
+        }
+    };
     let edit = LocalEdit {
         collection: key.collection.clone(),
         id: key.id.clone(),

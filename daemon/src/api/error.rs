@@ -162,7 +162,7 @@ impl Code {
             Self::Busy => ("busy", 503, RETRYABLE,
                 "the daemon is busy", "try again in a second"),
             Self::Stopping => ("stopping", 503, RETRYABLE,
-                "the daemon is shutting down", "try again when it is up"),
+                "the daemon is shutting down", "try again when it is up; a write may have happened, so repeat it with the same Idempotency-Key"),
             Self::Timeout => ("timeout", 503, RETRYABLE,
                 "the answer took too long", "try again; a write may have happened, so repeat it with the same Idempotency-Key"),
             Self::DiskFull => ("disk_full", 507, RETRYABLE,

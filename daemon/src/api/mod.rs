@@ -32,6 +32,7 @@ mod answered;
 mod backup;
 mod batch;
 mod changes;
+mod earlier;
 mod edits;
 mod error;
 mod guard;

@@ -21,9 +21,9 @@ use super::error::{ApiError, Code, Shape};
 use super::records::find;
 use super::request::{Incoming, shortened};
 use super::types::{ResolveRequest, Review, ReviewKind, ReviewPage};
-use super::{Answer, Api, collection, render};
+use super::{Answer, Api, collection, earlier, render};
 use crate::engine::batch::rights::Answering;
-use crate::engine::batch::{CommitOutcome, LocalEdit, WriteMode};
+use crate::engine::batch::{LocalEdit, WriteMode};
 use crate::node::handle::{Handle, Write};
 use crate::store::Reader;
 
@@ -232,20 +232,12 @@ pub(super) async fn resolve(
         .await?;
     let (key, outcome) = match planned {
         Plan::Write(key, edit, answering) => {
-            let write = request_to(
-                &incoming,
-                key.space.clone(),
-                *edit,
-                Some(Box::new(answering)),
-            );
+            let write = request_to(&incoming, key.space.clone(), *edit, answering);
             let outcome = api.handle.write(write).await;
             let outcome = outcome.map_err(|error| ApiError::of_command(error, Shape::Fields))?;
             (key, outcome)
         }
-        Plan::Refuse(error) => match earlier_answer(&api, &incoming).await? {
-            Some(answered) => answered,
-            None => return Err(error),
-        },
+        Plan::Refuse(error) => earlier::write_or(&api, &incoming, error).await?,
     };
     written(&api, key, &outcome).await
 }
@@ -254,7 +246,8 @@ pub(super) async fn resolve(
 enum Plan {
     /// The edit that gives the answer, and to what.
     Write(RecordKey, Box<LocalEdit>, Answering),
-    /// The review is not open. That is an error unless this same request has closed it.
+    /// The review is not open, or does not take the answer. That is an error unless this same request has
+    /// given it before.
     Refuse(ApiError),
 }
 
@@ -288,12 +281,11 @@ fn plan(
         return gone();
     }
     let schema = handle.schema();
-    let op = answer(
-        collection(&schema, &key.collection)?,
-        &review,
-        &stored.view.fields,
-        request,
-    )?;
+    let known = collection(&schema, &key.collection)?;
+    let op = match answer(known, &review, &stored.view.fields, request) {
+        Ok(op) => op,
+        Err(error) => return Ok(Plan::Refuse(error)),
+    };
     let edit = LocalEdit {
         collection: key.collection.clone(),
         id: key.id.clone(),
@@ -313,7 +305,7 @@ fn request_to(
     incoming: &Incoming,
     space: SpaceName,
     edit: LocalEdit,
-    answering: Option<Box<Answering>>,
+    answering: Answering,
 ) -> Write {
     Write {
         space,
@@ -321,50 +313,6 @@ fn request_to(
         schema_version: incoming.schema.version,
         edits: vec![edit],
         idempotency: incoming.idempotency(),
-        answering,
+        answering: Some(Box::new(answering)),
     }
-}
-
-/// The outcome of this same request, if it has succeeded before: then it is why the review is not open.
-///
-/// The store looks at the idempotency key before anything else, so it is asked with an edit that it can only
-/// refuse: no record has an empty entity tag.
-async fn earlier_answer(
-    api: &Api,
-    incoming: &Incoming,
-) -> Result<Option<(RecordKey, CommitOutcome)>, ApiError> {
-    let any = incoming.schema.collections.keys().next();
-    let (Some(_), Some(any)) = (incoming.idempotency(), any) else {
-        return Ok(None);
-    };
-    let edit = LocalEdit {
-        collection: any.clone(),
-        id: "-".to_owned(),
-        mode: WriteMode::Update,
-        if_match: Some(String::new()),
-        ops: Vec::new(),
-    };
-    let write = request_to(incoming, incoming.space(), edit, None);
-    let outcome = match api.handle.write(write).await {
-        Ok(outcome) => outcome,
-        Err(error) => {
-            let error = ApiError::of_command(error, Shape::Fields);
-            let refused = matches!(error.code, Code::NotFound | Code::Changed | Code::Deleted);
-            return if refused { Ok(None) } else { Err(error) };
-        }
-    };
-    let (dot, Some(record)) = (outcome.dot, outcome.records.first()) else {
-        return Ok(None);
-    };
-    let header =
-        api.read(move |handle| handle.reader().header(dot.log).map_err(ApiError::of_store));
-    let space = header
-        .await?
-        .map_or_else(SpaceName::default, |header| header.space);
-    let key = RecordKey {
-        space,
-        collection: record.collection.clone(),
-        id: record.id.clone(),
-    };
-    Ok(Some((key, outcome)))
 }

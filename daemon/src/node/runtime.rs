@@ -216,12 +216,7 @@ impl Runtime {
                     self.broken = Some("the store's writer thread has ended".to_owned());
                 }
             }
-            Effect::Reply { request, result } => {
-                if let Some(reply) = self.waiting.remove(&request) {
-                    // A client that has gone away does not undo its write.
-                    let _ = reply.send(result);
-                }
-            }
+            Effect::Reply { request, result } => answer(&mut self.waiting, request, result),
             Effect::Publish { arrival } => {
                 self.parts.arrivals.send_replace(arrival);
             }
@@ -275,8 +270,9 @@ impl Runtime {
         }
     }
 
-    /// Says goodbye to peers, lets the store write what it has, and answers nobody who was not answered:
-    /// their connections close.
+    /// Says goodbye to peers while the store writes what it has, and answers every write of it: a client that
+    /// is told to try again would write what is durable a second time. Commands that were not taken are not
+    /// carried out.
     async fn finish(mut self) -> Result<(), String> {
         notify(&[sd_notify::NotifyState::Stopping]);
         self.feed(Input::Network { online: false }).await;
@@ -287,12 +283,22 @@ impl Runtime {
             mut net,
             ..
         } = self.parts;
-        let goodbye = async { while net.events.recv().await.is_some() {} };
-        if time::timeout(GOODBYE, goodbye).await.is_err() {
-            tracing::warn!("the network did not end in time");
-        }
+        let goodbye = async {
+            let ended = async { while net.events.recv().await.is_some() {} };
+            if time::timeout(GOODBYE, ended).await.is_err() {
+                tracing::warn!("the network did not end in time");
+            }
+        };
         let finishing = tokio::task::spawn_blocking(move || writer.finish());
-        while reports.recv().await.is_some() {}
+        let mut waiting = self.waiting;
+        let answers = async {
+            while let Some(report) = reports.recv().await {
+                for (request, result) in report.local {
+                    answer(&mut waiting, request, result);
+                }
+            }
+        };
+        tokio::join!(goodbye, answers);
         if finishing.await.is_err() {
             return Err("the store's writer thread did not end".to_owned());
         }
@@ -300,6 +306,18 @@ impl Runtime {
             None => Ok(()),
             Some(why) => Err(why),
         }
+    }
+}
+
+/// Tells whoever waits for the request what came of it.
+fn answer(
+    waiting: &mut BTreeMap<RequestId, Waiting>,
+    request: RequestId,
+    result: Result<CommitOutcome, Rejection>,
+) {
+    if let Some(reply) = waiting.remove(&request) {
+        // A client that has gone away does not undo its write.
+        let _ = reply.send(result);
     }
 }
 
@@ -318,5 +336,84 @@ fn watchdog_period() -> Duration {
 fn notify(states: &[sd_notify::NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!(%error, "cannot reach the service manager");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crdt_schema::ident::{OrganisationId, SpaceName};
+    use crdt_schema::op::Op;
+    use crdt_schema::schema::Schema;
+    use futures::future::{join, join_all};
+
+    use crate::config::Config;
+    use crate::engine::batch::{LocalEdit, WriteMode};
+    use crate::node::handle::Write;
+
+    const SCHEMA: &str = r#"
+schema = "test"
+version = 1
+[collections.item.fields]
+stock = { type = "counter" }
+"#;
+
+    fn config(dir: &std::path::Path) -> Config {
+        Config {
+            dir: dir.to_owned(),
+            name: "a".to_owned(),
+            organisation: OrganisationId([1; 16]),
+            join_secret: [1; 32],
+            schema: Schema::parse(SCHEMA).unwrap(),
+            schema_follow: false,
+            listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()],
+            peers: Vec::new(),
+            mdns: false,
+            hub: false,
+            api_tcp: None,
+            api_token: String::new(),
+            metered: false,
+            role: None,
+        }
+    }
+
+    fn one_more(id: String) -> Write {
+        let op = Op::Add {
+            key: "stock".to_owned(),
+            delta: 1,
+        };
+        Write {
+            space: SpaceName::default(),
+            person: String::new(),
+            schema_version: 1,
+            edits: vec![LocalEdit {
+                collection: "item".to_owned(),
+                id,
+                mode: WriteMode::Upsert,
+                if_match: None,
+                ops: vec![op],
+            }],
+            idempotency: None,
+            answering: None,
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_write_that_the_loop_has_taken_before_the_stop_is_answered_with_its_outcome() {
+        let dir = tempfile::tempdir().unwrap();
+        let node = crate::node::start(&config(dir.path())).await.unwrap();
+        let handle = node.handle;
+
+        // Commands are taken in turn, so every write is under way once the switch has been answered.
+        let writes = join_all((0..50).map(|n| handle.write(one_more(format!("i{n}")))));
+        let stop = async {
+            handle.set_online(true).await.unwrap();
+            drop(node.stop);
+        };
+        let (outcomes, ()) = join(writes, stop).await;
+
+        assert_eq!(node.task.await.unwrap(), Ok(()));
+        for outcome in outcomes {
+            outcome.expect("the write is durable, and its client is told so");
+        }
     }
 }
