@@ -108,9 +108,7 @@ impl Frontier {
         let parent = ends
             .into_iter()
             .find(|end| (end.seq, end.chain) == (point.after, point.chain));
-        parent.map(Some).ok_or(Refusal::Gap {
-            from: point.after + 1,
-        })
+        parent.map(Some).ok_or(Refusal::MissingParent)
     }
 
     /// Whether the entry that `dot` names is here, or one of a branch of its log at that place. Of a log that forks

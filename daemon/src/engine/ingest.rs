@@ -52,6 +52,9 @@ pub(super) enum Refusal {
         /// Where the run begins.
         from: u64,
     },
+    /// A branch that continues a history which is not here.
+    #[error("it continues a history that is not held here")]
+    MissingParent,
     /// This incarnation writes the log, and the peer has more of it.
     #[error("it claims entries that this device has not written")]
     OwnLog,
@@ -106,7 +109,7 @@ impl Refusal {
             Self::BadSignature => Some("bad_signature"),
             Self::NotItsOwn | Self::OtherHeader => Some("forged_log"),
             Self::TooLong(_) => Some("unsigned_length"),
-            Self::Gap { .. } => Some("gap"),
+            Self::Gap { .. } | Self::MissingParent => Some("gap"),
             Self::OwnLog => Some("own_log"),
             Self::Malformed(_) => Some("malformed_entry"),
             Self::TimeWentBack => Some("time_went_back"),
@@ -122,20 +125,21 @@ impl Refusal {
         }
     }
 
-    /// Whether the log itself is at fault, as far as this side can tell.
-    pub(super) fn is_fault(&self) -> bool {
+    /// Whether the peer is at fault, as far as this side can tell; `is_held` says whether the log is durable here.
+    pub(super) fn is_fault(&self, is_held: bool) -> bool {
         match self {
-            Self::BadSignature
-            | Self::NotItsOwn
+            // Its author may have signed two histories, and told this device one and the peer the other. There can
+            // be no more of these than logs are held here.
+            Self::BadSignature | Self::OtherHeader => !is_held,
+            Self::NotItsOwn
             | Self::TooLong(_)
-            | Self::OtherHeader
             | Self::Gap { .. }
             | Self::OwnLog
             | Self::Malformed(_)
             | Self::TimeWentBack => true,
-            // A fork between two logs that are both signed is their author's doing, not this peer's, and
-            // there can be no more of them than logs are held here.
+            // A fork between two logs that are both signed is their author's doing as well.
             Self::Forked
+            | Self::MissingParent
             | Self::MissingDependency { .. }
             | Self::TooManyLogs
             | Self::Sealed
@@ -159,6 +163,7 @@ impl Refusal {
             | Self::ByPeer => true,
             Self::TooLong(_)
             | Self::Gap { .. }
+            | Self::MissingParent
             | Self::OwnLog
             | Self::Malformed(_)
             | Self::TimeWentBack

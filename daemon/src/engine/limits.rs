@@ -61,8 +61,8 @@ pub(super) const SEQ_MAX: u64 = 1 << 40;
 /// next part makes room.
 pub(super) const PARTIALS_MAX: usize = 16;
 
-/// How many damaged or forked logs a peer may offer in one session: a few are a fault somewhere in the
-/// fleet, more are an attack.
+/// How many logs that no honest device has taken a peer may offer in one session: a few are a fault somewhere in
+/// the fleet, more are an attack.
 pub(super) const FAULTS_MAX: usize = 64;
 
 /// Most damaged logs that are mended at once. The others are found again when they are next read.

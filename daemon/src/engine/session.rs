@@ -107,7 +107,7 @@ pub(super) struct Session {
     pub(super) has_told: bool,
     /// The logs that are not exchanged in this session.
     pub(super) refused: BTreeMap<LogId, Refusal>,
-    /// How many of `refused` are damaged or forked, rather than depending on such.
+    /// How many of `refused` no honest peer would have sent.
     faults: usize,
     /// What would end some of these refusals.
     pub(super) awaited: Awaited,
@@ -404,7 +404,8 @@ impl Engine {
         }
         let device = session.device;
         tracing::warn!(peer = %device.short(), %log, %refusal, "a log is refused");
-        session.faults += usize::from(refusal.is_fault());
+        let is_fault = refusal.is_fault(self.frontier.durable_seq(&log) > 0);
+        session.faults += usize::from(is_fault);
         session.pump.give_up(log);
         if !matches!(refusal, Refusal::ByPeer) {
             let told = session.told_seq(&log);
@@ -413,8 +414,7 @@ impl Engine {
         self.peers.show_refused(&device, log, &refusal);
         if let Some(code) = refusal.code() {
             let why = format!("log {log}: {refusal}");
-            self.peers
-                .count(device, code, refusal.is_fault().then_some(why));
+            self.peers.count(device, code, is_fault.then_some(why));
         }
         let is_other_history = refusal.is_other_history();
         session.awaited.note(&refusal, &self.frontier);

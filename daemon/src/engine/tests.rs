@@ -3,6 +3,7 @@
 
 mod checkpoints;
 mod damage;
+mod forkers;
 mod forks;
 mod held_back;
 mod lanes;

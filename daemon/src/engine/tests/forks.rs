@@ -52,7 +52,7 @@ impl Progress for Quiet {
 }
 
 /// Device 5 gives a device everything of one history.
-fn give(world: &mut World, node: usize, runs: &[Run]) {
+pub(super) fn give(world: &mut World, node: usize, runs: &[Run]) {
     let session = 1_000 + world.said.len() as u64 + node as u64;
     let to = &mut world.nodes[node];
     let mut puppet = Puppet::arrive(to, 5, session);
@@ -68,7 +68,7 @@ fn give(world: &mut World, node: usize, runs: &[Run]) {
     to.closed.clear();
 }
 
-fn shown(node: &Node) -> Vec<String> {
+pub(super) fn shown(node: &Node) -> Vec<String> {
     let query = ListQuery {
         space: Default::default(),
         collection: "patient".to_owned(),
@@ -82,13 +82,13 @@ fn shown(node: &Node) -> Vec<String> {
 }
 
 /// How many entries a device holds.
-fn entries(node: &Node) -> u64 {
+pub(super) fn entries(node: &Node) -> u64 {
     let rows = node.store.opening().expect("it reads").frontier;
     rows.iter().map(|row| row.seq - row.header.base()).sum()
 }
 
 /// Lets everybody meet everybody, until all is said.
-fn mingle(world: &mut World) {
+pub(super) fn mingle(world: &mut World) {
     let count = world.nodes.len();
     for _ in 0..5 {
         for a in 0..count {
@@ -100,7 +100,7 @@ fn mingle(world: &mut World) {
     }
 }
 
-fn assert_one_story(world: &World) {
+pub(super) fn assert_one_story(world: &World) {
     world.assert_converged();
     let first = shown(&world.nodes[0]);
     for node in &world.nodes {
