@@ -1,4 +1,4 @@
-//! Questions about one log: its entries from some place on, and fingerprints of its beginnings.
+//! Questions about one log: its entries from some place on, and the chain tags of its beginnings.
 
 use crdt_schema::ident::{LogId, OrganisationId};
 use redb::ReadTransaction;
@@ -93,7 +93,7 @@ struct Walk {
     rows: Vec<(u64, ChainTag)>,
 }
 
-/// The fingerprints of a log's beginnings, and whether it reads back as it was signed.
+/// The chain tags of a log's beginnings, and whether it reads back as it was signed.
 pub(super) fn tags(tx: &ReadTransaction, log: LogId, seqs: &[u64]) -> Result<Found, Trouble> {
     let nothing = Found::Tags {
         log,
