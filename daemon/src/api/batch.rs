@@ -42,7 +42,12 @@ pub(super) async fn batch(State(api): State<Api>, incoming: Incoming) -> Answer<
     let edits = read(&incoming.schema, request.edits, |index| {
         incoming.new_id(&api, index)
     })?;
-    let outcome = write(&api, &incoming, space, edits, true).await?;
+    let names = edits
+        .iter()
+        .map(|edit| (edit.collection.clone(), edit.id.clone()));
+    let names: Vec<_> = names.collect();
+    let outcome = write(&api, &incoming, space, edits).await;
+    let outcome = outcome.map_err(|error| ApiError::of_batch(error, &names))?;
     let records = outcome.records.into_iter().map(|record| BatchRecord {
         collection: record.collection,
         id: record.id,

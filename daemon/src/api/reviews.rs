@@ -17,7 +17,7 @@ use serde_json::{Map, Value as JsonValue};
 use super::answer::{answer, subject_field};
 use super::answered::{answered_review, revisited, settled};
 use super::edits::{write, written};
-use super::error::{ApiError, Code, Shape};
+use super::error::{ApiError, Code};
 use super::records::find;
 use super::request::{Incoming, shortened};
 use super::types::{ResolveRequest, Review, ReviewKind, ReviewPage};
@@ -231,8 +231,8 @@ pub(super) async fn resolve(
         .await?;
     let (key, outcome) = match planned {
         Plan::Write(key, edit) => {
-            let outcome = write(&api, &incoming, key.space.clone(), vec![*edit], false).await?;
-            (key, outcome)
+            let outcome = write(&api, &incoming, key.space.clone(), vec![*edit]).await;
+            (key, outcome.map_err(ApiError::of_command)?)
         }
         Plan::Refuse(error) => match earlier_answer(&api, &incoming).await? {
             Some(answered) => answered,
@@ -354,7 +354,7 @@ async fn earlier_answer(
     let outcome = match api.handle.write(write).await {
         Ok(outcome) => outcome,
         Err(error) => {
-            let error = ApiError::of_command(error, Shape::Fields);
+            let error = ApiError::of_command(error);
             let refused = matches!(error.code, Code::NotFound | Code::Changed | Code::Deleted);
             return if refused { Ok(None) } else { Err(error) };
         }

@@ -11,7 +11,7 @@ use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::DeviceId;
 use crdt_schema::schema::{Change, PUBLISHED_VERSION_MAX, Schema, Severity, compare};
 
-use super::error::{ApiError, Code, Shape};
+use super::error::{ApiError, Code};
 use super::request::{Incoming, shortened};
 use super::status::summary;
 use super::types::{
@@ -125,7 +125,7 @@ pub(super) async fn choose(State(api): State<Api>, incoming: Incoming) -> Answer
         return Err(unknown(version).at("/version"));
     }
     let done = api.handle.use_schema(version).await;
-    done.map_err(|error| ApiError::of_command(error, Shape::Fields))?;
+    done.map_err(ApiError::of_command)?;
     api.read(reply).await.map(Json)
 }
 
@@ -155,7 +155,7 @@ pub(super) async fn publish(State(api): State<Api>, incoming: Incoming) -> Answe
     if !already {
         publish_base(&api, &state, new.version, &incoming.person).await?;
         let written = api.handle.publish(&new, incoming.person.clone()).await;
-        written.map_err(|error| ApiError::of_command(error, Shape::Fields))?;
+        written.map_err(ApiError::of_command)?;
     }
     Ok(Json(PublishReply {
         name: new.name,
@@ -186,7 +186,7 @@ async fn publish_base(
             continue;
         };
         let written = api.handle.publish(&schema, person.to_owned()).await;
-        written.map_err(|error| ApiError::of_command(error, Shape::Fields))?;
+        written.map_err(ApiError::of_command)?;
     }
     Ok(())
 }

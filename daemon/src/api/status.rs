@@ -8,7 +8,7 @@ use axum::extract::State;
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::schema::{Collection, Field, FieldType, Priority, Provisional, Schema};
 
-use super::error::{ApiError, Shape};
+use super::error::ApiError;
 use super::request::Incoming;
 use super::schemas;
 use super::types::{
@@ -176,7 +176,7 @@ pub(super) async fn set_network(State(api): State<Api>, incoming: Incoming) -> A
     incoming.finish()?;
     let wanted: Network = incoming.json()?;
     let done = api.handle.set_online(wanted.online).await;
-    done.map_err(|error| ApiError::of_command(error, Shape::Fields))?;
+    done.map_err(ApiError::of_command)?;
     Ok(Json(wanted))
 }
 
