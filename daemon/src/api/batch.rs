@@ -43,7 +43,14 @@ pub(super) async fn batch(State(api): State<Api>, incoming: Incoming) -> Answer<
         incoming.new_id(&api, index)
     });
     let outcome = match edits {
-        Ok(edits) => write(&api, &incoming, space, edits, true).await?,
+        Ok(edits) => {
+            let names = edits
+                .iter()
+                .map(|edit| (edit.collection.clone(), edit.id.clone()));
+            let names: Vec<_> = names.collect();
+            let outcome = write(&api, &incoming, space, edits, None).await;
+            outcome.map_err(|error| ApiError::of_batch(error, &names))?
+        }
         Err(error) => earlier::outcome_or(&api, &incoming, error).await?,
     };
     let records = outcome.records.into_iter().map(|record| BatchRecord {

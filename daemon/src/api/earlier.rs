@@ -7,10 +7,10 @@
 use crdt_schema::ident::{RecordKey, SpaceName};
 
 use super::Api;
-use super::error::{ApiError, Code, Shape};
+use super::edits::write;
+use super::error::{ApiError, Code};
 use super::request::Incoming;
 use crate::engine::batch::{CommitOutcome, LocalEdit, WriteMode};
-use crate::node::handle::Write;
 
 /// The outcome of this same request; `refusal` if it has none.
 ///
@@ -22,7 +22,7 @@ pub(super) async fn outcome_or(
     refusal: ApiError,
 ) -> Result<CommitOutcome, ApiError> {
     let any = incoming.schema.collections.keys().next();
-    let (Some(idempotency), Some(any)) = (incoming.idempotency(), any) else {
+    let (Some(_), Some(any)) = (incoming.idempotency(), any) else {
         return Err(refusal);
     };
     let edit = LocalEdit {
@@ -32,16 +32,9 @@ pub(super) async fn outcome_or(
         if_match: Some(String::new()),
         ops: Vec::new(),
     };
-    let write = Write {
-        space: incoming.space(),
-        person: incoming.person.clone(),
-        schema_version: incoming.schema.version,
-        edits: vec![edit],
-        idempotency: Some(idempotency),
-        answering: None,
-    };
-    api.handle.write(write).await.map_err(|error| {
-        let error = ApiError::of_command(error, Shape::Fields);
+    let outcome = write(api, incoming, incoming.space(), vec![edit], None).await;
+    outcome.map_err(|error| {
+        let error = ApiError::of_command(error);
         match error.code {
             Code::NotFound | Code::Changed | Code::Deleted => refusal,
             _ => error,

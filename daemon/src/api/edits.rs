@@ -10,13 +10,14 @@ use crdt_schema::op::Op;
 use crdt_schema::schema::Collection;
 use serde_json::{Map, Value};
 
-use super::error::{ApiError, Code, Shape};
+use super::error::{ApiError, Code};
 use super::records::{etag_header, find, key};
 use super::request::Incoming;
 use super::types::REPLAYED_HEADER;
 use super::{Api, collection, earlier};
+use crate::engine::batch::rights::Answering;
 use crate::engine::batch::{CommitOutcome, LocalEdit, WriteMode};
-use crate::node::handle::Write;
+use crate::node::handle::{CommandError, Write};
 use crate::wire::limits::{OPS_MAX, TEXT_BYTES_MAX};
 
 /// `POST /v1/collections/{collection}/records`
@@ -191,44 +192,34 @@ async fn write_one(
         if_match: incoming.expect.etag.clone(),
         ops,
     };
-    let outcome = write(api, incoming, key.space.clone(), vec![edit], false).await;
-    let outcome = outcome.map_err(|error| match error.code {
-        Code::AlreadyExists if incoming.expect.absent => ApiError {
+    let outcome = write(api, incoming, key.space.clone(), vec![edit], None).await;
+    let outcome = outcome.map_err(|error| match ApiError::of_command(error) {
+        error if error.code == Code::AlreadyExists && incoming.expect.absent => ApiError {
             code: Code::PreconditionFailed,
             ..error
         },
-        _ => error,
+        error => error,
     })?;
     written(api, key, &outcome).await
 }
 
-/// Writes durably. `is_batch` says how the body holds the records, for the pointers of errors.
+/// Writes durably. `answering` says to which review the write is the answer, if it is one.
 pub(super) async fn write(
     api: &Api,
     incoming: &Incoming,
     space: SpaceName,
     edits: Vec<LocalEdit>,
-    is_batch: bool,
-) -> Result<CommitOutcome, ApiError> {
-    let (person, idempotency) = (incoming.person.clone(), incoming.idempotency());
-    let sent = if is_batch { edits.clone() } else { Vec::new() };
-    let shape = if is_batch {
-        Shape::Batch(&sent)
-    } else {
-        Shape::Fields
-    };
+    answering: Option<Box<Answering>>,
+) -> Result<CommitOutcome, CommandError> {
     let write = Write {
         space,
-        person,
+        person: incoming.person.clone(),
         schema_version: incoming.schema.version,
         edits,
-        idempotency,
-        answering: None,
+        idempotency: incoming.idempotency(),
+        answering,
     };
-    api.handle
-        .write(write)
-        .await
-        .map_err(|error| ApiError::of_command(error, shape))
+    api.handle.write(write).await
 }
 
 /// The answer to a write of one record.

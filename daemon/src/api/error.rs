@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use crdt_schema::schema::FieldError;
 
 use super::types::{Problem, ProblemItem};
-use crate::engine::batch::{LocalEdit, Rejection, StoreFault};
+use crate::engine::batch::{Rejection, StoreFault};
 use crate::node::handle::CommandError;
 use crate::store::{StoreError, UseSchemaError};
 
@@ -206,14 +206,8 @@ pub(super) struct ApiError {
     pub(super) etag: Option<String>,
 }
 
-/// How a request's body holds the records that are written.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Shape<'a> {
-    /// The body is one record's fields.
-    Fields,
-    /// The body is a batch of these edits.
-    Batch(&'a [LocalEdit]),
-}
+/// Collection and id of a record.
+pub(super) type RecordName = (String, String);
 
 impl ApiError {
     pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
@@ -249,10 +243,15 @@ impl ApiError {
         Self::new(Code::of_store(&error), error.to_string())
     }
 
-    pub(super) fn of_command(error: CommandError, shape: Shape<'_>) -> Self {
+    pub(super) fn of_command(error: CommandError) -> Self {
+        Self::of_batch(error, &[])
+    }
+
+    /// The same of a batch whose edits are of these records: the error says which edit is meant.
+    pub(super) fn of_batch(error: CommandError, batch: &[RecordName]) -> Self {
         let detail = error.to_string();
         match error {
-            CommandError::Rejected(rejection) => Self::of_rejection(rejection, shape),
+            CommandError::Rejected(rejection) => Self::of_rejection(rejection, batch),
             CommandError::Busy => Self::new(Code::Busy, detail),
             CommandError::Stopping => Self::new(Code::Stopping, detail),
             CommandError::Schema(UseSchemaError::Unusable(_)) => {
@@ -264,21 +263,21 @@ impl ApiError {
         }
     }
 
-    pub(super) fn of_rejection(rejection: Rejection, shape: Shape<'_>) -> Self {
+    fn of_rejection(rejection: Rejection, batch: &[RecordName]) -> Self {
         let detail = rejection.to_string();
         match rejection {
             Rejection::NotFound { collection, id } => {
-                Self::new(Code::NotFound, detail).of_record(shape, &collection, &id)
+                Self::new(Code::NotFound, detail).of_record(batch, &collection, &id)
             }
             Rejection::Exists { collection, id } => {
-                Self::new(Code::AlreadyExists, detail).of_record(shape, &collection, &id)
+                Self::new(Code::AlreadyExists, detail).of_record(batch, &collection, &id)
             }
             Rejection::Deleted { collection, id }
             | Rejection::DeletedWith { collection, id, .. } => {
-                Self::new(Code::Deleted, detail).of_record(shape, &collection, &id)
+                Self::new(Code::Deleted, detail).of_record(batch, &collection, &id)
             }
             Rejection::Referenced { collection, id, .. } => {
-                Self::new(Code::Referenced, detail).of_record(shape, &collection, &id)
+                Self::new(Code::Referenced, detail).of_record(batch, &collection, &id)
             }
             Rejection::Changed {
                 collection,
@@ -289,16 +288,14 @@ impl ApiError {
                     etag: Some(etag),
                     ..Self::new(Code::Changed, detail)
                 };
-                error.of_record(shape, &collection, &id)
+                error.of_record(batch, &collection, &id)
             }
             Rejection::Invalid {
                 collection,
                 id,
                 errors,
             } => {
-                let place = shape
-                    .edit(&collection, &id)
-                    .map(|n| format!("/edits/{n}/fields"));
+                let place = place(batch, &collection, &id).map(|n| format!("/edits/{n}/fields"));
                 Self::invalid(detail, &place.unwrap_or_default(), errors)
             }
             Rejection::NotAllowed { .. } => Self::new(Code::NotAllowed, detail),
@@ -311,8 +308,8 @@ impl ApiError {
     }
 
     /// The same; in a batch, it says which edit is meant.
-    fn of_record(self, shape: Shape<'_>, collection: &str, id: &str) -> Self {
-        match shape.edit(collection, id) {
+    fn of_record(self, batch: &[RecordName], collection: &str, id: &str) -> Self {
+        match place(batch, collection, id) {
             Some(index) => self.at(format!("/edits/{index}")),
             None => self,
         }
@@ -336,16 +333,10 @@ impl ApiError {
     }
 }
 
-impl Shape<'_> {
-    /// Which edit of a batch is of that record.
-    fn edit(self, collection: &str, id: &str) -> Option<usize> {
-        match self {
-            Self::Fields => None,
-            Self::Batch(edits) => edits
-                .iter()
-                .position(|edit| edit.collection == collection && edit.id == id),
-        }
-    }
+/// Which edit of a batch is of that record.
+fn place(batch: &[RecordName], collection: &str, id: &str) -> Option<usize> {
+    let mut records = batch.iter();
+    records.position(|record| record.0 == collection && record.1 == id)
 }
 
 fn item(place: &str, error: FieldError) -> ProblemItem {
@@ -384,17 +375,6 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::engine::batch::WriteMode;
-
-    fn edit(id: &str) -> LocalEdit {
-        LocalEdit {
-            collection: "visit".into(),
-            id: id.into(),
-            mode: WriteMode::Upsert,
-            if_match: None,
-            ops: Vec::new(),
-        }
-    }
 
     fn field_error(pointer: &str) -> FieldError {
         FieldError {
@@ -487,10 +467,10 @@ mod tests {
             ),
         ];
         for (rejection, status, code) in table {
-            let problem = ApiError::of_rejection(rejection, Shape::Fields).problem();
+            let problem = ApiError::of_rejection(rejection, &[]).problem();
             assert_eq!((problem.status, problem.code.as_str()), (status, code));
         }
-        let busy = ApiError::of_command(CommandError::Busy, Shape::Fields).problem();
+        let busy = ApiError::of_command(CommandError::Busy).problem();
         assert_eq!(
             (busy.status, busy.code.as_str(), busy.retryable),
             (503, "busy", true)
@@ -508,7 +488,7 @@ mod tests {
             (StoreError::Failed("x".into()).into(), (500, "store_failed")),
         ];
         for (error, expected) in table {
-            let error = ApiError::of_command(CommandError::Schema(error), Shape::Fields);
+            let error = ApiError::of_command(CommandError::Schema(error));
             let problem = error.problem();
             assert_eq!((problem.status, problem.code.as_str()), expected);
         }
@@ -521,24 +501,25 @@ mod tests {
             id: "v2".into(),
             errors: vec![field_error(pointer)],
         };
-        let edits = [edit("v1"), edit("v2")];
-        let pointer = |rejection, shape| {
-            ApiError::of_rejection(rejection, shape).errors[0]
+        let record = |id: &str| ("visit".to_owned(), id.to_owned());
+        let batch = [record("v1"), record("v2")];
+        let pointer = |rejection, batch: &[RecordName]| {
+            ApiError::of_rejection(rejection, batch).errors[0]
                 .pointer
                 .clone()
         };
 
         assert_eq!(
-            pointer(rejection("/temp_c"), Shape::Batch(&edits)),
+            pointer(rejection("/temp_c"), &batch),
             "/edits/1/fields/temp_c"
         );
-        assert_eq!(pointer(rejection(""), Shape::Batch(&edits)), "/edits/1");
-        assert_eq!(pointer(rejection("/temp_c"), Shape::Fields), "/temp_c");
+        assert_eq!(pointer(rejection(""), &batch), "/edits/1");
+        assert_eq!(pointer(rejection("/temp_c"), &[]), "/temp_c");
         let missing = Rejection::NotFound {
             collection: "visit".into(),
             id: "v2".into(),
         };
-        assert_eq!(pointer(missing, Shape::Batch(&edits)), "/edits/1");
+        assert_eq!(pointer(missing, &batch), "/edits/1");
     }
 
     #[test]
@@ -550,7 +531,7 @@ mod tests {
                 id,
                 etag,
             },
-            Shape::Fields,
+            &[],
         );
 
         assert_eq!(error.problem().etag.as_deref(), Some("abc"));

@@ -35,16 +35,17 @@ mod changes;
 mod earlier;
 mod edits;
 mod error;
+mod filters;
 mod guard;
 mod history;
 mod listen;
 #[doc(hidden)]
 pub mod probe;
-mod query;
 mod records;
 mod render;
 mod request;
 mod reviews;
+mod schema_devices;
 mod schemas;
 mod status;
 pub mod types;
@@ -206,7 +207,7 @@ fn routes(api: Api) -> Router {
         .route("/v1/network", put(status::set_network).get(status::network))
         .route("/v1/schema", get(schemas::show).post(schemas::publish))
         .route("/v1/schema/active", put(schemas::choose))
-        .route("/v1/schema/devices", get(schemas::devices))
+        .route("/v1/schema/devices", get(schema_devices::devices))
         .route("/v1/schema/{version}", get(schemas::text))
         .route("/healthz", get(status::health))
         .route("/readyz", get(status::ready))

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::batch;
 use super::edits;
-use super::query::Filters;
+use super::filters::Filters;
 use super::records::read_cursor;
 use super::request::{Expect, Params, space_name};
 use super::types::BatchRequest;

@@ -12,7 +12,7 @@ use futures::stream;
 use serde_json::Value;
 
 use super::error::{ApiError, Code};
-use super::query::Filters;
+use super::filters::Filters;
 use super::request::Incoming;
 use super::types::{NDJSON_TYPE, Record, RecordPage};
 use super::{Api, collection, render};

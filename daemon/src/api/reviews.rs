@@ -8,7 +8,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use crdt_schema::ident::{RecordKey, SpaceName};
+use crdt_schema::ident::RecordKey;
 use crdt_schema::intent::{check_sum, value_from_json};
 use crdt_schema::resolution::{self, ReviewSubject};
 use crdt_schema::schema::{Collection, Priority, Schema};
@@ -16,15 +16,15 @@ use serde_json::{Map, Value as JsonValue};
 
 use super::answer::{answer, subject_field};
 use super::answered::{answered_review, revisited, settled};
-use super::edits::written;
-use super::error::{ApiError, Code, Shape};
+use super::edits::{write, written};
+use super::error::{ApiError, Code};
 use super::records::find;
 use super::request::{Incoming, shortened};
 use super::types::{ResolveRequest, Review, ReviewKind, ReviewPage};
 use super::{Answer, Api, collection, earlier, render};
 use crate::engine::batch::rights::Answering;
 use crate::engine::batch::{LocalEdit, WriteMode};
-use crate::node::handle::{Handle, Write};
+use crate::node::handle::Handle;
 use crate::store::Reader;
 
 /// Reviews in a page when the client does not say, and at most.
@@ -232,10 +232,9 @@ pub(super) async fn resolve(
         .await?;
     let (key, outcome) = match planned {
         Plan::Write(key, edit, answering) => {
-            let write = request_to(&incoming, key.space.clone(), *edit, answering);
-            let outcome = api.handle.write(write).await;
-            let outcome = outcome.map_err(|error| ApiError::of_command(error, Shape::Fields))?;
-            (key, outcome)
+            let (space, answering) = (key.space.clone(), Some(answering));
+            let outcome = write(&api, &incoming, space, vec![*edit], answering).await;
+            (key, outcome.map_err(ApiError::of_command)?)
         }
         Plan::Refuse(error) => earlier::write_or(&api, &incoming, error).await?,
     };
@@ -245,7 +244,7 @@ pub(super) async fn resolve(
 /// What comes of a request to answer a review.
 enum Plan {
     /// The edit that gives the answer, and to what.
-    Write(RecordKey, Box<LocalEdit>, Answering),
+    Write(RecordKey, Box<LocalEdit>, Box<Answering>),
     /// The review is not open, or does not take the answer. That is an error unless this same request has
     /// given it before.
     Refuse(ApiError),
@@ -297,22 +296,5 @@ fn plan(
         review: review.id,
         role: handle.facts().role.clone(),
     };
-    Ok(Plan::Write(key, Box::new(edit), answering))
-}
-
-/// The write that the request asks for.
-fn request_to(
-    incoming: &Incoming,
-    space: SpaceName,
-    edit: LocalEdit,
-    answering: Answering,
-) -> Write {
-    Write {
-        space,
-        person: incoming.person.clone(),
-        schema_version: incoming.schema.version,
-        edits: vec![edit],
-        idempotency: incoming.idempotency(),
-        answering: Some(Box::new(answering)),
-    }
+    Ok(Plan::Write(key, Box::new(edit), Box::new(answering)))
 }

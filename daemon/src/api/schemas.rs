@@ -1,31 +1,25 @@
-//! The versions of the schema: what is known, publishing one, using another, and which device is on which.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! The versions of the schema: what is known, publishing one, and using another.
 
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use crdt_schema::flags::{self, Date};
-use crdt_schema::hlc::Timestamp;
-use crdt_schema::ident::DeviceId;
-use crdt_schema::schema::{Change, PUBLISHED_VERSION_MAX, Schema, Severity, compare};
+use crdt_schema::schema::{
+    Change, Collection, Field, FieldType, PUBLISHED_VERSION_MAX, Priority, Provisional, Schema,
+    Severity, compare,
+};
 
-use super::error::{ApiError, Code, Shape};
+use super::error::{ApiError, Code};
 use super::request::{Incoming, shortened};
-use super::status::summary;
 use super::types::{
-    ProblemItem, PublishReply, PublishRequest, RetiredField, SchemaDevice, SchemaDevices,
-    SchemaPublication, SchemaRefresh, SchemaReply, SchemaStatus, SchemaVersion, UseRequest,
+    CollectionSummary, FieldSummary, ProblemItem, PublishReply, PublishRequest, SchemaPublication,
+    SchemaRefresh, SchemaReply, SchemaStatus, SchemaSummary, SchemaVersion, UseRequest,
 };
 use super::{Answer, Api};
 use crate::engine::batch::SchemaTag;
 use crate::engine::fleet::PeerStatus;
 use crate::node::handle::Handle;
 use crate::store::{Known, Published, SchemaState};
-
-/// How many versions before the newest are searched for fields that it has not.
-const RETIRED_VERSIONS_MAX: usize = 8;
 
 /// `GET /v1/schema`
 pub(super) async fn show(State(api): State<Api>, incoming: Incoming) -> Answer<SchemaReply> {
@@ -55,6 +49,59 @@ fn reply(handle: &Handle) -> Result<SchemaReply, ApiError> {
             .map(version)
             .collect::<Result<_, ApiError>>()?,
     })
+}
+
+/// What a schema says, for clients.
+fn summary(schema: &Schema) -> SchemaSummary {
+    let collection = |collection: &Collection| CollectionSummary {
+        name: collection.name.clone(),
+        label: collection.label.clone(),
+        delete: collection.delete.name().to_owned(),
+        fields: collection.fields.values().map(field_summary).collect(),
+    };
+    SchemaSummary {
+        name: schema.name.clone(),
+        version: schema.version,
+        source: schema.source.clone(),
+        collections: schema.collections.values().map(collection).collect(),
+    }
+}
+
+fn field_summary(field: &Field) -> FieldSummary {
+    let (mut choices, mut element, mut to) = (Vec::new(), None, None);
+    match &field.kind {
+        FieldType::Choice { of } => choices.clone_from(of),
+        FieldType::Ref { to: target } => to = Some(target.clone()),
+        FieldType::Set { of } => {
+            element = Some(of.name().to_owned());
+            if let FieldType::Choice { of } = of.as_ref() {
+                choices.clone_from(of);
+            }
+        }
+        FieldType::Text
+        | FieldType::Integer
+        | FieldType::Number
+        | FieldType::Bool
+        | FieldType::Date
+        | FieldType::DateTime
+        | FieldType::Counter
+        | FieldType::Json => {}
+    }
+    FieldSummary {
+        name: field.name.clone(),
+        kind: field.kind.name().to_owned(),
+        choices,
+        element,
+        to,
+        required: field.required,
+        default: field.default.as_ref().map(|value| value.to_json()),
+        min: field.min,
+        max: field.max,
+        merge: field.merge.name().to_owned(),
+        provisional: (field.provisional != Provisional::default())
+            .then(|| field.provisional.name().to_owned()),
+        priority: (field.priority != Priority::default()).then(|| field.priority.name().to_owned()),
+    }
 }
 
 /// How the version in use stands among the known ones.
@@ -125,7 +172,7 @@ pub(super) async fn choose(State(api): State<Api>, incoming: Incoming) -> Answer
         return Err(unknown(version).at("/version"));
     }
     let done = api.handle.use_schema(version).await;
-    done.map_err(|error| ApiError::of_command(error, Shape::Fields))?;
+    done.map_err(ApiError::of_command)?;
     api.read(reply).await.map(Json)
 }
 
@@ -155,7 +202,7 @@ pub(super) async fn publish(State(api): State<Api>, incoming: Incoming) -> Answe
     if !already {
         publish_base(&api, &state, new.version, &incoming.person).await?;
         let written = api.handle.publish(&new, incoming.person.clone()).await;
-        written.map_err(|error| ApiError::of_command(error, Shape::Fields))?;
+        written.map_err(ApiError::of_command)?;
     }
     Ok(Json(PublishReply {
         name: new.name,
@@ -186,7 +233,7 @@ async fn publish_base(
             continue;
         };
         let written = api.handle.publish(&schema, person.to_owned()).await;
-        written.map_err(|error| ApiError::of_command(error, Shape::Fields))?;
+        written.map_err(ApiError::of_command)?;
     }
     Ok(())
 }
@@ -261,144 +308,12 @@ pub(super) fn note(ours: &SchemaTag, peer: &PeerStatus) -> Option<String> {
     })
 }
 
-/// `GET /v1/schema/devices`
-pub(super) async fn devices(State(api): State<Api>, incoming: Incoming) -> Answer<SchemaDevices> {
-    incoming.finish()?;
-    api.read(read_devices).await.map(Json)
-}
-
-fn read_devices(handle: &Handle) -> Result<SchemaDevices, ApiError> {
-    let state = handle.reader().schemas();
-    let retired = retired(handle, &state)?;
-    let asked: BTreeSet<(String, String)> = retired.keys().cloned().collect();
-    let writes = handle.reader().writes(&asked).map_err(ApiError::of_store)?;
-
-    let mut devices: BTreeMap<DeviceId, SchemaDevice> = BTreeMap::new();
-    let mut newest: BTreeMap<DeviceId, Timestamp> = BTreeMap::new();
-    for end in writes.ends {
-        let last = newest.entry(end.header.device).or_default();
-        if end.hlc >= *last {
-            *last = end.hlc;
-            let device = devices.entry(end.header.device).or_default();
-            device.name = end.header.name;
-            device.wrote = Some(end.schema_version);
-            device.wrote_at = Some(end.hlc.to_string());
-        }
-    }
-    let ours = state.tag();
-    for (id, peer) in &handle.fleet().peers {
-        let device = devices.entry(*id).or_default();
-        if !peer.name.is_empty() {
-            device.name.clone_from(&peer.name);
-        }
-        device.uses = peer.schema.as_ref().map(|schema| schema.version);
-        device.note = note(&ours, peer);
-    }
-    let mut this = devices.remove(&handle.facts().device).unwrap_or_default();
-    this.device = handle.facts().device.to_string();
-    this.name.clone_from(&handle.facts().name);
-    this.uses = Some(ours.version);
-    let others = devices.into_iter().map(|(id, device)| SchemaDevice {
-        device: id.to_string(),
-        ..device
-    });
-    let field = |(place, (name, end)): ((String, String), (String, End))| {
-        let writers = writes.writers.get(&place).into_iter().flatten();
-        let late: Vec<&Timestamp> = writers
-            .map(|(_, last)| last)
-            .filter(|last| end.is_before(**last))
-            .collect();
-        RetiredField {
-            collection: place.0,
-            field: name,
-            until_version: end.version(),
-            until: end.day(),
-            devices: late.len() as u64,
-            last_written: late.into_iter().max().map(ToString::to_string),
-        }
-    };
-    Ok(SchemaDevices {
-        items: std::iter::once(this).chain(others).collect(),
-        retired: retired.into_iter().map(field).collect(),
-    })
-}
-
-/// When people were to stop writing a field.
-#[derive(Clone, Copy, Debug)]
-enum End {
-    /// After this version.
-    Version(u32),
-    /// After this day.
-    Day(Date),
-}
-
-impl End {
-    /// Whether a write of that time came too late.
-    fn is_before(self, write: Timestamp) -> bool {
-        match self {
-            Self::Version(_) => true,
-            Self::Day(until) => flags::day(write).is_some_and(|day| day > until),
-        }
-    }
-
-    fn version(self) -> Option<u32> {
-        match self {
-            Self::Version(version) => Some(version),
-            Self::Day(_) => None,
-        }
-    }
-
-    fn day(self) -> Option<String> {
-        match self {
-            Self::Version(_) => None,
-            Self::Day(until) => Some(until.to_string()),
-        }
-    }
-}
-
-/// (collection, stored key) → its name in the last version that had it, and its end.
-type Retired = BTreeMap<(String, String), (String, End)>;
-
-/// The fields that the newest version has not, or says the last day of.
-fn retired(handle: &Handle, state: &SchemaState) -> Result<Retired, ApiError> {
-    let mut retired = ending(&state.newest);
-    let older = state.versions.range(..state.newest.version).rev();
-    for (&version, _) in older.take(RETIRED_VERSIONS_MAX) {
-        let text = handle.reader().schema_text(version);
-        let text = text.map_err(ApiError::of_store)?;
-        let Some(Ok(schema)) = text.map(|text| Schema::parse(&text)) else {
-            continue;
-        };
-        for collection in schema.collections.values() {
-            let stays = state.newest.collection(&collection.name);
-            for field in collection.fields.values() {
-                if stays.is_none_or(|stays| stays.field_by_key(&field.key).is_none()) {
-                    let place = (collection.name.clone(), field.key.clone());
-                    let last = (field.name.clone(), End::Version(version));
-                    retired.entry(place).or_insert(last);
-                }
-            }
-        }
-    }
-    Ok(retired)
-}
-
-fn ending(newest: &Schema) -> Retired {
-    let mut ending = Retired::new();
-    for collection in newest.collections.values() {
-        for field in collection.fields.values() {
-            if let Some(until) = field.flags.until {
-                let place = (collection.name.clone(), field.key.clone());
-                ending.insert(place, (field.name.clone(), End::Day(until)));
-            }
-        }
-    }
-    ending
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+
+    use crdt_schema::ident::DeviceId;
+    use serde_json::json;
 
     use super::*;
 
@@ -457,6 +372,31 @@ mod tests {
         assert_eq!(
             shown.message,
             "bounds are tighter; on older devices: nothing"
+        );
+    }
+
+    #[test]
+    fn a_schema_is_summed_up_in_its_own_words() {
+        let source = "schema = \"t\"\nversion = 3\n[collections.visit]\ndelete = \"edit-wins\"\n\
+                      [collections.visit.fields]\n\
+                      outcome = { type = \"choice\", of = [\"well\", \"ill\"], default = \"well\" }\n\
+                      tags = { type = \"set\", of = [\"a\"] }\n\
+                      again = { type = \"ref\", to = \"visit\" }";
+
+        let summary = serde_json::to_value(summary(&Schema::parse(source).unwrap())).unwrap();
+
+        assert_eq!(summary["source"], source);
+        let visit = &summary["collections"][0];
+        assert_eq!(visit["delete"], "edit-wins");
+        assert_eq!(
+            visit["fields"],
+            json!([
+                {"name": "outcome", "type": "choice", "choices": ["well", "ill"], "required": false,
+                 "default": "well", "merge": "lww"},
+                {"name": "tags", "type": "set", "choices": ["a"], "element": "choice", "required": false,
+                 "merge": "set"},
+                {"name": "again", "type": "ref", "to": "visit", "required": false, "merge": "lww"},
+            ])
         );
     }
 }

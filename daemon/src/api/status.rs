@@ -6,15 +6,13 @@ use std::net::SocketAddr;
 use axum::Json;
 use axum::extract::State;
 use crdt_schema::hlc::Timestamp;
-use crdt_schema::schema::{Collection, Field, FieldType, Priority, Provisional, Schema};
 
-use super::error::{ApiError, Shape};
+use super::error::ApiError;
 use super::request::Incoming;
 use super::schemas;
 use super::types::{
-    CollectionCount, CollectionSummary, DamagedLog, Device, FieldSummary, Health, Network,
-    NetworkStatus, Peer, PeerList, Refusal, RefusedLog, Repairs, SchemaName, SchemaSummary, Status,
-    StoreStatus,
+    CollectionCount, DamagedLog, Device, Health, Network, NetworkStatus, Peer, PeerList, Refusal,
+    RefusedLog, Repairs, SchemaName, Status, StoreStatus,
 };
 use super::{Answer, Api};
 use crate::engine::batch::SchemaTag;
@@ -176,61 +174,8 @@ pub(super) async fn set_network(State(api): State<Api>, incoming: Incoming) -> A
     incoming.finish()?;
     let wanted: Network = incoming.json()?;
     let done = api.handle.set_online(wanted.online).await;
-    done.map_err(|error| ApiError::of_command(error, Shape::Fields))?;
+    done.map_err(ApiError::of_command)?;
     Ok(Json(wanted))
-}
-
-/// What a schema says, for clients.
-pub(super) fn summary(schema: &Schema) -> SchemaSummary {
-    let collection = |collection: &Collection| CollectionSummary {
-        name: collection.name.clone(),
-        label: collection.label.clone(),
-        delete: collection.delete.name().to_owned(),
-        fields: collection.fields.values().map(field_summary).collect(),
-    };
-    SchemaSummary {
-        name: schema.name.clone(),
-        version: schema.version,
-        source: schema.source.clone(),
-        collections: schema.collections.values().map(collection).collect(),
-    }
-}
-
-fn field_summary(field: &Field) -> FieldSummary {
-    let (mut choices, mut element, mut to) = (Vec::new(), None, None);
-    match &field.kind {
-        FieldType::Choice { of } => choices.clone_from(of),
-        FieldType::Ref { to: target } => to = Some(target.clone()),
-        FieldType::Set { of } => {
-            element = Some(of.name().to_owned());
-            if let FieldType::Choice { of } = of.as_ref() {
-                choices.clone_from(of);
-            }
-        }
-        FieldType::Text
-        | FieldType::Integer
-        | FieldType::Number
-        | FieldType::Bool
-        | FieldType::Date
-        | FieldType::DateTime
-        | FieldType::Counter
-        | FieldType::Json => {}
-    }
-    FieldSummary {
-        name: field.name.clone(),
-        kind: field.kind.name().to_owned(),
-        choices,
-        element,
-        to,
-        required: field.required,
-        default: field.default.as_ref().map(|value| value.to_json()),
-        min: field.min,
-        max: field.max,
-        merge: field.merge.name().to_owned(),
-        provisional: (field.provisional != Provisional::default())
-            .then(|| field.provisional.name().to_owned()),
-        priority: (field.priority != Priority::default()).then(|| field.priority.name().to_owned()),
-    }
 }
 
 /// `GET /healthz`: the process answers.
@@ -250,7 +195,6 @@ pub(super) async fn ready(State(api): State<Api>) -> Answer<Health> {
 #[cfg(test)]
 mod tests {
     use crdt_schema::ident::{DeviceId, LogId};
-    use serde_json::json;
 
     use super::*;
     use crate::engine::batch::Held;
@@ -321,31 +265,6 @@ mod tests {
         assert_eq!(
             peer_shown(&known, &net, &ours).last_seen.as_deref(),
             Some("1970-01-01T00:00:01Z")
-        );
-    }
-
-    #[test]
-    fn a_schema_is_summed_up_in_its_own_words() {
-        let source = "schema = \"t\"\nversion = 3\n[collections.visit]\ndelete = \"edit-wins\"\n\
-                      [collections.visit.fields]\n\
-                      outcome = { type = \"choice\", of = [\"well\", \"ill\"], default = \"well\" }\n\
-                      tags = { type = \"set\", of = [\"a\"] }\n\
-                      again = { type = \"ref\", to = \"visit\" }";
-
-        let summary = serde_json::to_value(summary(&Schema::parse(source).unwrap())).unwrap();
-
-        assert_eq!(summary["source"], source);
-        let visit = &summary["collections"][0];
-        assert_eq!(visit["delete"], "edit-wins");
-        assert_eq!(
-            visit["fields"],
-            json!([
-                {"name": "outcome", "type": "choice", "choices": ["well", "ill"], "required": false,
-                 "default": "well", "merge": "lww"},
-                {"name": "tags", "type": "set", "choices": ["a"], "element": "choice", "required": false,
-                 "merge": "set"},
-                {"name": "again", "type": "ref", "to": "visit", "required": false, "merge": "lww"},
-            ])
         );
     }
 }

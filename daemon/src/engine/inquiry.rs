@@ -1,7 +1,7 @@
 //! A peer shows another history of a log: finds out whether ours is damaged, and where the two part.
 //!
 //! Our own log is read through first: whoever cannot verify its entries against its author's signatures is
-//! the damaged one (see [`super::repair`]). If ours is whole, a sixteen-way search over the fingerprints of its
+//! the damaged one (see [`super::repair`]). If ours is whole, a sixteen-way search over the chain tags of its
 //! beginnings finds the place where the two part, and the peer's signed run there is the proof of the fork.
 //!
 //! If this device wrote the log and nobody else is known to hold its end, the end is written again in a new log (see

@@ -2,8 +2,8 @@
 //!
 //! The engine decides, everything else carries out. The loop's order within a turn is fixed: the order to
 //! stop, the watchdog and due timers, then finished commits (they free waiting clients), then fetches, then
-//! local commands, then the network, so local work goes before remote work. After every input the engine's effects are drained to the last one
-//! before the next input is taken.
+//! local commands, then the network, so local work goes before remote work. After every input the engine's
+//! effects are drained to the last one before the next input is taken.
 //!
 //! The loop never blocks: the store writes on a thread of its own ([`writer`]), reads for peers run on
 //! blocking tasks, and the network is a task behind bounded channels.

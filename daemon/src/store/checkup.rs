@@ -77,6 +77,16 @@ struct Derived {
     reviews: BTreeMap<String, u64>,
 }
 
+/// The part of a check that goes through the records.
+struct Check<'c> {
+    tx: &'c ReadTransaction,
+    schema: &'c SchemaState,
+    /// Whether documents can be compared with the logs.
+    is_log_whole: bool,
+    derived: Derived,
+    checkup: Checkup,
+}
+
 impl Reader {
     /// Checks the whole store.
     ///
@@ -93,114 +103,162 @@ impl Reader {
                 let why = "not compared with the logs, which are damaged".to_owned();
                 checkup.tell("document", why);
             }
-            let mut derived = Derived::default();
+            let mut check = Check {
+                tx,
+                schema: &state,
+                is_log_whole,
+                derived: Derived::default(),
+                checkup,
+            };
             let of = tx.open_table(tables::INDEX)?.len()?;
             let mut after: Option<Vec<u8>> = None;
             loop {
                 let some = records(tx, after.as_deref())?;
                 let Some((last, _)) = some.last() else { break };
                 after = Some(last.clone());
-                check_some(tx, &state, &some, is_log_whole, &mut derived, &mut checkup)?;
-                progress.at("records", checkup.records, of);
+                check.check_records(&some)?;
+                progress.at("records", check.checkup.records, of);
             }
-            check_derived(tx, &derived, &mut checkup)?;
-            Ok(checkup)
+            check.check_derived()?;
+            Ok(check.checkup)
         })
     }
 }
 
-fn check_some(
-    tx: &ReadTransaction,
-    state: &SchemaState,
-    some: &[(Vec<u8>, u64)],
-    is_log_whole: bool,
-    derived: &mut Derived,
-    checkup: &mut Checkup,
-) -> Result<(), Trouble> {
-    let keys = some
-        .iter()
-        .filter_map(|(key, _)| tables::parse_record_key(key));
-    let keys: BTreeSet<RecordKey> = keys.collect();
-    let mut rebuilt = match is_log_whole {
-        true => heal::replay(
-            &tx.open_table(tables::STRETCHES)?,
-            &tx.open_table(tables::LOGS)?,
-            &Names {
-                numbers: &tx.open_table(tables::LOG_NUMBERS)?,
-                entries: &tx.open_table(tables::ENTRIES)?,
-                branches: &tx.open_table(tables::BRANCHES)?,
-                implied: &tx.open_table(tables::IMPLIED)?,
-            },
-            &keys,
-        )?,
-        false => BTreeMap::new(),
-    };
-    let docs = tx.open_table(tables::DOCS)?;
-    for (bytes, number) in some {
-        checkup.records += 1;
-        let Some(key) = tables::parse_record_key(bytes) else {
-            let name = String::from_utf8_lossy(bytes);
-            checkup.tell("index", format!("record {name:?}: its key is malformed"));
-            continue;
+impl Check<'_> {
+    fn check_records(&mut self, some: &[(Vec<u8>, u64)]) -> Result<(), Trouble> {
+        let tx = self.tx;
+        let keys = some
+            .iter()
+            .filter_map(|(key, _)| tables::parse_record_key(key));
+        let keys: BTreeSet<RecordKey> = keys.collect();
+        let mut rebuilt = match self.is_log_whole {
+            true => heal::replay(
+                &tx.open_table(tables::STRETCHES)?,
+                &tx.open_table(tables::LOGS)?,
+                &Names {
+                    numbers: &tx.open_table(tables::LOG_NUMBERS)?,
+                    entries: &tx.open_table(tables::ENTRIES)?,
+                    branches: &tx.open_table(tables::BRANCHES)?,
+                    implied: &tx.open_table(tables::IMPLIED)?,
+                },
+                &keys,
+            )?,
+            false => BTreeMap::new(),
         };
-        let doc = match load_document(&docs, &mut Unpacker::default(), &key, *number) {
-            Ok(doc) => doc,
-            Err(Trouble::Damaged(why)) => {
-                checkup.tell("document", why);
+        let docs = tx.open_table(tables::DOCS)?;
+        for (bytes, number) in some {
+            self.checkup.records += 1;
+            let Some(key) = tables::parse_record_key(bytes) else {
+                let name = String::from_utf8_lossy(bytes);
+                self.checkup
+                    .tell("index", format!("record {name:?}: its key is malformed"));
                 continue;
+            };
+            let doc = match load_document(&docs, &mut Unpacker::default(), &key, *number) {
+                Ok(doc) => doc,
+                Err(Trouble::Damaged(why)) => {
+                    self.checkup.tell("document", why);
+                    continue;
+                }
+                Err(trouble) => return Err(trouble),
+            };
+            let from_log = rebuilt.remove(&key);
+            if self.is_log_whole && !from_log.is_some_and(|other| other.is_same(&doc)) {
+                self.checkup
+                    .tell("document", format!("{key} is not what its log says"));
             }
-            Err(trouble) => return Err(trouble),
-        };
-        let from_log = rebuilt.remove(&key);
-        if is_log_whole && !from_log.is_some_and(|other| other.is_same(&doc)) {
-            checkup.tell("document", format!("{key} is not what its log says"));
+            self.check_view(&key, *number, &doc)?;
         }
-        check_view(tx, state, &key, *number, &doc, derived, checkup)?;
+        Ok(())
     }
-    Ok(())
-}
 
-fn check_view(
-    tx: &ReadTransaction,
-    state: &SchemaState,
-    key: &RecordKey,
-    number: u64,
-    doc: &Document,
-    derived: &mut Derived,
-    checkup: &mut Checkup,
-) -> Result<(), Trouble> {
-    let Some(collection) = state.active.collection(&key.collection) else {
-        return Ok(());
-    };
-    let views = tx.open_table(tables::VIEWS)?;
-    let neighbours = Neighbours {
-        schema: &state.active,
-        index: &tx.open_table(tables::INDEX)?,
-        views: &views,
-        refs: &tx.open_multimap_table(tables::REFS)?,
-    };
-    let view = neighbours.judge(key, doc.view(collection, &key.id))?;
-    let tally = tables::collection_key(&key.space, &key.collection);
-    let (alive, deleted) = derived.tallies.entry(tally).or_default();
-    match view.life {
-        Life::Deleted => *deleted += 1,
-        Life::Live | Life::Contested => *alive += 1,
+    fn check_view(&mut self, key: &RecordKey, number: u64, doc: &Document) -> Result<(), Trouble> {
+        let (tx, schema) = (self.tx, self.schema);
+        let Some(collection) = schema.active.collection(&key.collection) else {
+            return Ok(());
+        };
+        let views = tx.open_table(tables::VIEWS)?;
+        let neighbours = Neighbours {
+            schema: &schema.active,
+            index: &tx.open_table(tables::INDEX)?,
+            views: &views,
+            refs: &tx.open_multimap_table(tables::REFS)?,
+        };
+        let view = neighbours.judge(key, doc.view(collection, &key.id))?;
+        let tally = tables::collection_key(&key.space, &key.collection);
+        let (alive, deleted) = self.derived.tallies.entry(tally).or_default();
+        match view.life {
+            Life::Deleted => *deleted += 1,
+            Life::Live | Life::Contested => *alive += 1,
+        }
+        for review in &view.reviews {
+            self.derived.reviews.insert(review.id.0.clone(), number);
+        }
+        let mut unpacker = Unpacker::default();
+        let row = views.get(number)?;
+        let shown = match &row {
+            Some(row) => unpacker.unpack(Place::View(number), row.value()),
+            None => Err("it is missing"),
+        };
+        match shown {
+            Ok(shown) if *shown == [&schema.stamp()[..], &encode_view(key, &view)].concat() => {}
+            Ok(_) => self
+                .checkup
+                .tell("view", format!("{key} is not shown as its document says")),
+            Err(why) => self.checkup.tell("view", format!("{key}: {why}")),
+        }
+        Ok(())
     }
-    for review in &view.reviews {
-        derived.reviews.insert(review.id.0.clone(), number);
+
+    /// Compares the derived tables with what all records say of them.
+    fn check_derived(&mut self) -> Result<(), Trouble> {
+        let (tx, derived) = (self.tx, &self.derived);
+        let mut tallies = BTreeMap::new();
+        for row in tx.open_table(tables::TALLIES)?.iter()? {
+            let (key, tally) = row?;
+            if tally.value() != (0, 0) {
+                tallies.insert(key.value().to_vec(), tally.value());
+            }
+        }
+        let names = tallies.keys().chain(derived.tallies.keys());
+        for key in names.collect::<BTreeSet<_>>() {
+            let (kept, counted) = (tallies.get(key), derived.tallies.get(key));
+            if kept != counted {
+                let name = String::from_utf8_lossy(key).replace('\0', " ");
+                let words = |tally: Option<&(u64, u64)>| tally.copied().unwrap_or_default();
+                let detail = format!(
+                    "{name}: (alive, deleted) is kept as {:?} and is {:?}",
+                    words(kept),
+                    words(counted)
+                );
+                self.checkup.tell("tally", detail);
+            }
+        }
+        let mut reviews = BTreeMap::new();
+        for row in tx.open_table(tables::REVIEWS)?.iter()? {
+            let (id, number) = row?;
+            reviews.insert(id.value().to_owned(), number.value());
+        }
+        let ids = reviews.keys().chain(derived.reviews.keys());
+        for id in ids.collect::<BTreeSet<_>>() {
+            if reviews.get(id) != derived.reviews.get(id) {
+                self.checkup.tell(
+                    "review",
+                    format!("review {id} is not listed as its record says"),
+                );
+            }
+        }
+        let (documents, indexed) = (
+            tx.open_table(tables::DOCS)?.len()?,
+            tx.open_table(tables::INDEX)?.len()?,
+        );
+        if documents != indexed {
+            let detail = format!("{indexed} records are indexed and {documents} have documents");
+            self.checkup.tell("index", detail);
+        }
+        Ok(())
     }
-    let mut unpacker = Unpacker::default();
-    let row = views.get(number)?;
-    let shown = match &row {
-        Some(row) => unpacker.unpack(Place::View(number), row.value()),
-        None => Err("it is missing"),
-    };
-    match shown {
-        Ok(shown) if *shown == [&state.stamp()[..], &encode_view(key, &view)].concat() => {}
-        Ok(_) => checkup.tell("view", format!("{key} is not shown as its document says")),
-        Err(why) => checkup.tell("view", format!("{key}: {why}")),
-    }
-    Ok(())
 }
 
 fn check_logs(
@@ -291,55 +349,4 @@ pub(super) fn records(
             "the list of records is out of order".to_owned(),
         )),
     }
-}
-
-fn check_derived(
-    tx: &ReadTransaction,
-    derived: &Derived,
-    checkup: &mut Checkup,
-) -> Result<(), Trouble> {
-    let mut tallies = BTreeMap::new();
-    for row in tx.open_table(tables::TALLIES)?.iter()? {
-        let (key, tally) = row?;
-        if tally.value() != (0, 0) {
-            tallies.insert(key.value().to_vec(), tally.value());
-        }
-    }
-    let names = tallies.keys().chain(derived.tallies.keys());
-    for key in names.collect::<BTreeSet<_>>() {
-        let (kept, counted) = (tallies.get(key), derived.tallies.get(key));
-        if kept != counted {
-            let name = String::from_utf8_lossy(key).replace('\0', " ");
-            let words = |tally: Option<&(u64, u64)>| tally.copied().unwrap_or_default();
-            let detail = format!(
-                "{name}: (alive, deleted) is kept as {:?} and is {:?}",
-                words(kept),
-                words(counted)
-            );
-            checkup.tell("tally", detail);
-        }
-    }
-    let mut reviews = BTreeMap::new();
-    for row in tx.open_table(tables::REVIEWS)?.iter()? {
-        let (id, number) = row?;
-        reviews.insert(id.value().to_owned(), number.value());
-    }
-    let ids = reviews.keys().chain(derived.reviews.keys());
-    for id in ids.collect::<BTreeSet<_>>() {
-        if reviews.get(id) != derived.reviews.get(id) {
-            checkup.tell(
-                "review",
-                format!("review {id} is not listed as its record says"),
-            );
-        }
-    }
-    let (documents, indexed) = (
-        tx.open_table(tables::DOCS)?.len()?,
-        tx.open_table(tables::INDEX)?.len()?,
-    );
-    if documents != indexed {
-        let detail = format!("{indexed} records are indexed and {documents} have documents");
-        checkup.tell("index", detail);
-    }
-    Ok(())
 }

@@ -5,8 +5,8 @@
 //!
 //! Remote entries have been verified by the engine, but against what it expected to be written by
 //! now. If a transaction before this one failed, that is more than there is, so here they are asked
-//! again to continue their logs and to come after their causes. An entry that a document cannot take is kept in its log all the same, because the log is
-//! the truth and replicas must not differ in it.
+//! again to continue their logs and to come after their causes. An entry that a document cannot take
+//! is kept in its log all the same, because the log is the truth and replicas must not differ in it.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};

@@ -19,7 +19,8 @@ use super::record::RecordWriter;
 use super::tables;
 use super::trouble::Trouble;
 
-/// Replays the given records from the log, or says what of it does not read back: then they are as they were. Reads the whole log, so it is for damage and forks only.
+/// Replays the given records from the log, or says what of it does not read back: then they are as they
+/// were. Reads the whole log, so it is for damage and forks only.
 pub(super) fn rebuild_records(
     tx: &WriteTransaction,
     schema: &Schema,

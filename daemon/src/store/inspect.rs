@@ -1,4 +1,4 @@
-//! Questions about one log: its entries from some place on, and fingerprints of its beginnings.
+//! Questions about one log: its entries from some place on, and the chain tags of its beginnings.
 
 use crdt_schema::ident::{LogId, OrganisationId};
 use redb::ReadTransaction;
@@ -87,13 +87,16 @@ fn branch_after(
 
 /// A walk along a log that follows its chain.
 struct Walk {
+    organisation: OrganisationId,
+    /// The number of the log.
+    number: u32,
     chain: [u8; 32],
     /// The last signed point that held.
     good: u64,
     rows: Vec<(u64, ChainTag)>,
 }
 
-/// The fingerprints of a log's beginnings, and whether it reads back as it was signed.
+/// The chain tags of a log's beginnings, and whether it reads back as it was signed.
 pub(super) fn tags(tx: &ReadTransaction, log: LogId, seqs: &[u64]) -> Result<Found, Trouble> {
     let nothing = Found::Tags {
         log,
@@ -107,18 +110,13 @@ pub(super) fn tags(tx: &ReadTransaction, log: LogId, seqs: &[u64]) -> Result<Fou
     let organisation = meta::organisation(tx)?;
     let row = reader.row(number)?.clone();
     let mut walk = Walk {
+        organisation,
+        number,
         chain: chain_start(&organisation, &row.header),
         good: row.header.base(),
         rows: Vec::new(),
     };
-    let damaged = match follow(
-        tx,
-        &mut reader,
-        (number, &organisation),
-        &mut walk,
-        last,
-        seqs,
-    ) {
+    let damaged = match follow(tx, &mut reader, &mut walk, last, seqs) {
         Ok(true) => None,
         Ok(false) => Some(walk.good + 1),
         Err(Trouble::Damaged(why)) => {
@@ -137,11 +135,11 @@ pub(super) fn tags(tx: &ReadTransaction, log: LogId, seqs: &[u64]) -> Result<Fou
 fn follow(
     tx: &ReadTransaction,
     reader: &mut LogReader<'_>,
-    (number, organisation): (u32, &OrganisationId),
     walk: &mut Walk,
     last: u64,
     seqs: &[u64],
 ) -> Result<bool, Trouble> {
+    let number = walk.number;
     let row = reader.row(number)?.clone();
     let points = tx.open_table(tables::POINTS)?;
     for seq in row.header.base() + 1..=last.min(row.seq) {
@@ -150,7 +148,7 @@ fn follow(
         let signature = points.get((number, seq))?;
         if let Some(signature) = signature.filter(|it| *it.value() != SEALED) {
             if !verify_point(
-                organisation,
+                &walk.organisation,
                 &row.header,
                 seq,
                 &walk.chain,

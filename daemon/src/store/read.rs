@@ -1,8 +1,8 @@
 //! Reads of records and reviews, each on a snapshot of the last committed state.
 //!
 //! Records are read from their view rows; a document is loaded only where its history is asked for,
-//! or where the view row does not read back or was derived under another schema. If the document does not either, the read ends as
-//! [`StoreError::Damaged`] naming the record.
+//! or where the view row does not read back or was derived under another schema. If the document does
+//! not read back either, the read ends as [`StoreError::Damaged`] naming the record.
 
 use std::ops::Bound;
 

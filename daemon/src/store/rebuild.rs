@@ -1,4 +1,5 @@
-//! Makes everything that is derived anew from the logs: the names of records that entries imply, documents, then views, reviews and tallies.
+//! Makes everything that is derived anew from the logs: the names of records that entries imply, documents,
+//! then views, reviews and tallies.
 //!
 //! It may be interrupted at any time: documents are whole one by one, and the views are derived again at the
 //! next start until they have all been.

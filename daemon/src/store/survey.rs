@@ -79,8 +79,8 @@ impl Survey {
         })
     }
 
-    /// Shows every record's document, but for published schemas, to `visit`, in the order of space, collection and id; for one
-    /// that does not read back the reason.
+    /// Shows every record's document, but for published schemas, to `visit`, in the order of space, collection
+    /// and id; for one that does not read back the reason.
     ///
     /// # Errors
     /// The store's.

@@ -223,7 +223,7 @@ fn refer<'a>(shape: &mut Writer, names: &mut BTreeMap<&'a str, usize>, name: &'a
     index
 }
 
-/// An edit whose ops are still in the columns: for each op the number of its key, or `None` for a
+/// An edit whose ops are still in the columns: for each op the number of its key, or `None` for an
 /// op on the record as a whole.
 struct Shape<'a> {
     record: Record<'a>,

@@ -14,8 +14,8 @@ pub use super::data::Headers;
 use super::data::{RunReader, RunWriter};
 use super::dictionary::Dictionary;
 use super::limits::{DATA_BYTES_MAX, FRAME_BYTES_MAX};
-use super::message::{DATA_TAG, Message, read_plain, write_plain};
-use super::part::{PART_TAG, read_part, write_part};
+use super::message::{DATA_TAG, Message, PART_TAG, read_plain, write_plain};
+use super::part::{read_part, write_part};
 use crate::engine::batch::Held;
 
 /// Encodes one side's messages into frames. Holds the compression stream of this direction.
@@ -100,8 +100,8 @@ impl FrameDecoder {
         self.decode_with(frame, &|_| None)
     }
 
-    /// The message in a frame; `held` gives the headers of the logs that are held here. Any error is the peer's fault and ends the session; every later frame is
-    /// refused as well.
+    /// The message in a frame; `held` gives the headers of the logs that are held here. Any error is the
+    /// peer's fault and ends the session; every later frame is refused as well.
     pub fn decode_with(&mut self, frame: &[u8], held: &Headers<'_>) -> Result<Message, WireError> {
         if self.failed {
             return Err(WireError::Malformed("frame before this one"));

@@ -12,7 +12,7 @@ pub use super::frame::{FrameDecoder, FrameEncoder};
 use super::limits::{
     ACK_ROWS_MAX, BYE_BYTES_MAX, CHECKPOINTS_MAX, FRONT_ROWS_MAX, NAME_BYTES_MAX, SPACES_MAX,
 };
-use super::part::{self, PART_TAG, Part, WholeId};
+use super::part::{self, Part, WholeId};
 use super::{branch, repair, telling};
 use crate::engine::batch::fork::ForkProof;
 use crate::engine::batch::{CheckpointId, Run, SchemaTag};
@@ -159,7 +159,7 @@ pub enum Message {
         /// The entries, if the sender holds them.
         run: Option<Run>,
     },
-    /// Send the fingerprints of the beginnings of a log that end at these entries.
+    /// Send the chain tags of the beginnings of a log that end at these entries.
     Probe {
         /// The log.
         log: LogId,
@@ -195,7 +195,16 @@ const BYE_TAG: u8 = 8;
 const MARK_TAG: u8 = 9;
 const HOLD_TAG: u8 = 10;
 const SCHEMA_TAG: u8 = 11;
+pub(super) const PART_TAG: u8 = 12;
+pub(super) const HAVE_TAG: u8 = 13;
 const FORK_TAG: u8 = 14;
+pub(super) const ASK_TAG: u8 = 16;
+pub(super) const GIVEN_TAG: u8 = 17;
+pub(super) const PROBE_TAG: u8 = 18;
+pub(super) const TAGS_TAG: u8 = 19;
+pub(super) const TELL_TAG: u8 = 20;
+pub(super) const RANGE_TAG: u8 = 21;
+pub(super) const ANSWER_TAG: u8 = 22;
 
 /// Most messages fit into so many bytes.
 const PLAIN_ROOM: usize = 64;
@@ -316,15 +325,15 @@ pub(super) fn read_plain(tag: u8, body: &[u8]) -> Result<Message, WireError> {
         WANT_TAG => Message::Want,
         HOLD_TAG => Message::Hold,
         MARK_TAG => Message::Mark(reader.array("mark")?),
-        part::HAVE_TAG => part::read_have(&mut reader)?,
-        repair::ASK_TAG => repair::read_ask(&mut reader)?,
-        repair::GIVEN_TAG => repair::read_given(&mut reader)?,
-        repair::PROBE_TAG => repair::read_probe(&mut reader)?,
-        repair::TAGS_TAG => repair::read_tags(&mut reader)?,
+        HAVE_TAG => part::read_have(&mut reader)?,
+        ASK_TAG => repair::read_ask(&mut reader)?,
+        GIVEN_TAG => repair::read_given(&mut reader)?,
+        PROBE_TAG => repair::read_probe(&mut reader)?,
+        TAGS_TAG => repair::read_tags(&mut reader)?,
         FORK_TAG => Message::Fork(Box::new(branch::read_fork(&mut reader)?)),
-        telling::TELL_TAG => telling::read_tell(&mut reader)?,
-        telling::RANGE_TAG => telling::read_range(&mut reader)?,
-        telling::ANSWER_TAG => telling::read_answer(&mut reader)?,
+        TELL_TAG => telling::read_tell(&mut reader)?,
+        RANGE_TAG => telling::read_range(&mut reader)?,
+        ANSWER_TAG => telling::read_answer(&mut reader)?,
         BYE_TAG => Message::Bye {
             code: reader.text("code of bye", BYE_BYTES_MAX)?.to_owned(),
             text: reader.text("text of bye", BYE_BYTES_MAX)?.to_owned(),

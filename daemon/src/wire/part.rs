@@ -13,11 +13,8 @@ use super::branch::{read_header, write_header};
 use super::codec::{Reader, Writer};
 use super::data::{read_rest, write_rest};
 use super::limits::{PART_BYTES_MAX, WHOLE_BYTES_MAX};
-use super::message::Message;
+use super::message::{HAVE_TAG, Message};
 use crate::engine::batch::Run;
-
-pub(super) const PART_TAG: u8 = 12;
-pub(super) const HAVE_TAG: u8 = 13;
 
 /// Names a whole: whoever holds the same entries and signature cuts the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

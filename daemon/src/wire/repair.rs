@@ -7,14 +7,9 @@ use crdt_schema::ident::LogId;
 use super::WireError;
 use super::codec::{Reader, Writer};
 use super::limits::PROBE_SEQS_MAX;
-use super::message::Message;
+use super::message::{ASK_TAG, GIVEN_TAG, Message, PROBE_TAG, TAGS_TAG};
 use super::part::{read_run, write_run};
 use crate::engine::batch::Run;
-
-pub(super) const ASK_TAG: u8 = 16;
-pub(super) const GIVEN_TAG: u8 = 17;
-pub(super) const PROBE_TAG: u8 = 18;
-pub(super) const TAGS_TAG: u8 = 19;
 
 pub(super) fn write_ask(writer: &mut Writer, log: LogId, from: u64) {
     writer.byte(ASK_TAG);
@@ -78,10 +73,10 @@ pub(super) fn read_probe(reader: &mut Reader<'_>) -> Result<Message, WireError> 
 pub(super) fn read_tags(reader: &mut Reader<'_>) -> Result<Message, WireError> {
     let log = LogId(reader.array("log")?);
     let mut rows = Vec::new();
-    for _ in 0..reader.count("number of fingerprints", PROBE_SEQS_MAX)? {
+    for _ in 0..reader.count("number of chain tags", PROBE_SEQS_MAX)? {
         rows.push((
             reader.varint("sequence number")?,
-            reader.array("fingerprint")?,
+            reader.array("chain tag")?,
         ));
     }
     if !rows.is_sorted_by(|a, b| a.0 < b.0) {

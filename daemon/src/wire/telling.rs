@@ -7,12 +7,8 @@ use crdt_schema::ident::LogId;
 use super::WireError;
 use super::codec::{Reader, Writer};
 use super::limits::RANGE_ROWS_MAX;
-use super::message::{Message, RangeRow};
+use super::message::{ANSWER_TAG, Message, RANGE_TAG, RangeRow, TELL_TAG};
 use crate::engine::batch::CheckpointId;
-
-pub(super) const TELL_TAG: u8 = 20;
-pub(super) const RANGE_TAG: u8 = 21;
-pub(super) const ANSWER_TAG: u8 = 22;
 
 pub(super) fn write_tell(writer: &mut Writer, salt: &[u8; 8], base: Option<&CheckpointId>) {
     writer.byte(TELL_TAG);

@@ -12,7 +12,7 @@ use crdt_schema::ident::{Dot, LogId};
 use super::fork::{ForkProof, Forked};
 use super::{FrontierRow, Held, LogHeader, Run, SessionId};
 
-/// The first bytes of a chain value: a fingerprint of all entries up to there.
+/// The first bytes of a chain value: they stand for all entries up to there.
 pub type ChainTag = [u8; 8];
 
 /// A question about one log.
@@ -25,7 +25,7 @@ pub enum Look {
         /// The first entry.
         from: u64,
     },
-    /// The fingerprints of the beginnings that end at these entries, recomputed from the entries.
+    /// The chain tags of the beginnings that end at these entries, recomputed from the entries.
     Tags {
         /// The log.
         log: LogId,
@@ -45,7 +45,7 @@ pub enum Found {
         /// The run, if the entries are held and read back.
         run: Option<Run>,
     },
-    /// The fingerprints.
+    /// The chain tags.
     Tags {
         /// The log.
         log: LogId,

@@ -34,7 +34,7 @@ impl LogWriter<'_> {
         let mut reader = std::mem::take(&mut self.reader);
         let mut named = Vec::new();
         for (seq, set) in (from..).zip(sets) {
-            match self.with_names(&mut reader, (&log, from), seq, set, &named) {
+            match self.with_names(&mut reader, &log, seq, set, &named) {
                 Ok(Ok(set)) => named.push(set),
                 Ok(Err(error)) => return Ok(Err(error)),
                 Err(trouble) => return Err(trouble),
@@ -44,20 +44,19 @@ impl LogWriter<'_> {
         Ok(Ok(named))
     }
 
-    /// `before` are the change sets from `from` on, up to this one.
+    /// `before` are the change sets right before this one that come with it.
     fn with_names<'s>(
         &self,
         reader: &mut EntryReader,
-        (log, from): (&LogRow, u64),
+        log: &LogRow,
         seq: u64,
         set: &'s ChangeSet,
         before: &[Cow<'s, ChangeSet>],
     ) -> Result<Result<Cow<'s, ChangeSet>, WireError>, Trouble> {
         let mut named = Cow::Borrowed(set);
         for (&place, implied) in &set.implied {
-            let in_run = seq.checked_sub(implied.back).filter(|_| implied.back > 0);
-            let in_run =
-                in_run.and_then(|at| before.get(usize::try_from(at.checked_sub(from)?).ok()?));
+            let back = usize::try_from(implied.back).ok().filter(|back| *back > 0);
+            let in_run = back.and_then(|back| before.get(before.len().checked_sub(back)?));
             let name = match in_run {
                 Some(earlier) => earlier.edits.get(implied.edit).map(name_of),
                 None => self.name_before(reader, log, seq, (set, place))?,

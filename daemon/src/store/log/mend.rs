@@ -1,9 +1,9 @@
 //! Puts entries back that do not read back, from a run that a peer holds.
 //!
-//! A run is written only if the author's signature proves it on top of what is held before it, only if each of its
-//! entries is well formed, only if it says the same as every entry held in its place that still reads back, and only if what is left of those
-//! that do not read back is of this history: a peer can mend a log and cannot change it, nor mix another branch
-//! of it in.
+//! A run is written only if the author's signature proves it on top of what is held before it, only if each
+//! of its entries is well formed, only if it says the same as every entry held in its place that still reads
+//! back, and only if what is left of those that do not read back is of this history: a peer can mend a log
+//! and cannot change it, nor mix another branch of it in.
 
 use redb::ReadableTable;
 
