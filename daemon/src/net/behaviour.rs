@@ -21,8 +21,12 @@ const PENDING_INBOUND_MAX: u32 = 32;
 /// Most connections at once: a hub's whole fleet, at about 0.1 MB each.
 const ESTABLISHED_MAX: u32 = 256;
 
-/// Most connections at once that others began. Strangers cannot use up what this device's own dials need.
-const ESTABLISHED_INCOMING_MAX: u32 = 192;
+/// Most connections at once that others began. They cannot use up what this device's own dials need.
+pub(super) const ESTABLISHED_INCOMING_MAX: u32 = 192;
+
+/// With more connections than this that others began, strangers give way: there is a place left for each that
+/// may be in its handshake.
+pub(super) const CROWD: usize = (ESTABLISHED_INCOMING_MAX - PENDING_INBOUND_MAX) as usize;
 
 /// Most connections to one peer: the old one, the new one, and one that is closing.
 const ESTABLISHED_PER_PEER_MAX: u32 = 3;

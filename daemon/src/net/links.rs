@@ -29,6 +29,8 @@ pub(super) struct Link {
     pub(super) session: Option<u64>,
     /// Whether it is on its way out.
     pub(super) leaving: bool,
+    /// Whether the node has told the peer more than its greeting, which it does to members only.
+    pub(super) accepted: bool,
     alive_at: Instant,
     bytes_moved: u64,
 }
@@ -43,6 +45,7 @@ impl Link {
             since: now,
             session: None,
             leaving: false,
+            accepted: false,
             alive_at: now,
             bytes_moved: 0,
         }
@@ -129,6 +132,20 @@ impl Links {
             .filter(|(_, link)| now.saturating_duration_since(link.alive_at) > silence)
             .map(|(id, _)| id)
             .collect()
+    }
+
+    /// The connection that gives way to the one that came in last, if more than `crowd` were begun by others: of
+    /// the strangers' the oldest, since whoever is a member is accepted soon. Keys are free, so without this
+    /// a few silent strangers hold all places.
+    pub(super) fn gives_way(&self, last: ConnectionId, crowd: usize) -> Option<ConnectionId> {
+        let inbound = || self.iter().filter(|(_, link)| !link.dialled);
+        if inbound().count() <= crowd {
+            return None;
+        }
+        inbound()
+            .filter(|(id, link)| *id != last && !link.accepted && !link.leaving)
+            .min_by_key(|(_, link)| link.since)
+            .map(|(id, _)| id)
     }
 
     fn standing(&self, peer: &PeerId) -> Option<(ConnectionId, &Link)> {
@@ -220,6 +237,28 @@ mod tests {
         links.get_mut(connection(1)).unwrap().leaving = true;
         assert!(!links.is_connected(&peer));
         assert_eq!(links.add(connection(2), link(peer, true, now)), None);
+    }
+
+    #[test]
+    fn in_a_crowd_the_oldest_stranger_gives_way_but_no_member_and_not_the_newcomer() {
+        let (me, now) = (PeerId::random(), Instant::now());
+        let mut links = Links::new(me);
+        for number in 1..=5 {
+            let age = Duration::from_secs(10 - number as u64);
+            links.add(
+                connection(number),
+                link(PeerId::random(), number == 1, now - age),
+            );
+        }
+        links.get_mut(connection(2)).unwrap().accepted = true;
+
+        // The first was dialled by this side, so four were begun by others.
+        assert_eq!(links.gives_way(connection(5), 4), None);
+        assert_eq!(links.gives_way(connection(5), 3), Some(connection(3)));
+        links.get_mut(connection(3)).unwrap().leaving = true;
+        assert_eq!(links.gives_way(connection(5), 3), Some(connection(4)));
+        links.get_mut(connection(4)).unwrap().accepted = true;
+        assert_eq!(links.gives_way(connection(5), 3), None);
     }
 
     #[test]

@@ -11,7 +11,7 @@
 //! place in their queue even while events wait for the node.
 //!
 //! Knows no messages, no organisation and no membership: that a peer holds the key of its device id
-//! is all it vouches for.
+//! is all it vouches for. To whom the node sends more than one frame, its greeting, the node has accepted.
 
 mod behaviour;
 mod dial;

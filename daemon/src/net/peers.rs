@@ -13,7 +13,7 @@ use libp2p::swarm::{ConnectionId, DialError};
 use libp2p::{Multiaddr, PeerId, Stream};
 use tokio::task::JoinError;
 
-use super::behaviour::DIALS_MAX;
+use super::behaviour::{CROWD, DIALS_MAX};
 use super::discovery;
 use super::identity::device_of;
 use super::links::Link;
@@ -42,6 +42,13 @@ impl NetTask {
         let loser = self.links.add(connection, link);
         if let Some(loser) = loser {
             self.retire(loser);
+        }
+        if !endpoint.is_dialer()
+            && let Some(oldest) = self.links.gives_way(connection, CROWD)
+        {
+            tracing::debug!(connection = %oldest, "a stranger gives way to a newcomer");
+            self.abandon(oldest);
+            self.swarm.close_connection(oldest);
         }
         if device_of(&peer).is_none() {
             self.retire(connection);
@@ -106,6 +113,7 @@ impl NetTask {
             Running {
                 connection,
                 session,
+                greeted: false,
             },
         );
         self.session_tasks.spawn(task);
@@ -124,6 +132,7 @@ impl NetTask {
         let Some(Running {
             connection,
             session,
+            ..
         }) = self.sessions.remove(&id)
         else {
             return;

@@ -45,6 +45,8 @@ const UNTOLD_MAX: usize = 64;
 pub(super) struct Running {
     pub(super) connection: ConnectionId,
     pub(super) session: Session,
+    /// Whether the node has sent its first frame, the greeting that anybody gets.
+    pub(super) greeted: bool,
 }
 
 /// The task's state.
@@ -224,6 +226,11 @@ impl NetTask {
                 let Some(running) = self.sessions.get_mut(&session) else {
                     return;
                 };
+                if std::mem::replace(&mut running.greeted, true)
+                    && let Some(link) = self.links.get_mut(running.connection)
+                {
+                    link.accepted = true;
+                }
                 if let Err(error) = running.session.send(frame) {
                     tracing::warn!(session, %error, "session closed");
                     running.session.kill();

@@ -1,5 +1,7 @@
 //! Whole networks over real TCP on the loopback interface.
 
+mod strangers;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::{Read, Write};
