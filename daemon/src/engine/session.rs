@@ -44,8 +44,9 @@ pub(super) enum Phase {
         named: BTreeSet<LogId>,
         /// How many entries its HELLO said that it holds: what is built on and what is told must add up to.
         count: Option<u64>,
-        /// The logs of which it holds another history: refused once everything is told.
-        forks: Vec<LogId>,
+        /// The logs of which it holds another history, or another log under their name: refused once everything
+        /// is told.
+        others: BTreeMap<LogId, Refusal>,
         /// Who tells, and how.
         way: Way,
     },
