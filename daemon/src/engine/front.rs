@@ -2,7 +2,9 @@
 //! message it comes.
 //!
 //! A row can show that this store is older than it once was, or that a log has two histories. The first makes
-//! this device begin a new log at once; the second has the log refused as soon as everything is told.
+//! this device begin a new log at once; the second has the log refused as soon as everything is told. So has a log
+//! that the peer tells in another space than it is in here: with enough work a member can make two logs of one name,
+//! and give one to each side.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +14,7 @@ use super::Engine;
 use super::batch::{Held, SessionId};
 use super::effect::{Breach, CloseReason};
 use super::frontier::Log;
+use super::ingest::Refusal;
 use super::input::Now;
 use super::limits::{HANDSHAKE_MS, LOGS_MAX, SEQ_MAX};
 use super::session::Phase;
@@ -120,6 +123,20 @@ impl Engine {
         }
     }
 
+    /// Whether a log that is told in a space is in another one here. Nobody can make a second log of our own name.
+    fn is_elsewhere(&self, told: &SpaceTold, log: &LogId) -> Result<bool, CloseReason> {
+        let Some(Log { header, .. }) = self.frontier.get(log) else {
+            return Ok(false);
+        };
+        let is_elsewhere = !self.is_told(told, &header.space);
+        if is_elsewhere && header.device == self.config.device {
+            return Err(
+                Breach::LyingFrontier.of("FRONT names a log in another space than it is in")
+            );
+        }
+        Ok(is_elsewhere)
+    }
+
     /// Takes note of how far a peer says that it holds a log of a space, 0 being not at all.
     pub(super) fn place(
         &mut self,
@@ -129,18 +146,32 @@ impl Engine {
         seq: u64,
         is_fork: bool,
     ) -> Result<(), CloseReason> {
+        if seq > SEQ_MAX {
+            return Err(Breach::LyingFrontier.of("FRONT with a sequence number out of bounds"));
+        }
+        let is_elsewhere = self.is_elsewhere(space, &log)?;
         let Some(session) = self.sessions.get_mut(&id) else {
             return Ok(());
         };
         let device = session.device;
         let Phase::Opening {
-            held, named, forks, ..
+            held,
+            named,
+            others,
+            ..
         } = &mut session.phase
         else {
             return Ok(());
         };
-        if seq > SEQ_MAX {
-            return Err(Breach::LyingFrontier.of("FRONT with a sequence number out of bounds"));
+        if is_elsewhere && seq > 0 {
+            held.raise(log, seq);
+            others.insert(log, Refusal::OtherHeader);
+            if let Some(accord) = self.accords.get_mut(&device) {
+                accord.doubt(log);
+            }
+        }
+        if others.get(&log) == Some(&Refusal::OtherHeader) {
+            return Ok(());
         }
         if !named.insert(log) {
             return Err(Breach::LyingFrontier.of("FRONT names a log twice"));
@@ -157,16 +188,11 @@ impl Engine {
             return Err(Breach::TooLarge.of("FRONT names more logs than may be"));
         }
         if is_fork {
-            forks.push(log);
+            others.insert(log, Refusal::Forked);
         }
         let Some(known) = self.frontier.get(&log) else {
             return Ok(());
         };
-        if !self.is_told(space, &known.header.space) {
-            return Err(
-                Breach::LyingFrontier.of("FRONT names a log in another space than it is in")
-            );
-        }
         let is_ahead = seq > known.durable.seq && !is_planted(Mutation::OwnRollbackOverlooked);
         if self.is_own(&log) && (is_fork || is_ahead) {
             self.retire(id, &log)?;

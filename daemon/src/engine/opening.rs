@@ -15,7 +15,6 @@ use super::batch::{Checkpoint, Held, SessionId};
 use super::checkpoint::common;
 use super::effect::{Breach, CloseReason};
 use super::greeting::count;
-use super::ingest::Refusal;
 use super::input::Now;
 use super::limits::{CHECKPOINT_LOGS_MAX, HANDSHAKE_MS, PEER_SAVE_MS};
 use super::listening::Listener;
@@ -79,7 +78,7 @@ impl Engine {
             named: BTreeSet::new(),
             cursor,
             count: known.map(|_| count(hello)),
-            forks: Vec::new(),
+            others: BTreeMap::new(),
             way: match is_front || tells {
                 true => Way::Fronts,
                 false => Way::Listens(Listener::new(count(hello))),
@@ -209,7 +208,7 @@ impl Engine {
             mut held,
             cursor,
             count,
-            forks,
+            others,
             ..
         } = std::mem::replace(&mut session.phase, Phase::Live)
         else {
@@ -220,8 +219,8 @@ impl Engine {
             self.forget_common_ground(&device);
             return Err(Breach::LyingFrontier.of("its frontier does not add up to its HELLO"));
         }
-        for log in forks {
-            self.refuse(id, log, Refusal::Forked);
+        for (log, refusal) in others {
+            self.refuse(id, log, refusal);
         }
         let Some(session) = self.sessions.get_mut(&id) else {
             return Ok(());

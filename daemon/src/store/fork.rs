@@ -123,7 +123,8 @@ impl Sealing<'_, '_> {
         if let Some(log) = self.logs.beyond(&point)? {
             let split = self.logs.split(self.tx, log, point)?;
             forked.moved = split.sets.len() as u64;
-            let space = &proof.header.space;
+            // A proof may name another space than the log is in, if its author has made two logs of one name.
+            let space = &split.ends[0].header.space;
             for edit in split.sets.iter().flat_map(|set| &set.edits) {
                 self.stale.insert(RecordKey {
                     space: space.clone(),
