@@ -80,13 +80,18 @@ pub(super) fn branch(run: &Run) -> Batch {
 }
 
 /// Everything that a device has written.
-fn run(device: &Device) -> Run {
+pub(super) fn run(device: &Device) -> Run {
     run_of(device, device.log.log)
 }
 
 /// A log that a device holds.
-fn run_of(device: &Device, log: LogId) -> Run {
-    match device.reader().look(&Look::Run { log, from: 1 }) {
+pub(super) fn run_of(device: &Device, log: LogId) -> Run {
+    run_from(device, log, 1)
+}
+
+/// What a device holds of a log, from an entry on.
+fn run_from(device: &Device, log: LogId, from: u64) -> Run {
+    match device.reader().look(&Look::Run { log, from }) {
         Ok(Found::Run { run: Some(run), .. }) => run,
         other => panic!("it is held: {other:?}"),
     }
@@ -229,6 +234,35 @@ fn what_is_no_change_set_mends_nothing_though_its_author_signed_it_and_it_has_th
     );
     let mended = repaired(&mut device, mend(ours));
     assert_eq!(mended, Ok(Outcome::Mended { entries: 1 }));
+}
+
+/// A store that holds a log sealed after its first entry, and a branch of it with the second; and both.
+fn sealed() -> (Disk, Run) {
+    let disk = Disk::default();
+    let (log, mut other) = (author().log, author());
+    let mut device = Device {
+        log: log.clone(),
+        ..Device::on(&disk, 5)
+    };
+    for (device, name) in [(&mut device, "B"), (&mut other, "C")] {
+        for name in ["A", name] {
+            let ops = vec![set("name", name)];
+            device.write(vec![upsert("1", ops)]).expect("a write");
+        }
+    }
+    let theirs = run_from(&other, log.log, 2);
+    let forked = repaired(&mut device, branch(&theirs));
+    assert!(matches!(forked, Ok(Outcome::Forked(_))), "{forked:?}");
+    (disk, run_of(&device, log.log))
+}
+
+#[test]
+fn who_writes_under_which_version_is_told_of_a_branch_as_well() {
+    let (disk, _) = sealed();
+
+    let writes = Device::on(&disk, 5).reader().writes(&Default::default());
+
+    assert_eq!(writes.expect("a scan").ends.len(), 2);
 }
 
 fn forget_tag(tx: &redb::WriteTransaction) {
