@@ -232,6 +232,13 @@ impl<'txn> Joined<'txn> {
                 }
                 Ok(Ok(outcome))
             }
+            Err(Refusal::Unread(place, why)) => {
+                tracing::error!(%place, why, "a damaged entry keeps others from following it");
+                self.report.damaged.push(place);
+                let why = format!("entry {place}, which it follows: {why}");
+                let fault = format!("{why}; retry when another device has mended it");
+                Ok(Err(Rejection::Store(StoreFault::Failed(fault))))
+            }
             Err(Refusal::Rejected(rejection)) => Ok(Err(rejection)),
             Err(Refusal::Damaged(key, why)) => {
                 self.mark_damaged(key, &why);

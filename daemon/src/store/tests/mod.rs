@@ -1,6 +1,7 @@
 //! Tests of the whole store, over memory and file, with real documents, chains and signatures.
 
 mod calendar;
+mod causes;
 mod disk;
 mod faults;
 mod forked;
