@@ -296,7 +296,7 @@ impl<'txn> Joined<'txn> {
     ) -> Result<(), Trouble> {
         let result = match repair {
             Repair::Mend(run) => {
-                let mended = self.logs.mend(run)?;
+                let mended = self.logs.mend(tx, run)?;
                 mended.map(|entries| Outcome::Mended { entries })
             }
             Repair::Settle { run, shared, into } => {

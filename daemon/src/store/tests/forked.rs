@@ -9,7 +9,7 @@ use crate::engine::batch::fork::{ForkProof, Forked};
 use crate::engine::batch::repair::{Found, Look, Outcome, Repair};
 use crate::store::rows::LogRow;
 use crate::store::tables;
-use crate::wire::chain::log_id;
+use crate::wire::chain::{SEALED, log_id};
 
 /// The numbers of the logs in the store.
 const WHOLE: u32 = 0;
@@ -263,6 +263,33 @@ fn who_writes_under_which_version_is_told_of_a_branch_as_well() {
     let writes = Device::on(&disk, 5).reader().writes(&Default::default());
 
     assert_eq!(writes.expect("a scan").ends.len(), 2);
+}
+
+#[test]
+fn the_end_of_a_sealed_log_is_mended_without_a_signature() {
+    let (_, beyond) = sealed();
+    assert_eq!(beyond.last(), 2);
+    let unsigned = Run {
+        entries: beyond.entries[..1].to_vec(),
+        signature: SEALED,
+        ..beyond.clone()
+    };
+    for run in [beyond, unsigned] {
+        let (disk, whole) = sealed();
+        flip_entry(&disk, 0, 1);
+        tamper(&disk, |tx| {
+            let mut rows = tx.open_table(tables::POINTS).expect("the table");
+            rows.insert((0, 1), &[7; 64]).expect("a write");
+        });
+        let mut device = Device::on(&disk, 5);
+        let mend = Repair::Mend(run);
+
+        let mended = repaired(&mut device, Batch::Repair(1, Box::new(mend)));
+
+        assert_eq!(mended, Ok(Outcome::Mended { entries: 1 }));
+        assert_eq!(run_of(&device, whole.header.log), whole);
+        assert_eq!(check(&device).told, []);
+    }
 }
 
 fn forget_tag(tx: &redb::WriteTransaction) {
