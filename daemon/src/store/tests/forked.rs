@@ -292,6 +292,47 @@ fn the_end_of_a_sealed_log_is_mended_without_a_signature() {
     }
 }
 
+#[test]
+fn a_tail_is_written_again_though_what_it_depends_on_is_of_a_log_that_was_sealed_since() {
+    let (mut one, mut two) = (author(), author());
+    for (device, name) in [(&mut one, "B"), (&mut two, "C")] {
+        let ops = vec![set("name", name)];
+        device.write(vec![upsert("1", ops)]).expect("a write");
+    }
+    let (mut device, mut copy) = (Device::new(1), Device::new(1));
+    for device in [&mut device, &mut copy] {
+        let ops = vec![set("name", "A")];
+        device.write(vec![upsert("2", ops)]).expect("a write");
+    }
+    copy.write(vec![upsert("2", vec![delete()])])
+        .expect("a write");
+    device.pull(&one, usize::MAX);
+    let ops = vec![set("name", "D")];
+    device.write(vec![upsert("1", ops)]).expect("a write");
+    let forked = repaired(&mut device, branch(&run(&two)));
+    assert!(matches!(forked, Ok(Outcome::Forked(_))), "{forked:?}");
+    let settle = Repair::Settle {
+        run: run_from(&copy, device.log.log, 2),
+        shared: Held::new(),
+        into: LogHeader {
+            log: LogId([77; 16]),
+            ..device.log.clone()
+        },
+    };
+
+    let settled = repaired(&mut device, Batch::Repair(1, Box::new(settle)));
+
+    assert!(
+        matches!(settled, Ok(Outcome::Settled { .. })),
+        "{settled:?}"
+    );
+    assert_eq!(check(&device).told, []);
+    let mut other = Device::new(3);
+    other.pull(&device, usize::MAX);
+    assert_eq!(other.field("1", "name"), "D");
+    assert_eq!(other.shown(), device.shown());
+}
+
 fn forget_tag(tx: &redb::WriteTransaction) {
     let mut rows = tx.open_table(tables::ENTRIES).expect("the table");
     let row = rows.get((FORKING, 1)).expect("a read").expect("the row");
