@@ -193,7 +193,7 @@ fn what_is_no_schema_of_ours_is_kept_and_changes_nothing() {
 
     for edit in [
         publish_edit(&other_name),
-        publish_edit(&endless),
+        raw("clinic-10001", &endless),
         raw("clinic-2", "not toml ["),
         raw("clinic-3", &second()),
         raw("clinic-9", good_toml),
