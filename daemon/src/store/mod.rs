@@ -18,6 +18,7 @@
 
 mod adopt;
 mod author;
+mod automatic;
 mod begun;
 mod branches;
 mod catalogue;
