@@ -14,7 +14,7 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::chain;
 use super::field;
 use super::keys::{Keys, check_name, integer, quoted, wrong_type};
-use super::published::RESERVED_PREFIX;
+use super::published::{PUBLISHED_VERSION_MAX, RESERVED_PREFIX};
 use super::report::{Report, SchemaErrors};
 use super::steps::{self, Placed};
 use super::{Collection, DeletePolicy, Field, Migration, Schema, reference, roles, rules};
@@ -171,11 +171,12 @@ fn read_version(keys: Keys<'_>, report: &mut Report<'_>) -> Option<u32> {
         return None;
     }
     let number = integer(value.get_ref()).and_then(|number| u32::try_from(number).ok());
-    let version = number.filter(|&version| version >= 1);
+    // Nobody else could ever be given a later one.
+    let version = number.filter(|version| (1..=PUBLISHED_VERSION_MAX).contains(version));
     if version.is_none() {
         report.error(
             value.span(),
-            format!("`version` must lie between 1 and {}", u32::MAX),
+            format!("`version` must lie between 1 and {PUBLISHED_VERSION_MAX}"),
         );
     }
     version

@@ -27,6 +27,8 @@ pub enum UseSchemaError {
 /// What a start decides on.
 struct Start {
     choice: Choice,
+    /// Whether somebody put a file beside the store to be used from here on.
+    is_chosen: bool,
     /// Whether the device's own file says something new.
     keeps_own: bool,
 }
@@ -46,9 +48,17 @@ pub(super) fn open(
     if start.keeps_own {
         catalogue.0.entry(own.version).or_default().own = Some(digest(&own.source));
     }
-    let (state, choice) = decide(handle, options, &catalogue, start.choice, read)?;
-    let is_chosen = before.is_some_and(|(_, before)| before == choice);
-    if is_chosen && format == Some(VIEW_FORMAT) && !start.keeps_own {
+    let mut choice = start.choice;
+    if start.is_chosen {
+        let grounds = grounds(options, &catalogue, read);
+        choice = handle.read(|tx| {
+            let texts = |digest: &_| Catalogue::text(tx, digest);
+            grounds.chosen(choice.version, &texts)
+        })?;
+    }
+    let (state, choice) = decide(handle, options, &catalogue, choice, read)?;
+    let is_kept = before.is_some_and(|(_, before)| before == choice);
+    if is_kept && format == Some(VIEW_FORMAT) && !start.keeps_own {
         return Ok((catalogue, state));
     }
     let result = handle.write(|tx| {
@@ -96,6 +106,7 @@ fn start(
     let Some((name, chosen)) = before else {
         return Ok(Start {
             choice: of_own,
+            is_chosen: true,
             keeps_own: true,
         });
     };
@@ -107,8 +118,11 @@ fn start(
             true => *chosen,
             false => of_own,
         };
-        let keeps_own = false;
-        return Ok(Start { choice, keeps_own });
+        return Ok(Start {
+            choice,
+            is_chosen: false,
+            keeps_own: false,
+        });
     }
     if let Some(first) = known.and_then(|known| known.published.first()) {
         if Some(first.digest) != own_digest {
@@ -118,20 +132,20 @@ fn start(
                 "the device's own schema file is not the text that was published for its version, which is used"
             );
         }
-        let choice = *chosen;
-        let keeps_own = false;
-        return Ok(Start { choice, keeps_own });
+        return Ok(Start {
+            choice: *chosen,
+            is_chosen: false,
+            keeps_own: false,
+        });
     }
     let newest = catalogue.0.keys().next_back().copied().unwrap_or_default();
     if let Some(why) = check_successor(handle, own, catalogue, newest.min(own.version), read)? {
         return Err(refused(why));
     }
-    let choice = match own.version >= newest {
-        true if own.version > newest || chosen.version == newest => of_own,
-        _ => *chosen,
-    };
+    let is_chosen = own.version > newest || (own.version == newest && chosen.version == newest);
     Ok(Start {
-        choice,
+        choice: if is_chosen { of_own } else { *chosen },
+        is_chosen,
         keeps_own: true,
     })
 }
@@ -166,6 +180,19 @@ fn check_successor(
     Ok(broken(&compare(&old, &new)))
 }
 
+fn grounds<'a>(
+    options: &'a StoreOptions,
+    catalogue: &'a Catalogue,
+    read: SchemaReader,
+) -> Grounds<'a> {
+    Grounds {
+        catalogue,
+        own: &options.schema,
+        follow: options.schema_follow,
+        read,
+    }
+}
+
 fn decide(
     handle: &Handle,
     options: &StoreOptions,
@@ -173,37 +200,26 @@ fn decide(
     choice: Choice,
     read: SchemaReader,
 ) -> Result<(SchemaState, Choice), StoreError> {
-    let grounds = Grounds {
-        catalogue,
-        own: &options.schema,
-        follow: options.schema_follow,
-        read,
-    };
+    let grounds = grounds(options, catalogue, read);
     handle.read(|tx| grounds.decide(choice, &|digest| Catalogue::text(tx, digest)))
 }
 
 impl Store {
-    /// Uses another known version from here on; the views follow. A version that is not the newest stays in
-    /// use until another is chosen; the newest gives way to newer ones that are published.
+    /// Uses another known version from here on; the views follow. It stays in use until another is chosen, unless
+    /// it is the one that would be used by itself: that gives way to those that are published.
     ///
     /// # Errors
     /// Why nothing has changed.
     pub fn use_schema(&mut self, version: u32) -> Result<(), UseSchemaError> {
-        let grounds = Grounds {
-            catalogue: &self.catalogue,
-            own: &self.options.schema,
-            follow: self.options.schema_follow,
-            read: self.read_schema,
-        };
-        let parsed = self
-            .handle
-            .read(|tx| grounds.parse(version, &|digest| Catalogue::text(tx, digest)));
-        parsed?.map_err(UseSchemaError::Unusable)?;
-        let choice = Choice {
-            version,
-            pinned: version < self.cell.state().newest.version,
-        };
-        Ok(self.switch(choice)?)
+        let grounds = grounds(&self.options, &self.catalogue, self.read_schema);
+        let choice = self.handle.read(|tx| {
+            let texts = |digest: &_| Catalogue::text(tx, digest);
+            match grounds.parse(version, &texts)? {
+                Ok(_) => Ok(Ok(grounds.chosen(version, &texts)?)),
+                Err(why) => Ok(Err(why)),
+            }
+        })?;
+        Ok(self.switch(choice.map_err(UseSchemaError::Unusable)?)?)
     }
 
     /// Takes note of what a transaction published, and adopts it if that is to be.

@@ -30,6 +30,8 @@ pub(super) enum Refusal {
     Rejected(Rejection),
     /// A record it touches does not read back. It alone is refused.
     Damaged(RecordKey, String),
+    /// An entry that it follows does not read back. It alone is refused.
+    Unread(Dot, &'static str),
     /// The whole transaction failed.
     Failed(Trouble),
 }
@@ -128,7 +130,10 @@ impl<'txn> Author<'_, 'txn> {
         let (edits, docs): (Vec<Edit>, Vec<&Document>) = changed
             .map(|planned| (planned.edit(commit.log.log), &planned.doc))
             .unzip();
-        let tags = self.logs.tags_of(&edits)?;
+        let tags = match self.logs.tags_of(&edits) {
+            Err(Trouble::Unread(place, why)) => return Err(Refusal::Unread(place, why)),
+            tags => tags?,
+        };
         let place_of = |earlier, edit: &Edit| self.logs.place_of(earlier, edit);
         let implied = implied(dot, &edits, &docs, place_of)?;
         let set = ChangeSet {

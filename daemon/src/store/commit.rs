@@ -4,9 +4,10 @@
 //! the others go on. If the transaction itself fails, every outcome says so.
 //!
 //! Remote entries have been verified by the engine, but against what it expected to be written by
-//! now. If a transaction before this one failed, that is more than there is, so here they are asked
-//! again to continue their logs and to come after their causes. An entry that a document cannot take
-//! is kept in its log all the same, because the log is the truth and replicas must not differ in it.
+//! now. If a transaction before this one failed, or left something out, that is more than there is, so here
+//! they are asked again to continue their logs and to come after their causes; those that do not are left
+//! out. An entry that a document cannot take is kept in its log all the same, because the log is the truth
+//! and replicas must not differ in it.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,14 +60,12 @@ pub(super) fn commit(
     tx: &WriteTransaction,
     facts: Facts<'_>,
     batches: &[Batch],
-    left_out: &mut BTreeSet<LogId>,
     kept: Kept,
 ) -> Result<Ending<Committed>, Trouble> {
     if batches.iter().all(|batch| matches!(batch, Batch::Peer(_))) {
         return peers::commit(tx, facts, batches, kept);
     }
     let mut joined = Joined::new(tx, facts, kept)?;
-    joined.left_out_before = std::mem::take(left_out);
     for batch in batches {
         joined.records.relieve()?;
         match batch {
@@ -91,7 +90,6 @@ pub(super) fn commit(
             Batch::Repair(session, repair) => joined.repair(tx, *session, repair)?,
         }
     }
-    *left_out = std::mem::take(&mut joined.left_out_before);
     joined.finish(tx)
 }
 
@@ -173,8 +171,6 @@ struct Joined<'txn> {
     report: CommitReport,
     /// Where the logs end that remote batches were about.
     held_rows: BTreeMap<LogId, FrontierRow>,
-    /// Logs of which entries were left out: what comes after them was verified before that was known.
-    left_out_before: BTreeSet<LogId>,
     /// Records whose stored document does not read back.
     damaged: BTreeSet<RecordKey>,
     /// Schemas that were published.
@@ -198,7 +194,6 @@ impl<'txn> Joined<'txn> {
             retries: RetryWriter::new(tx),
             report: CommitReport::default(),
             held_rows: BTreeMap::new(),
-            left_out_before: BTreeSet::new(),
             damaged: BTreeSet::new(),
             found: Vec::new(),
             has_writes: false,
@@ -237,6 +232,13 @@ impl<'txn> Joined<'txn> {
                 self.mark_damaged(key, &why);
                 let fault = StoreFault::Failed(format!("{why}; it is rebuilt from the log, retry"));
                 Ok(Err(Rejection::Store(fault)))
+            }
+            Err(Refusal::Unread(place, why)) => {
+                tracing::error!(%place, why, "a damaged entry keeps others from following it");
+                self.report.damaged.push(place);
+                let why = format!("entry {place}, which it follows: {why}");
+                let fault = format!("{why}; retry when another device has mended it");
+                Ok(Err(Rejection::Store(StoreFault::Failed(fault))))
             }
             Err(Refusal::Failed(trouble)) => Err(trouble),
         }
@@ -289,7 +291,7 @@ impl<'txn> Joined<'txn> {
     ) -> Result<(), Trouble> {
         let result = match repair {
             Repair::Mend(run) => {
-                let mended = self.logs.mend(run)?;
+                let mended = self.logs.mend(tx, run)?;
                 mended.map(|entries| Outcome::Mended { entries })
             }
             Repair::Settle { run, shared, into } => {

@@ -54,6 +54,12 @@ pub(super) fn seals(
     Ok(seals)
 }
 
+/// Whether a log ends at the point for ever.
+pub(super) fn is_seal(tx: &WriteTransaction, point: &ForkPoint) -> Result<bool, Trouble> {
+    let forks = tx.open_table(tables::FORKS)?;
+    Ok(forks.get(tables::fork_key(point))?.is_some())
+}
+
 impl Sealing<'_, '_> {
     /// Seals the log of which `run` is another history than is held, or says in words why not.
     pub(super) fn branch(&mut self, run: &Run) -> Result<Result<Outcome, String>, Trouble> {

@@ -18,6 +18,7 @@
 
 mod adopt;
 mod author;
+mod automatic;
 mod begun;
 mod branches;
 mod catalogue;
@@ -60,13 +61,12 @@ mod tests;
 mod trouble;
 mod witness;
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crdt_schema::ident::{DeviceId, LogId, OrganisationId, RecordKey, SpaceName};
+use crdt_schema::ident::{DeviceId, OrganisationId, RecordKey, SpaceName};
 use crdt_schema::op::ChangeSet;
 use crdt_schema::resolution::RecordView;
 use crdt_schema::schema::Schema;
@@ -182,8 +182,6 @@ pub struct Store {
     catalogue: Catalogue,
     /// Set while views remain to be derived anew.
     refresh: Option<refresh::Cursor>,
-    /// The logs of which entries were left out of what was written, for those that come after them.
-    left_out: BTreeSet<LogId>,
     /// The last arrival that was seen, for reports of failed commits.
     arrival: Arrival,
     /// What the last commit left for the next.
@@ -282,7 +280,6 @@ impl Store {
             cell: Arc::new(reading::Cell::new(state)),
             catalogue,
             refresh: None,
-            left_out: BTreeSet::new(),
             arrival,
             kept: Kept::default(),
         };
@@ -324,10 +321,9 @@ impl Store {
         };
         // It comes back with what was committed, or is lost.
         let kept = std::mem::take(&mut self.kept);
-        let left_out = &mut self.left_out;
         let written = self
             .handle
-            .write(|tx| commit::commit(tx, facts, batches, left_out, kept));
+            .write(|tx| commit::commit(tx, facts, batches, kept));
         match written {
             Ok(committed) => {
                 self.kept = committed.kept;

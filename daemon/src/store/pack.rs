@@ -24,6 +24,9 @@ const LEVEL: i32 = 3;
 /// Largest content of a packed row: what a damaged length may make a reader allocate.
 const CONTENT_BYTES_MAX: usize = 256 << 20;
 
+/// What is said of a row that ends too early.
+const CUT_SHORT: &str = "its row is cut short";
+
 const CHECKSUM_BYTES: usize = 8;
 const PLAIN: u8 = 0;
 const ZSTD: u8 = 1;
@@ -101,9 +104,24 @@ pub(super) fn dot_tag(chain: &[u8; 32]) -> DotTag {
     [chain[0], chain[1]]
 }
 
-/// The tag of an entry, from its row.
+/// The tag of an entry, from its row, or in words why the row is not what was written. Nothing is unpacked.
+pub(super) fn checked_tag_of((log, seq): (u32, u64), row: &[u8]) -> Result<DotTag, &'static str> {
+    let (tag, row) = row.split_first_chunk().ok_or(CUT_SHORT)?;
+    verified(Place::Entry(log, seq, *tag), row).map(|_| *tag)
+}
+
+/// The tag of an entry, from its row, as it stands there.
 pub(super) fn tag_of(row: &[u8]) -> Option<DotTag> {
     row.first_chunk().copied()
+}
+
+/// What the checksum of a row is over, or in words why the row is not what was written.
+fn verified(place: Place, row: &[u8]) -> Result<&[u8], &'static str> {
+    let (stored, sealed) = row.split_first_chunk::<CHECKSUM_BYTES>().ok_or(CUT_SHORT)?;
+    match checksum(place, sealed) == *stored {
+        true => Ok(sealed),
+        false => Err("its checksum is wrong"),
+    }
 }
 
 /// The row for `content`, for rows that are read in bulk.
@@ -156,13 +174,7 @@ impl Unpacker {
         place: Place,
         row: &'r [u8],
     ) -> Result<Cow<'r, [u8]>, &'static str> {
-        let Some((stored, sealed)) = row.split_first_chunk::<CHECKSUM_BYTES>() else {
-            return Err("its row is cut short");
-        };
-        if checksum(place, sealed) != *stored {
-            return Err("its checksum is wrong");
-        }
-        match sealed.split_first() {
+        match verified(place, row)?.split_first() {
             Some((&PLAIN, content)) => Ok(Cow::Borrowed(content)),
             Some((&ZSTD, rest)) => self.decompress(rest).map(Cow::Owned),
             _ => Err("its row has an unknown form"),
@@ -175,14 +187,12 @@ impl Unpacker {
         (log, seq): (u32, u64),
         row: &'r [u8],
     ) -> Result<Cow<'r, [u8]>, &'static str> {
-        let (tag, row) = row.split_first_chunk().ok_or("its row is cut short")?;
+        let (tag, row) = row.split_first_chunk().ok_or(CUT_SHORT)?;
         self.unpack(Place::Entry(log, seq, *tag), row)
     }
 
     fn decompress(&mut self, rest: &[u8]) -> Result<Vec<u8>, &'static str> {
-        let (length, frame) = rest
-            .split_first_chunk::<4>()
-            .ok_or("its row is cut short")?;
+        let (length, frame) = rest.split_first_chunk::<4>().ok_or(CUT_SHORT)?;
         let length = u32::from_le_bytes(*length) as usize;
         if length > CONTENT_BYTES_MAX {
             return Err("its row claims to be too large");

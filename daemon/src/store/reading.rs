@@ -2,8 +2,8 @@
 //!
 //! Invariants:
 //! - Everybody asks the [`Cell`], and nobody keeps the answer longer than one read or one transaction.
-//! - The decision is a function of the known texts, of what was chosen here before, and of whether this
-//!   device follows new versions.
+//! - The decision is a function of the known texts, of what a person chose here, and of whether this
+//!   device follows new versions. What a follower uses where nobody chose says [`super::automatic`].
 //! - Records are read with the newest known text in mind, whichever version is in use, so data of a newer
 //!   version is read in the shape of the one in use.
 //! - The stamp names both texts: views with equal stamps were derived alike.
@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crdt_schema::schema::{Change, Schema, SchemaErrors, Severity, compare};
+use crdt_schema::schema::{Change, Schema, SchemaErrors, Severity};
 
 use super::catalogue::{Catalogue, Digest, Known, digest};
 use super::trouble::Trouble;
@@ -25,18 +25,18 @@ pub(super) const VIEW_FORMAT: u32 = 3;
 /// How many versions with texts that this program cannot use are passed over in search of the newest.
 const UNUSABLE_MAX: usize = 16;
 
-/// How many usable versions are looked at, from the newest down, for one that follows the version in use. Each
+/// How many usable versions are looked at, from the newest down, on the way to the version in use. Each
 /// is parsed at every publication, so without a bound a member could make that endless.
 const NEWER_MAX: usize = 32;
 
 /// What a view row says it was derived under.
 pub(super) type Stamp = [u8; 8];
 
-/// The version that was chosen here.
+/// The version that is in use here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Choice {
     pub(super) version: u32,
-    /// Whether a person chose it: newer versions are then not adopted.
+    /// Whether a person chose it rather than what would be used by itself: it then stays.
     pub(super) pinned: bool,
 }
 
@@ -47,7 +47,7 @@ pub struct SchemaState {
     pub active: Arc<Schema>,
     /// The newest version whose text this program can use.
     pub newest: Arc<Schema>,
-    /// Whether a person chose the version, so that newer ones are not adopted.
+    /// Whether a person chose the version, so that others are not adopted.
     pub pinned: bool,
     /// Whether this device adopts newer versions by itself.
     pub follow: bool,
@@ -181,14 +181,18 @@ impl Grounds<'_> {
         mut choice: Choice,
         texts: Texts<'_>,
     ) -> Result<(SchemaState, Choice), Trouble> {
-        let mut active = match self.parse(choice.version, texts)? {
-            Ok(schema) => schema,
-            Err(why) => {
+        let mut held_back = None;
+        let active = if self.follow && !choice.pinned {
+            let automatic = self.automatic(texts)?;
+            held_back = automatic.held_back;
+            automatic.schema
+        } else {
+            self.parse(choice.version, texts)?.unwrap_or_else(|why| {
                 tracing::error!(why, "the device's own schema file is used");
-                choice.version = self.own.version;
                 Arc::clone(self.own)
-            }
+            })
         };
+        choice.version = active.version;
         let mut unusable = BTreeMap::new();
         let mut newer: Vec<Arc<Schema>> = Vec::new();
         for &version in self.catalogue.0.keys().rev() {
@@ -203,23 +207,6 @@ impl Grounds<'_> {
         }
         let newest = newer.first().map_or(&active, |newest| newest);
         let newest = Arc::clone(newest);
-        let mut held_back = None;
-        if choice.pinned || !self.follow {
-            newer.clear();
-        }
-        for schema in newer {
-            match broken(&compare(&active, &schema)) {
-                None => {
-                    choice.version = schema.version;
-                    active = schema;
-                    break;
-                }
-                Some(why) => {
-                    let words = format!("version {} does not follow: {why}", schema.version);
-                    held_back.get_or_insert(words);
-                }
-            }
-        }
         let held_back = held_back.or_else(|| unusable.values().next_back().cloned());
         let digest = stamp_digest(&active, &newest);
         let (active, held_back) = match Schema::clone(&active).reading(&newest) {

@@ -90,7 +90,8 @@ impl Reader {
                 let (number, row) = row?;
                 let row = LogRow::decode(row.value())
                     .map_err(|error| Trouble::Damaged(format!("a log's row: {error}")))?;
-                let looks = ENTRIES_PER_LOG.min(left).min(row.seq);
+                // A branch has only what follows its base.
+                let looks = (row.seq - row.header.base()).min(ENTRIES_PER_LOG).min(left);
                 left -= looks;
                 writes.look(&mut log, number.value(), &row, looks, fields)?;
             }

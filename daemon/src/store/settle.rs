@@ -59,9 +59,13 @@ impl Settlement<'_, '_> {
         if let Some(dot) = moving.sets.keys().find(|dot| shared.holds(dot)) {
             return Ok(Err(format!("another device holds {dot} of this branch")));
         }
-        let (moved, entries) = match self.write_again(&moving, into)? {
-            Ok(written) => written,
-            Err(why) => return Ok(Err(why)),
+        let (moved, entries) = match self.write_again(&moving, into) {
+            Ok(Ok(written)) => written,
+            Ok(Err(why)) => return Ok(Err(why)),
+            Err(trouble @ (Trouble::Damaged(_) | Trouble::Unread(..))) => {
+                return Ok(Err(trouble.words()));
+            }
+            Err(trouble) => return Err(trouble),
         };
         let mut ends = Vec::new();
         for (&log, &from) in &moving.cuts {
@@ -157,7 +161,8 @@ impl Settlement<'_, '_> {
         let (mut moved, mut entries) = (Vec::new(), Vec::new());
         let mut last = Timestamp::default();
         for (seq, (dot, set)) in (1..).zip(order) {
-            let mut set = set.clone();
+            // A log that it depends on may have been sealed since.
+            let mut set = self.logs.renamed(set)?.into_owned();
             set.hlc = set.hlc.max(Timestamp(last.0.saturating_add(1)));
             last = set.hlc;
             for edit in &mut set.edits {

@@ -16,10 +16,6 @@ use crate::wire::limits::ENTRY_BYTES_MAX;
 use super::super::trouble::Trouble;
 use super::{Joined, mutated};
 
-/// Most logs that are remembered as left out. When there are more, the earlier ones are forgotten: what comes
-/// after those fails its batch, and is asked for again.
-const LEFT_OUT_MAX: usize = 4096;
-
 impl Joined<'_> {
     /// Writes what can be written. Returns the logs that were left out, each with the reason.
     pub(super) fn remote(
@@ -32,11 +28,10 @@ impl Joined<'_> {
         // From which entry on, and why.
         let mut left_out: BTreeMap<LogId, (u64, LeftOut)> = BTreeMap::new();
         for run in runs {
-            if let Some(cause) = self.follows_left_out(&ends, run)? {
+            if let Some(cause) = self.lacks(&ends, run)? {
                 let (log, from) = (run.run.header.log, run.run.from);
                 let why = LeftOut::LeftOutBefore(cause);
                 left_out.entry(log).or_insert((from, why));
-                self.note_left_out(log);
             } else if let Err(why) = self.admit(&mut ends, run)? {
                 return Ok(Err(StoreFault::Failed(why)));
             }
@@ -53,9 +48,6 @@ impl Joined<'_> {
             match named {
                 Ok(sets) => {
                     self.append_run(run, &sets)?;
-                    if !left_out.contains_key(&log) {
-                        self.left_out_before.remove(&log);
-                    }
                 }
                 Err(why) => {
                     let why = match why {
@@ -66,7 +58,6 @@ impl Joined<'_> {
                     };
                     left_out.insert(log, (from, why));
                     ends.remove(&log);
-                    self.note_left_out(log);
                 }
             }
         }
@@ -76,31 +67,22 @@ impl Joined<'_> {
         Ok(Ok(left_out.collect()))
     }
 
-    fn note_left_out(&mut self, log: LogId) {
-        if self.left_out_before.len() >= LEFT_OUT_MAX {
-            self.left_out_before.clear();
-        }
-        self.left_out_before.insert(log);
-    }
-
-    /// The log that was left out before and that the run continues or depends on. It was verified when that was
-    /// not known yet, so it is nobody's fault.
-    fn follows_left_out(
+    /// The log that does not reach as far as the run continues it or depends on it: what is missing was left out
+    /// or lost. The run was verified when that was not known yet, so it is nobody's fault.
+    fn lacks(
         &mut self,
         ends: &BTreeMap<LogId, FrontierRow>,
         verified: &VerifiedRun,
     ) -> Result<Option<LogId>, Trouble> {
-        if self.left_out_before.is_empty() {
-            return Ok(None);
-        }
-        let header = &verified.run.header;
+        let (run, header) = (&verified.run, &verified.run.header);
         let held = self.end_among(ends, header)?.seq;
-        if self.left_out_before.contains(&header.log) && verified.run.from > held + 1 {
+        if run.from > held + 1 {
             return Ok(Some(header.log));
         }
-        let edits = verified.sets.iter().flat_map(|set| &set.edits);
+        let fresh = verified.sets.iter().skip(held_of_run(held, run));
+        let edits = fresh.flat_map(|set| &set.edits);
         for dep in edits.flat_map(|edit| &edit.deps) {
-            if self.left_out_before.contains(&dep.log) && !self.holds(ends, &header.space, dep)? {
+            if !self.holds(ends, &header.space, dep)? {
                 return Ok(Some(dep.log));
             }
         }
@@ -116,17 +98,8 @@ impl Joined<'_> {
     ) -> Result<Result<(), String>, Trouble> {
         let header = &verified.run.header;
         let mut end = self.end_among(ends, header)?;
-        let held = held_of_run(end.seq, &verified.run);
         if let Err(why) = follow(&mut end, verified) {
             return Ok(Err(why));
-        }
-        let edits = verified.sets.iter().skip(held).flat_map(|set| &set.edits);
-        for dep in edits.flat_map(|edit| &edit.deps) {
-            if !self.holds(ends, &header.space, dep)? {
-                let log = header.log;
-                let why = format!("an entry of log {log} has a cause that is missing, {dep}");
-                return Ok(Err(why));
-            }
         }
         ends.insert(header.log, end);
         Ok(Ok(()))
@@ -279,7 +252,7 @@ fn held_of_run(held: u64, run: &Run) -> usize {
 
 /// Moves `end` to the end of `run`, or says in words why the run does not continue the log.
 ///
-/// A run may begin before the log's end: after a failed write nobody knows for sure how far it got.
+/// A run may begin before the log's end, and never after it: after a failed write nobody knows for sure how far it got.
 fn follow(end: &mut FrontierRow, verified: &VerifiedRun) -> Result<(), String> {
     let run = &verified.run;
     let log = run.header.log;
@@ -288,12 +261,6 @@ fn follow(end: &mut FrontierRow, verified: &VerifiedRun) -> Result<(), String> {
     }
     if run.header != end.header {
         return Err(format!("log {log} began with another header"));
-    }
-    if run.from > end.seq + 1 {
-        let (from, end) = (run.from, end.seq);
-        return Err(format!(
-            "entry {from} of log {log} does not continue its end, {end}"
-        ));
     }
     if run
         .entries

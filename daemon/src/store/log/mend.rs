@@ -3,14 +3,15 @@
 //! A run is written only if the author's signature proves it on top of what is held before it, only if each
 //! of its entries is well formed, only if it says the same as every entry held in its place that still reads
 //! back, and only if what is left of those that do not read back is of this history: a peer can mend a log
-//! and cannot change it, nor mix another branch of it in.
+//! and cannot change it, nor mix another branch of it in. No signature is written that was not verified.
 
-use redb::ReadableTable;
+use redb::{ReadableTable, WriteTransaction};
 
-use crate::engine::batch::Run;
+use crate::engine::batch::{ForkPoint, Run};
 use crate::wire::chain::{SEALED, chain_next, chain_start, verify_point};
 use crate::wire::changeset::decode_change_set;
 
+use super::super::fork;
 use super::super::pack::{Unpacker, dot_tag, tag_of};
 use super::super::rows::LogRow;
 use super::super::trouble::Trouble;
@@ -18,7 +19,11 @@ use super::LogWriter;
 
 impl LogWriter<'_> {
     /// Writes the entries of `run` over those held. Returns how many it wrote, or in words why none.
-    pub(in crate::store) fn mend(&mut self, run: &Run) -> Result<Result<u64, String>, Trouble> {
+    pub(in crate::store) fn mend(
+        &mut self,
+        tx: &WriteTransaction,
+        run: &Run,
+    ) -> Result<Result<u64, String>, Trouble> {
         let Some((number, row)) = self.numbered(run)? else {
             return Ok(Err("the log is not held".to_owned()));
         };
@@ -41,7 +46,7 @@ impl LogWriter<'_> {
             chains.push(chain);
         }
         let header = &run.header;
-        // The end of a sealed log need not be signed: its row says the chain value there.
+        // The end of a log need not be signed anew: its row says the chain value there.
         let is_end = run.last() == row.seq && chain == row.chain;
         let is_signed = verify_point(
             &self.organisation,
@@ -73,13 +78,20 @@ impl LogWriter<'_> {
                 "what does not read back was of another branch".to_owned()
             ));
         }
+        let point = match is_signed && run.last() <= row.seq {
+            true => Some((run.last(), run.signature)),
+            false => self.end_point(tx, number, &row, (run.from, &chains))?,
+        };
+        if !is_signed && point.is_none() {
+            return Ok(Err("nothing is signed at its end".to_owned()));
+        }
         let places = (run.from..=end).zip(&run.entries).zip(&chains);
         for ((seq, entry), chain) in places.clone() {
             let packed = self.packer.pack_entry((number, seq), chain, entry);
             self.entries.insert((number, seq), packed.as_slice())?;
         }
-        if run.last() <= row.seq {
-            self.points.insert((number, run.last()), &run.signature)?;
+        if let Some((seq, signature)) = point {
+            self.points.insert((number, seq), &signature)?;
         }
         if let Some(open) = self.open.get_mut(&header.log) {
             open.is_moved = true;
@@ -134,6 +146,34 @@ impl LogWriter<'_> {
             is_other = true;
         }
         Ok(is_whole || !is_other)
+    }
+
+    /// What proves the log's end when a run says nothing of it that is signed: the signature that is held, or the fork
+    /// at which the log was sealed. `None` if nothing does, or if the run with these chain values ends before.
+    fn end_point(
+        &self,
+        tx: &WriteTransaction,
+        number: u32,
+        row: &LogRow,
+        (from, chains): (u64, &[[u8; 32]]),
+    ) -> Result<Option<(u64, [u8; 64])>, Trouble> {
+        let end = usize::try_from(row.seq - from).ok();
+        let Some(chain) = end.and_then(|end| chains.get(end)) else {
+            return Ok(None);
+        };
+        let held = self.points.get((number, row.seq))?;
+        let held = held.map(|signature| *signature.value());
+        let (organisation, header) = (&self.organisation, &row.header);
+        let held = held.filter(|it| verify_point(organisation, header, row.seq, chain, it));
+        if let Some(signature) = held {
+            return Ok(Some((row.seq, signature)));
+        }
+        let point = ForkPoint {
+            log: header.signed_as(),
+            after: row.seq,
+            chain: *chain,
+        };
+        Ok(fork::is_seal(tx, &point)?.then_some((row.seq, SEALED)))
     }
 
     fn numbered(&mut self, run: &Run) -> Result<Option<(u32, LogRow)>, Trouble> {

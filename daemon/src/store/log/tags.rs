@@ -6,19 +6,19 @@ use crdt_schema::ident::Dot;
 use crdt_schema::op::{DotTag, Edit};
 use redb::ReadableTable;
 
-use super::super::pack::tag_of;
+use super::super::pack::checked_tag_of;
 use super::super::trouble::Trouble;
 use super::LogWriter;
 
 impl LogWriter<'_> {
-    /// The tag of an entry, if it is held.
-    pub(in crate::store) fn tag(&mut self, dot: Dot) -> Result<Option<DotTag>, Trouble> {
+    /// The tag of an entry. It will be signed, so it is taken only from an entry that reads back.
+    fn tag(&mut self, dot: Dot) -> Result<DotTag, Trouble> {
+        let missing = || Trouble::Unread(dot, "it is missing");
         self.find(dot.log)?;
-        let Some(open) = self.open.get(&dot.log) else {
-            return Ok(None);
-        };
-        let row = self.entries.get((open.number, dot.seq))?;
-        Ok(row.and_then(|row| tag_of(row.value())))
+        let open = self.open.get(&dot.log).ok_or_else(missing)?;
+        let place = (open.number, dot.seq);
+        let row = self.entries.get(place)?.ok_or_else(missing)?;
+        checked_tag_of(place, row.value()).map_err(|why| Trouble::Unread(dot, why))
     }
 
     /// The tags of everything that some edits depend on.
@@ -29,9 +29,7 @@ impl LogWriter<'_> {
         let mut tags = BTreeMap::new();
         for dep in edits.iter().flat_map(|edit| &edit.deps) {
             if !tags.contains_key(dep) {
-                let tag = self.tag(*dep)?;
-                let missing = || Trouble::Damaged(format!("entry {dep}: it is missing"));
-                tags.insert(*dep, tag.ok_or_else(missing)?);
+                tags.insert(*dep, self.tag(*dep)?);
             }
         }
         Ok(tags)

@@ -9,7 +9,7 @@ use crate::engine::batch::fork::{ForkProof, Forked};
 use crate::engine::batch::repair::{Found, Look, Outcome, Repair};
 use crate::store::rows::LogRow;
 use crate::store::tables;
-use crate::wire::chain::log_id;
+use crate::wire::chain::{SEALED, log_id};
 
 /// The numbers of the logs in the store.
 const WHOLE: u32 = 0;
@@ -80,13 +80,18 @@ pub(super) fn branch(run: &Run) -> Batch {
 }
 
 /// Everything that a device has written.
-fn run(device: &Device) -> Run {
+pub(super) fn run(device: &Device) -> Run {
     run_of(device, device.log.log)
 }
 
 /// A log that a device holds.
-fn run_of(device: &Device, log: LogId) -> Run {
-    match device.reader().look(&Look::Run { log, from: 1 }) {
+pub(super) fn run_of(device: &Device, log: LogId) -> Run {
+    run_from(device, log, 1)
+}
+
+/// What a device holds of a log, from an entry on.
+fn run_from(device: &Device, log: LogId, from: u64) -> Run {
+    match device.reader().look(&Look::Run { log, from }) {
         Ok(Found::Run { run: Some(run), .. }) => run,
         other => panic!("it is held: {other:?}"),
     }
@@ -229,6 +234,103 @@ fn what_is_no_change_set_mends_nothing_though_its_author_signed_it_and_it_has_th
     );
     let mended = repaired(&mut device, mend(ours));
     assert_eq!(mended, Ok(Outcome::Mended { entries: 1 }));
+}
+
+/// A store that holds a log sealed after its first entry, and a branch of it with the second; and both.
+fn sealed() -> (Disk, Run) {
+    let disk = Disk::default();
+    let (log, mut other) = (author().log, author());
+    let mut device = Device {
+        log: log.clone(),
+        ..Device::on(&disk, 5)
+    };
+    for (device, name) in [(&mut device, "B"), (&mut other, "C")] {
+        for name in ["A", name] {
+            let ops = vec![set("name", name)];
+            device.write(vec![upsert("1", ops)]).expect("a write");
+        }
+    }
+    let theirs = run_from(&other, log.log, 2);
+    let forked = repaired(&mut device, branch(&theirs));
+    assert!(matches!(forked, Ok(Outcome::Forked(_))), "{forked:?}");
+    (disk, run_of(&device, log.log))
+}
+
+#[test]
+fn who_writes_under_which_version_is_told_of_a_branch_as_well() {
+    let (disk, _) = sealed();
+
+    let writes = Device::on(&disk, 5).reader().writes(&Default::default());
+
+    assert_eq!(writes.expect("a scan").ends.len(), 2);
+}
+
+#[test]
+fn the_end_of_a_sealed_log_is_mended_without_a_signature() {
+    let (_, beyond) = sealed();
+    assert_eq!(beyond.last(), 2);
+    let unsigned = Run {
+        entries: beyond.entries[..1].to_vec(),
+        signature: SEALED,
+        ..beyond.clone()
+    };
+    for run in [beyond, unsigned] {
+        let (disk, whole) = sealed();
+        flip_entry(&disk, 0, 1);
+        tamper(&disk, |tx| {
+            let mut rows = tx.open_table(tables::POINTS).expect("the table");
+            rows.insert((0, 1), &[7; 64]).expect("a write");
+        });
+        let mut device = Device::on(&disk, 5);
+        let mend = Repair::Mend(run);
+
+        let mended = repaired(&mut device, Batch::Repair(1, Box::new(mend)));
+
+        assert_eq!(mended, Ok(Outcome::Mended { entries: 1 }));
+        assert_eq!(run_of(&device, whole.header.log), whole);
+        assert_eq!(check(&device).told, []);
+    }
+}
+
+#[test]
+fn a_tail_is_written_again_though_what_it_depends_on_is_of_a_log_that_was_sealed_since() {
+    let (mut one, mut two) = (author(), author());
+    for (device, name) in [(&mut one, "B"), (&mut two, "C")] {
+        let ops = vec![set("name", name)];
+        device.write(vec![upsert("1", ops)]).expect("a write");
+    }
+    let (mut device, mut copy) = (Device::new(1), Device::new(1));
+    for device in [&mut device, &mut copy] {
+        let ops = vec![set("name", "A")];
+        device.write(vec![upsert("2", ops)]).expect("a write");
+    }
+    copy.write(vec![upsert("2", vec![delete()])])
+        .expect("a write");
+    device.pull(&one, usize::MAX);
+    let ops = vec![set("name", "D")];
+    device.write(vec![upsert("1", ops)]).expect("a write");
+    let forked = repaired(&mut device, branch(&run(&two)));
+    assert!(matches!(forked, Ok(Outcome::Forked(_))), "{forked:?}");
+    let settle = Repair::Settle {
+        run: run_from(&copy, device.log.log, 2),
+        shared: Held::new(),
+        into: LogHeader {
+            log: LogId([77; 16]),
+            ..device.log.clone()
+        },
+    };
+
+    let settled = repaired(&mut device, Batch::Repair(1, Box::new(settle)));
+
+    assert!(
+        matches!(settled, Ok(Outcome::Settled { .. })),
+        "{settled:?}"
+    );
+    assert_eq!(check(&device).told, []);
+    let mut other = Device::new(3);
+    other.pull(&device, usize::MAX);
+    assert_eq!(other.field("1", "name"), "D");
+    assert_eq!(other.shown(), device.shown());
 }
 
 fn forget_tag(tx: &redb::WriteTransaction) {

@@ -354,8 +354,6 @@ fn what_follows_a_damaged_entry_waits_until_that_is_mended() {
     assert_eq!(report.damaged, [place]);
     let waiting = (b.log.log, LeftOut::Unread(place));
     assert_eq!(report.remote[0].left_out, [waiting]);
-    // Our own writes need nobody: they name the record.
-    rename(&mut device, RANDOM_ID, "C");
     let mend = a.reader().fetch(&Walk::default(), &Held::new(), usize::MAX);
     let mend = Repair::Mend(mend.expect("a fetch").runs.remove(0));
     let mut report = device.store.commit(vec![Batch::Repair(1, Box::new(mend))]);
@@ -363,6 +361,23 @@ fn what_follows_a_damaged_entry_waits_until_that_is_mended() {
     assert_eq!(mended, Ok(Outcome::Mended { entries: 1 }));
     assert_eq!(left_out(&mut device, news), []);
     assert_eq!(check(&device).told, []);
+}
+
+#[test]
+fn an_update_after_a_damaged_entry_of_the_same_device_names_its_record() {
+    let disk = Disk::default();
+    let mut device = Device::on(&disk, 1);
+    rename(&mut device, RANDOM_ID, "A");
+    rename(&mut device, "other", "A");
+    drop(device);
+    flip_entry(&disk, 0, 1);
+    let mut device = Device::on(&disk, 1);
+
+    rename(&mut device, RANDOM_ID, "B");
+
+    let news = [(device.log.log, 2)].into();
+    let news = device.reader().fetch(&Walk::default(), &news, usize::MAX);
+    assert!(is_in(RANDOM_ID, &news.expect("a fetch").runs[0].entries[0]));
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Tests of the whole store, over memory and file, with real documents, chains and signatures.
 
+mod automatic;
 mod calendar;
+mod causes;
 mod disk;
 mod faults;
 mod forked;

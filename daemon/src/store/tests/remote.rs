@@ -1,7 +1,8 @@
 //! Remote entries: merging, refusing, and schemas that differ.
 
+use super::implied::left_out;
 use super::*;
-use crate::engine::batch::{PeerRow, StoreFault};
+use crate::engine::batch::{LeftOut, PeerRow, StoreFault};
 use crdt_schema::resolution::Life;
 
 fn all_runs(device: &Device, receiver: &Device) -> Vec<VerifiedRun> {
@@ -68,15 +69,6 @@ fn a_batch_that_does_not_continue_its_log_is_refused_alone() {
     }
     let whole = all_runs(&author, &device);
     let (run, sets) = (&whole[0].run, &whole[0].sets);
-    let gap = VerifiedRun {
-        run: Run {
-            from: 3,
-            entries: run.entries[2..].to_vec(),
-            ..run.clone()
-        },
-        sets: sets[2..].to_vec(),
-        chain: whole[0].chain,
-    };
     let other_chain = VerifiedRun {
         chain: [0; 32],
         ..whole[0].clone()
@@ -97,12 +89,12 @@ fn a_batch_that_does_not_continue_its_log_is_refused_alone() {
             from: 0,
             ..run.clone()
         },
-        ..gap.clone()
+        sets: sets[2..].to_vec(),
+        chain: whole[0].chain,
     };
     let local = device.local(vec![upsert("mine", vec![set("name", "B")])]);
     let bad = [
         vec![whole[0].clone(), other_header],
-        vec![gap],
         vec![other_chain],
         vec![empty],
     ];
@@ -115,7 +107,7 @@ fn a_batch_that_does_not_continue_its_log_is_refused_alone() {
     batches.insert(2, Batch::Local(local));
     let report = device.store.commit(batches);
 
-    assert_eq!(report.remote.len(), 4);
+    assert_eq!(report.remote.len(), 3);
     for outcome in &report.remote {
         assert!(
             matches!(outcome.result, Err(StoreFault::Failed(_))),
@@ -250,19 +242,67 @@ fn a_batch_whose_causes_were_lost_with_the_batch_before_waits_for_them() {
     disk.fill_to_the_brim();
     assert!(remote(&mut device, causes.clone()).0.is_err());
     disk.free();
-    let (early, report) = remote(&mut device, effects.clone());
+    let early = left_out(&mut device, effects.clone());
 
-    assert!(matches!(early, Err(StoreFault::Failed(_))), "{early:?}");
-    assert_eq!((report.rows, report.arrival), (vec![], 0));
+    let waiting = [(b.log.log, LeftOut::LeftOutBefore(a.log.log))];
+    assert_eq!(early, waiting);
     assert_eq!(device.held(), Held::new());
     let backwards = vec![effects[0].clone(), causes[0].clone()];
-    assert!(remote(&mut device, backwards).0.is_err());
-    assert_eq!(device.held(), Held::new());
+    assert_eq!(left_out(&mut device, backwards), waiting);
+    assert_eq!(device.held(), [(a.log.log, 1)].into());
     let batches = [(1, causes), (2, effects)];
     let batches = batches.map(|(batch, runs)| Batch::Remote { batch, runs });
     let report = device.store.commit(batches.into());
     assert!(report.remote.iter().all(|outcome| outcome.result.is_ok()));
     assert_eq!(device.shown(), b.shown());
+}
+
+/// A log of one entry, as a careless engine would pass it on.
+fn unverified(run: Run) -> VerifiedRun {
+    let start = chain_start(&ORGANISATION, &run.header);
+    let set = decode_change_set(&run.entries[0]).expect("a change set");
+    VerifiedRun {
+        sets: vec![Arc::new(set)],
+        chain: chain_next(&start, &run.entries[0]),
+        run,
+    }
+}
+
+#[test]
+fn what_does_not_reach_its_log_s_end_is_left_out() {
+    let (mut author, mut device) = (Device::new(1), Device::new(2));
+    for id in ["1", "2"] {
+        let ops = vec![set("name", "A")];
+        author.write(vec![upsert(id, ops)]).expect("a write");
+    }
+    let mut gap = all_runs(&author, &device).remove(0);
+    gap.run.entries.remove(0);
+    gap.run.from = 2;
+    gap.sets.remove(0);
+
+    let log = author.log.log;
+    let waiting = [(log, LeftOut::LeftOutBefore(log))];
+    assert_eq!(left_out(&mut device, vec![gap]), waiting);
+    assert_eq!(device.held(), Held::new());
+}
+
+#[test]
+fn what_lacks_its_cause_is_left_out_alone() {
+    let (mut device, mut good) = (Device::new(1), Device::new(2));
+    good.write(vec![upsert("2", vec![set("name", "A")])])
+        .expect("a write");
+    let cause = Dot::new(LogId([99; 16]), 1);
+    let effect = unverified(Device::new(3).log_after(vec![(cause, [0; 2])]));
+    let log = effect.run.header.log;
+    let mut runs = all_runs(&good, &device);
+    runs.insert(0, effect);
+
+    let mut report = device.store.commit(vec![Batch::Remote { batch: 7, runs }]);
+
+    let outcome = report.remote.remove(0);
+    assert_eq!(outcome.result, Ok(()));
+    assert_eq!(outcome.left_out, [(log, LeftOut::LeftOutBefore(cause.log))]);
+    assert_eq!(device.held(), [(good.log.log, 1)].into());
 }
 
 #[test]
@@ -275,9 +315,10 @@ fn a_cause_in_another_space_counts_as_missing() {
     author.log.space = SpaceName::new("clinic/kisumu").expect("a space name");
     let elsewhere = device.verify(&[author.log_after(vec![device.last()])]);
 
-    let refused = remote(&mut device, elsewhere).0;
+    let refused = left_out(&mut device, elsewhere);
 
-    assert!(matches!(refused, Err(StoreFault::Failed(_))), "{refused:?}");
+    let waiting = LeftOut::LeftOutBefore(device.log.log);
+    assert_eq!(refused, [(author.log.log, waiting)]);
     assert_eq!(remote(&mut device, here).0, Ok(()));
     assert_eq!(device.field("1", "name"), "renamed");
 }

@@ -2,9 +2,11 @@
 
 use redb::ReadableTable;
 
+use super::forked::{repaired, run, run_of};
 use super::*;
 use crate::engine::batch::repair::{Found, Look, Outcome, Repair};
 use crate::store::{Checkup, Progress, tables};
+use crate::wire::chain::SEALED;
 
 type Change = fn(&redb::WriteTransaction);
 
@@ -208,6 +210,40 @@ fn a_log_row_whose_chain_is_wrong_is_found_and_mended() {
         "{report:?}"
     );
     assert_eq!(check(&device).told, []);
+}
+
+#[test]
+fn a_mend_without_a_signature_keeps_the_one_that_is_held_and_needs_one() {
+    let mut author = Device::new(2);
+    for id in ["1", "2"] {
+        let ops = vec![set("name", "A")];
+        author.write(vec![upsert(id, ops)]).expect("a write");
+    }
+    let honest = run(&author);
+    let unsigned = Run {
+        signature: SEALED,
+        ..honest.clone()
+    };
+    for is_held in [true, false] {
+        let disk = Disk::default();
+        Device::on(&disk, 1).pull(&author, usize::MAX);
+        flip_entry(&disk, 0, 2);
+        tamper(&disk, |tx| {
+            let mut points = tx.open_table(tables::POINTS).expect("the table");
+            if !is_held {
+                points.insert((0, 2), &[7; 64]).expect("a write");
+            }
+        });
+        let mut device = Device::on(&disk, 1);
+        let mend = |run: &Run| Batch::Repair(1, Box::new(Repair::Mend(run.clone())));
+
+        let mended = repaired(&mut device, mend(&unsigned));
+
+        assert_eq!(mended.is_ok(), is_held, "{mended:?}");
+        assert!(repaired(&mut device, mend(&honest)).is_ok());
+        assert_eq!(check(&device).told, []);
+        assert_eq!(run_of(&device, author.log.log).signature, honest.signature);
+    }
 }
 
 #[test]

@@ -10,16 +10,24 @@ use crate::engine::batch::{RecordOutcome, StoreFault};
 use crate::store::{StoreError, UseSchemaError};
 
 /// Version `version`, with the fields of [`SCHEMA`] and some more.
-fn version(version: u32, more: &str) -> String {
+pub(super) fn version(version: u32, more: &str) -> String {
     let text = SCHEMA.replace("version = 1", &format!("version = {version}"));
     [text.as_str(), more].concat()
 }
 
-fn second() -> String {
+pub(super) fn second() -> String {
     version(2, "phone = { type = \"text\" }\n")
 }
 
-fn publish_edit(source: &str) -> LocalEdit {
+/// A version that no good one comes before: it would garble the notes.
+pub(super) fn retyped(number: u32) -> String {
+    version(number, "").replace(
+        "notes = { type = \"text\" }",
+        "notes = { type = \"integer\" }",
+    )
+}
+
+pub(super) fn publish_edit(source: &str) -> LocalEdit {
     let schema = schema(source);
     LocalEdit {
         collection: PUBLISHED.to_owned(),
@@ -31,12 +39,12 @@ fn publish_edit(source: &str) -> LocalEdit {
 }
 
 impl Device {
-    fn publish(&mut self, source: &str) -> Vec<RecordOutcome> {
+    pub(super) fn publish(&mut self, source: &str) -> Vec<RecordOutcome> {
         let outcome = self.write(vec![publish_edit(source)]);
         outcome.expect("it is published").records
     }
 
-    fn active(&self) -> u32 {
+    pub(super) fn active(&self) -> u32 {
         self.reader().schema().version
     }
 
@@ -114,12 +122,8 @@ fn a_device_that_does_not_follow_stays_and_takes_in_newer_data() {
 #[test]
 fn a_version_that_would_break_data_is_held_back_and_a_good_one_before_it_is_adopted() {
     let (mut author, mut other) = (Device::new(1), Device::new(2));
-    let broken = version(3, "").replace(
-        "notes = { type = \"text\" }",
-        "notes = { type = \"integer\" }",
-    );
 
-    author.publish(&broken);
+    author.publish(&retyped(3));
     assert_eq!(author.active(), 1);
     author.publish(&second());
     other.pull(&author, usize::MAX);
@@ -193,7 +197,7 @@ fn what_is_no_schema_of_ours_is_kept_and_changes_nothing() {
 
     for edit in [
         publish_edit(&other_name),
-        publish_edit(&endless),
+        raw("clinic-10001", &endless),
         raw("clinic-2", "not toml ["),
         raw("clinic-3", &second()),
         raw("clinic-9", good_toml),
@@ -356,11 +360,7 @@ fn a_newer_file_is_adopted_at_the_start_and_an_incompatible_one_changes_nothing(
     drop(newer);
 
     let farm = second().replace("schema = \"clinic\"", "schema = \"farm\"");
-    let retyped = version(3, "").replace(
-        "notes = { type = \"text\" }",
-        "notes = { type = \"integer\" }",
-    );
-    for text in [farm, retyped] {
+    for text in [farm, retyped(3)] {
         let error = disk.open(options(1, schema(&text))).expect_err("refused");
         assert!(matches!(error, StoreError::OwnSchema { .. }), "{error}");
     }
