@@ -10,6 +10,7 @@ mod causes;
 pub(crate) mod contact;
 mod event;
 mod holding;
+mod mend;
 pub(crate) mod power;
 mod rot;
 mod seat;

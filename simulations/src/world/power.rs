@@ -180,6 +180,7 @@ impl World<'_> {
                 ));
             }
         }
+        self.look_through(number);
         self.await_deadline(number);
         self.start_versions(number);
         self.dial_from(number);
