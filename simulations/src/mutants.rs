@@ -266,6 +266,13 @@ mod tests {
     }
 
     #[test]
+    fn a_second_change_set_of_a_key_is_seen_though_nobody_was_told_of_the_first() {
+        let kept = regressions::named("a-retry-after-an-answer-that-was-lost").unwrap();
+        let tried = attempt(Mutation::IdempotencyForgotten, &Bench::new(&[kept], 0));
+        assert_eq!(tried.caught, BTreeMap::from([("idempotence", 1)]));
+    }
+
+    #[test]
     fn a_plan_that_fails_without_a_bug_catches_none() {
         let mut hopeless = generate(1, &profile("quick").unwrap());
         hopeless.header.settle_ms = 0;
