@@ -265,7 +265,38 @@ pub(crate) fn farewell(reason: &CloseReason, is_hostile: bool) -> Judged {
 
 #[cfg(test)]
 mod tests {
+    use crdt_schema::ident::SpaceName;
+    use fieldmesh::engine::batch::LogHeader;
+
     use super::*;
+    use crate::device::device_id;
+
+    #[test]
+    fn a_log_that_is_begun_again_is_seen_even_if_it_has_grown() {
+        let log = LogId([1; 16]);
+        let run = |from, entries: usize| Run {
+            header: LogHeader {
+                log,
+                space: SpaceName::default(),
+                device: device_id(1),
+                name: String::new(),
+                branch_of: None,
+            },
+            from,
+            entries: vec![vec![0]; entries],
+            signature: [0; 64],
+        };
+        let held = Held::from([(log, 5)]);
+        let judged = |run: Run| resent(&[run], &held, &BTreeSet::new(), [0, 1]);
+
+        assert_eq!(judged(run(6, 2)), Ok(()));
+        for again in [run(1, 6), run(5, 2), run(2, 3)] {
+            assert_eq!(
+                judged(again).map_err(|(oracle, _)| oracle),
+                Err(Oracle::Resume)
+            );
+        }
+    }
 
     #[test]
     fn every_oracle_has_its_own_number_and_its_sentence() {

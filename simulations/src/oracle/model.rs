@@ -4,8 +4,10 @@
 //! This shares no code with the merge. It needs only what a change set says: its edits, its time and what
 //! it had seen. What it has no short rule for, it leaves to the oracles of convergence and rebuilding: fields
 //! that a migration changes where versions meet, trials, other provisional values than the latest, removals
-//! that win, and the life of records that references decide over (see [`is_modelled`] and [`is_related`]).
+//! that win, and the life of records whose restricted deletion a person may have let (see [`is_modelled`] and
+//! [`relations`]).
 
+mod relations;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -23,6 +25,7 @@ use super::shown::{reader, shown};
 use super::{Judged, Oracle};
 use crate::sometimes::Sometimes;
 use crate::world::World;
+use relations::Lives;
 
 pub(super) fn judge(world: &mut World<'_>) -> Judged {
     let Some((number, reader)) = world
@@ -40,6 +43,7 @@ pub(super) fn judge_device(world: &mut World<'_>, number: usize, reader: &Reader
     let schema = reader.schema();
     let read = |why: String| (Oracle::Register, format!("device {number}: {why}"));
     let records = records(reader).map_err(|error| read(error.to_string()))?;
+    let mut lives = Lives::new(&schema, &records);
     for (key, view) in shown(reader).map_err(read)? {
         let (Some(record), Some(collection)) =
             (records.get(&key), modelled(world, &schema, &key.0))
@@ -50,10 +54,10 @@ pub(super) fn judge_device(world: &mut World<'_>, number: usize, reader: &Reader
             world.reached.note(Sometimes::DeletionContested);
         }
         let place = format!("{}/{}", key.0, key.1);
-        let is_related = is_related(&schema, &key.0);
-        note_asked(world, &collection, is_related);
+        let life = lives.of(&key);
+        note_asked(world, &collection, life);
         follows(record, &view).map_err(|why| (Oracle::Order, format!("{place}: {why}")))?;
-        judge_record(record, &collection, &view, is_related)
+        judge_record(record, &collection, &view, life)
             .and_then(|()| rules::flags(record, &collection, &view, &world.ledger.flags))
             .map_err(|(oracle, why)| (oracle, format!("{place}: {why}")))?;
         answered_stay_closed(world, &place, &view)?;
@@ -72,10 +76,10 @@ pub(super) fn is_related(schema: &Schema, name: &str) -> bool {
 }
 
 /// Notes what is asked of a record of the collection.
-fn note_asked(world: &mut World<'_>, collection: &Collection, is_related: bool) {
+fn note_asked(world: &mut World<'_>, collection: &Collection, life: Option<Life>) {
     let checks = &mut world.counts.checks;
     checks.note(Oracle::Order, 1);
-    checks.note(Oracle::Tombstone, u64::from(!is_related));
+    checks.note(Oracle::Tombstone, u64::from(life.is_some()));
     checks.note(Oracle::Review, collection.rules.len() as u64);
     for field in collection.fields.values() {
         let oracle = match field.kind {
@@ -136,7 +140,7 @@ fn judge_record(
     record: &Record,
     collection: &Collection,
     view: &RecordView,
-    is_related: bool,
+    life: Option<Life>,
 ) -> Judged {
     for field in collection.fields.values() {
         let found = view.fields.get(&field.name).cloned().unwrap_or(Json::Null);
@@ -157,9 +161,12 @@ fn judge_record(
             rules::review(record, field, view)?;
         }
     }
-    match is_related {
-        true => Ok(()),
-        false => rules::life(record, collection, view),
+    match life.filter(|life| *life != view.life) {
+        None => Ok(()),
+        Some(life) => {
+            let why = format!("it is {:?} and should be {life:?}", view.life);
+            Err((Oracle::Tombstone, why))
+        }
     }
 }
 

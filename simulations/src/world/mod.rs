@@ -12,6 +12,7 @@ pub(crate) mod contact;
 mod event;
 mod faults;
 mod holding;
+mod mend;
 pub(crate) mod power;
 mod rot;
 mod seat;

@@ -185,6 +185,7 @@ impl World<'_> {
             let judged = oracle::after_death(self, number);
             self.note_failure(judged);
         }
+        self.look_through(number);
         self.await_deadline(number);
         self.start_versions(number);
         self.dial_from(number);

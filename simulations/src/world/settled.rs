@@ -18,6 +18,7 @@ impl World<'_> {
                 Ok(Outcome::Settled { ends, moved }) => (ends, moved),
                 Ok(Outcome::Mended { .. }) => {
                     self.reached.note(Sometimes::DamageMended);
+                    self.look_through(number);
                     continue;
                 }
                 Ok(Outcome::Forked(forked)) => {

@@ -144,7 +144,8 @@ fn word(is_open: bool) -> &'static str {
     }
 }
 
-pub(super) fn life(record: &Record, collection: &Collection, view: &RecordView) -> Judged {
+/// What becomes of the record by its own marks and edits alone.
+pub(super) fn life(record: &Record, collection: &Collection) -> Life {
     let marks = record.standing(|op| matches!(op, Op::Delete { .. } | Op::Restore { .. }));
     let is_delete = |op: &Op| matches!(op, Op::Delete { .. });
     let deletes: Vec<usize> = marks
@@ -152,33 +153,23 @@ pub(super) fn life(record: &Record, collection: &Collection, view: &RecordView) 
         .filter(|(_, op)| is_delete(op))
         .filter_map(|(node, _)| record.by_dot.get(&node.dot).copied())
         .collect();
-    let expected = if deletes.is_empty() {
-        Life::Live
-    } else {
-        let races = |index: usize, node: &Node| {
-            let is_edit = node.ops.iter().any(|op| op.key().is_some());
-            let is_apart = |delete: &usize| {
-                *delete != index
-                    && !record.edits[*delete].seen.contains(&index)
-                    && !node.seen.contains(delete)
-            };
-            is_edit && deletes.iter().all(is_apart)
-        };
-        let is_raced = marks.iter().any(|(_, op)| !is_delete(op))
-            || record
-                .edits
-                .iter()
-                .enumerate()
-                .any(|(index, node)| races(index, node));
-        match (is_raced, collection.delete) {
-            (false, _) | (true, DeletePolicy::DeleteWins) => Life::Deleted,
-            (true, DeletePolicy::EditWins) => Life::Live,
-            (true, DeletePolicy::Review) => Life::Contested,
-        }
-    };
-    if view.life == expected {
-        return Ok(());
+    if deletes.is_empty() {
+        return Life::Live;
     }
-    let why = format!("it is {:?} and should be {expected:?}", view.life);
-    Err((Oracle::Tombstone, why))
+    let races = |(index, node): (usize, &Node)| {
+        let is_edit = node.ops.iter().any(|op| op.key().is_some());
+        let is_apart = |delete: &usize| {
+            *delete != index
+                && !record.edits[*delete].seen.contains(&index)
+                && !node.seen.contains(delete)
+        };
+        is_edit && deletes.iter().all(is_apart)
+    };
+    let is_raced =
+        marks.iter().any(|(_, op)| !is_delete(op)) || record.edits.iter().enumerate().any(races);
+    match (is_raced, collection.delete) {
+        (false, _) | (true, DeletePolicy::DeleteWins) => Life::Deleted,
+        (true, DeletePolicy::EditWins) => Life::Live,
+        (true, DeletePolicy::Review) => Life::Contested,
+    }
 }
