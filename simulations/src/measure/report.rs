@@ -143,6 +143,12 @@ impl Report {
     }
 
     fn write_conflicts(&self, out: &mut String) -> std::fmt::Result {
+        if !self.conflicts.is_counted() {
+            return writeln!(
+                out,
+                "\nConflicts\n  not counted: devices do not hold the same"
+            );
+        }
         writeln!(
             out,
             "\nConflicts\n  {:<28} {:<12} {:>7} {:>7} {:>8} {:>8} {:>6} {:>5}",

@@ -143,3 +143,41 @@ impl Source<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crdt_schema::schema::Schema;
+
+    use super::*;
+
+    #[test]
+    fn numbers_are_within_the_bounds_of_their_field_wherever_those_lie() {
+        let schema = Schema::parse(
+            r#"
+schema = "depths"
+version = 1
+[collections.well]
+[collections.well.fields]
+below  = { type = "integer", max = -5 }
+deep   = { type = "number", max = -0.5 }
+above  = { type = "integer", min = 7 }
+within = { type = "number", min = -3, max = -2 }
+"#,
+        )
+        .unwrap();
+        let (draw, work) = (Draw::new(1), Work::default());
+        for field in schema.collections["well"].fields.values() {
+            for case in 0..200 {
+                let (draw, work) = (&draw, &work);
+                let op = Source { draw, case, work }.op(field, |_| None);
+                let Some(OpSpec::Set(name, value)) = op else {
+                    panic!("{op:?}");
+                };
+                let number = value.as_f64().unwrap();
+                let is_high = field.max.is_some_and(|max| number > max);
+                let is_low = field.min.is_some_and(|min| number < min);
+                assert!(!is_high && !is_low, "{name}: {number}");
+            }
+        }
+    }
+}
