@@ -10,7 +10,7 @@ use simulations::generate::generate;
 use simulations::measure::Meter;
 use simulations::plan::Plan;
 use simulations::plot;
-use simulations::workload::{Prices, Workload, plan};
+use simulations::workload::{Prices, Workload, WorkloadError, plan};
 use simulations::world::World;
 
 use super::parse_profile;
@@ -99,6 +99,14 @@ fn read_workload(path: Option<&Path>, family: &Family) -> Result<Workload, Strin
         .map_err(|error| format!("{}: {error}", path.display()))
 }
 
+/// What is wrong with a workload, after the name of its file if it has one.
+fn named(path: Option<&Path>) -> impl Fn(WorkloadError) -> String {
+    move |error| match path {
+        Some(path) => format!("{}: {error}", path.display()),
+        None => error.to_string(),
+    }
+}
+
 impl Simulate {
     pub(crate) fn run(&self) -> Result<u8, String> {
         let family = read_family(&self.schema)?;
@@ -109,7 +117,7 @@ impl Simulate {
                 .with_days(days)
                 .map_err(|error| error.to_string())?;
         }
-        let plan = plan(&workload, family.first()).map_err(|error| error.to_string())?;
+        let plan = plan(&workload, family.first()).map_err(named(self.workload.as_deref()))?;
         if let Some(path) = &self.save {
             write(path, &plan.to_text())?;
         }
@@ -194,7 +202,7 @@ impl Compare {
             }
         }
         let workload = read_workload(path, family)?;
-        let plan = plan(&workload, family.first()).map_err(|error| error.to_string())?;
+        let plan = plan(&workload, family.first()).map_err(named(path))?;
         Ok(Scene {
             prices: workload.prices.clone(),
             from_ms: workload.apart_ms(),
