@@ -1,10 +1,12 @@
 //! Every figure of a report is what its label says, over the span it says.
 
-use simulations::compare::{Scene, Setting};
+use simulations::compare::{Scene, Setting, rows};
 use simulations::family::Family;
 use simulations::measure::{FieldCount, Report};
-use simulations::plan::SCHEMA;
+use simulations::plan::{Plan, SCHEMA};
+use simulations::report;
 use simulations::workload::{Workload, plan};
+use simulations::world::World;
 
 fn scene(workload: &str) -> Scene {
     let family = Family::parse(&[SCHEMA]).expect("a schema");
@@ -77,4 +79,57 @@ fn what_is_written_while_all_are_together_is_not_counted() {
         report.conflicts.fields.iter().find(is_it).unwrap().writes
     };
     assert!(of("name") < 12, "{}", report.text());
+}
+
+#[test]
+fn device_hours_are_those_of_honest_devices() {
+    let text = [
+        r#"{"plan":1,"seed":1,"profile":"by hand","horizon_ms":36000000,"settle_ms":600000}"#,
+        r#"{"device":{"device":0}}"#,
+        r#"{"device":{"device":1,"role":"stranger"}}"#,
+        r#"{"device":{"device":2,"role":"liar"}}"#,
+    ];
+    let plan = Plan::from_text(&text.join("\n"), Family::bundled().unwrap()).unwrap();
+
+    let outcome = World::run(&plan, &mut ());
+
+    assert!(outcome.verdict.is_held(), "{:?}", outcome.verdict);
+    // Ten hours, and less than one more to settle and be listened to.
+    let device_h = outcome.counts.device_ms as f64 / 3_600_000.0;
+    assert!((10.0..11.0).contains(&device_h), "{device_h} hours");
+}
+
+#[test]
+fn what_is_sent_is_not_held_against_entries_that_nobody_has_counted() {
+    let text = r#"{"plan":1,"seed":1,"profile":"by hand","horizon_ms":1000,"settle_ms":1000}
+{"device":{"device":0}}"#;
+    let plan = Plan::from_text(text, Family::bundled().unwrap()).unwrap();
+    let held = World::run(&plan, &mut ());
+    assert!(report::closing(&held, 1.0).contains("(0.00 × entries held)"));
+
+    let failed = World::run_within(&plan, 0, &mut ());
+
+    assert!(!failed.verdict.is_held());
+    let told = report::closing(&failed, 1.0);
+    assert!(told.contains("(- × entries held)"), "{told}");
+}
+
+#[test]
+fn a_side_that_does_not_settle_has_no_figures_of_what_only_a_settled_fleet_can_tell() {
+    let left = scene(TRAINED);
+    let mut right = left.clone();
+    // There is no time to settle, and nobody has met since the training.
+    right.plan.header.settle_ms = 0;
+    right.plan.contacts.retain(|contact| contact.at_ms == 0);
+
+    let rows = rows(&left.play(), &right.play());
+
+    for what in [
+        "seconds to settle",
+        "writes that differed",
+        "asked of a person",
+    ] {
+        let row = rows.iter().find(|row| row.what == what).unwrap();
+        assert!(row.left.is_some() && row.right.is_none(), "{row:?}");
+    }
 }

@@ -11,7 +11,7 @@ use simulations::outcome::Verdict;
 use simulations::plan::Plan;
 use simulations::progress::Progress;
 use simulations::report;
-use simulations::workload::{Prices, Workload, plan};
+use simulations::workload::{Prices, Workload, WorkloadError, plan};
 
 use super::chosen::{Chosen, parse_profile};
 use super::files::{self, Source, read_family, read_source};
@@ -123,7 +123,7 @@ impl Simulate {
             let longer = workload.with_days(days);
             workload = longer.map_err(|error| error.to_string())?;
         }
-        Days::of(&workload, family)
+        Days::of(&workload, self.workload.as_deref(), family)
     }
 }
 
@@ -136,8 +136,13 @@ struct Days {
 }
 
 impl Days {
-    fn of(workload: &Workload, family: &Family) -> Result<Self, String> {
-        let plan = plan(workload, family.first()).map_err(|error| error.to_string())?;
+    /// The days of a workload; `path` is its file, if it has one.
+    fn of(workload: &Workload, path: Option<&Path>, family: &Family) -> Result<Self, String> {
+        let named = |error: WorkloadError| match path {
+            Some(path) => format!("{}: {error}", path.display()),
+            None => error.to_string(),
+        };
+        let plan = plan(workload, family.first()).map_err(named)?;
         Ok(Self {
             plan,
             prices: workload.prices.clone(),
@@ -225,7 +230,7 @@ impl Compare {
         }
         let days = match read_source(path, family)? {
             Source::Plan(plan) => return Ok(bare(plan)),
-            Source::Workload(workload) => Days::of(&workload, family)?,
+            Source::Workload(workload) => Days::of(&workload, path, family)?,
         };
         Ok(Scene {
             prices: days.prices,

@@ -78,6 +78,11 @@ pub struct Conflicts {
 }
 
 impl Conflicts {
+    /// Whether anything was counted: that is done once all hold the same.
+    pub fn is_counted(&self) -> bool {
+        !self.deletions.is_empty()
+    }
+
     /// What met in all that a settled device holds. What was written `before` all went apart is not counted, but
     /// can be met.
     pub(super) fn of(reader: &Reader, before: &BTreeSet<Dot>) -> Result<Self, StoreError> {

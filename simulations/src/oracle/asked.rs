@@ -106,7 +106,7 @@ mod tests {
                 wanted("b", vec![set("unit", "bag")]),
             ],
             key: None,
-            review: None,
+            answering: None,
             version: 1,
         };
         let edit = |(id, ops): &(&str, Vec<Op>)| Edit {
