@@ -25,6 +25,7 @@ use fieldmesh::wire::dictionary::Dictionary;
 use crate::disk::SimDisk;
 use crate::draw::key;
 use crate::keep::Keep;
+use crate::plan::Amid;
 use crate::verified::{self, texts};
 
 /// The organisation of every simulated fleet.
@@ -250,14 +251,15 @@ impl<S: Keep> Device<S> {
         self.store.commit(std::mem::take(&mut self.writing))
     }
 
-    /// Whether the transaction that was begun has writes of its own people, and entries of peers. `None` for one
-    /// that puts a log right: that is several in one.
-    pub fn is_writing(&self) -> Option<(bool, bool)> {
+    /// Whether the commit that was begun is such a transaction. A repair among others is one of several.
+    pub fn is_writing(&self, amid: Amid) -> bool {
         let has = |is: fn(&Batch) -> bool| self.writing.iter().any(is);
-        let is_repair = has(|batch| matches!(batch, Batch::Repair(..)));
-        let has_own = has(|batch| matches!(batch, Batch::Local(_)));
-        let has_peers = has(|batch| matches!(batch, Batch::Remote { .. }));
-        (!is_repair).then_some((has_own, has_peers))
+        let has_repair = has(|batch| matches!(batch, Batch::Repair(..)));
+        match amid {
+            Amid::Own => !has_repair && has(|batch| matches!(batch, Batch::Local(_))),
+            Amid::Peers => !has_repair && has(|batch| matches!(batch, Batch::Remote { .. })),
+            Amid::Repair => has_repair && self.writing.len() == 1,
+        }
     }
 
     /// Whether batches wait for a transaction.

@@ -12,6 +12,7 @@ pub enum Sometimes {
     PowerCutWhileRecovering,
     DiedAmidOwn,
     DiedAmidPeers,
+    DiedAmidRepair,
     SectorsLostAmid,
     CutShortAndWhole,
     ReadFailed,
@@ -57,13 +58,14 @@ pub enum Sometimes {
 
 impl Sometimes {
     /// All of them.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 48] = [
         Self::KilledBeforeReport,
         Self::KilledDuringSession,
         Self::PowerCut,
         Self::PowerCutWhileRecovering,
         Self::DiedAmidOwn,
         Self::DiedAmidPeers,
+        Self::DiedAmidRepair,
         Self::SectorsLostAmid,
         Self::CutShortAndWhole,
         Self::ReadFailed,
@@ -116,6 +118,7 @@ impl Sometimes {
             Self::PowerCutWhileRecovering => "the power failed while a store recovered",
             Self::DiedAmidOwn => "a device died in the middle of committing a person's write",
             Self::DiedAmidPeers => "a device died in the middle of committing what a peer sent",
+            Self::DiedAmidRepair => "a device died in the middle of putting a log right",
             Self::SectorsLostAmid => {
                 "a power cut in the middle of a commit lost sectors of an honest disk"
             }

@@ -4,6 +4,7 @@
 use simulations::family::Family;
 use simulations::outcome::Outcome;
 use simulations::plan::Plan;
+use simulations::regressions;
 use simulations::sometimes::Sometimes;
 use simulations::trace::{Observer, Trace};
 use simulations::world::World;
@@ -16,8 +17,8 @@ fn plan(seed: u64, lines: &str) -> Plan {
     let devices: String = (0..4)
         .map(|device| format!("{{\"device\":{{\"device\":{device}}}}}\n"))
         .collect();
-    let family = Family::bundled().unwrap();
-    Plan::from_text(&format!("{header}\n{devices}{lines}"), family).unwrap()
+    let family = Family::bundled().expect("it is in the tree");
+    Plan::from_text(&format!("{header}\n{devices}{lines}"), family).expect("a good plan")
 }
 
 /// A device's people write one record after the other.
@@ -193,4 +194,34 @@ fn without_a_contact_and_a_fault_all_others_are_as_they_were() {
     assert!(all.len() > 40, "{} frames", all.len());
     assert_eq!(frames(&(contact(0, 1, 5_000) + &rest)), all);
     assert_eq!(frames(&rest), all);
+}
+
+#[test]
+fn a_device_dies_in_the_middle_of_settling_a_fork_and_settles_it_all_the_same() {
+    let ends = [
+        r#""power_cut":{"down_ms":2000,"again":true,"amid":"repair"}"#,
+        r#""kill":{"down_ms":2000,"amid":"repair"}"#,
+    ];
+    let outcomes: Vec<Outcome> = (0..16)
+        .map(|seed| {
+            let end = ends[seed as usize % 2];
+            let fault = format!(r#"{{"fault":{{"at_ms":61000,"device":0,{end}}}}}"#);
+            let mut put_back = regressions::named("two-branches-are-one-again").unwrap();
+            put_back.header.seed = seed;
+            let text = put_back.to_text() + &fault;
+            let plan = Plan::from_text(&text, Family::bundled().unwrap()).unwrap();
+            World::run(&plan, &mut ())
+        })
+        .collect();
+
+    let [died, lost, settled] = count(
+        &outcomes,
+        [
+            Sometimes::DiedAmidRepair,
+            Sometimes::SectorsLostAmid,
+            Sometimes::ForkSettled,
+        ],
+    );
+    assert_eq!((died, settled), (16, 16));
+    assert!(lost > 2, "{lost} lost sectors");
 }

@@ -65,20 +65,40 @@ pub(super) fn faults(swarm: &Swarm, devices: usize, profile: &Profile) -> Vec<Fa
 }
 
 /// Puts a device back unnoticed: what it writes until it meets somebody who holds more of its log is a fork. In
-/// the middle half of the run, so that there is something to go back to and somebody to meet.
-fn put_back(swarm: &Swarm, devices: usize, horizon_ms: u64) -> Option<Fault> {
+/// the middle half of the run, so that there is something to go back to and somebody to meet. It may die as it
+/// puts that right.
+fn put_back(swarm: &Swarm, devices: usize, horizon_ms: u64) -> Vec<Fault> {
     let draw = &swarm.draw;
+    if !draw.happens("put back", 0, PUT_BACK_OF_1000) {
+        return Vec::new();
+    }
     let at_ms = draw.number("put back at", 0, horizon_ms / 4..horizon_ms * 3 / 4);
     let age_ms = draw.number("put back by", 0, IMAGE_MIN_MS..IMAGE_MAX_MS);
     let device = draw.number("put back device", 0, 0..devices as u64) as usize;
     let taken_ms = at_ms.saturating_sub(age_ms);
-    let fault = Fault {
-        at_ms,
-        device,
-        kind: FaultKind::RestoreUnnoticed { taken_ms },
-    };
-    draw.happens("put back", 0, PUT_BACK_OF_1000)
-        .then_some(fault)
+    let (amid, down_ms) = (
+        Some(Amid::Repair),
+        draw.number("repair down", 0, 1_000..60_000),
+    );
+    let kinds = [
+        Some(FaultKind::RestoreUnnoticed { taken_ms }),
+        draw.happens("repair cut", 0, 500)
+            .then_some(FaultKind::PowerCut {
+                down_ms,
+                again: false,
+                amid,
+            }),
+        draw.happens("repair kill", 0, 500)
+            .then_some(FaultKind::Kill { down_ms, amid }),
+    ];
+    let kinds = kinds.into_iter().flatten();
+    kinds
+        .map(|kind| Fault {
+            at_ms,
+            device,
+            kind,
+        })
+        .collect()
 }
 
 /// Moves entries that rot to just before a meeting, where they may be missed before the next kill costs the

@@ -20,16 +20,29 @@ pub(super) fn contacts(swarm: &Swarm, plan: &Plan, profile: &Profile) -> Vec<Con
         contacts.extend(moving(swarm, plan, &mobility, first));
     }
     if swarm.has("F7") {
-        part_villages(&mut contacts, plan.header.horizon_ms);
+        part(swarm, &mut contacts, plan.header.horizon_ms);
     }
     contacts.sort_by_key(|contact| (contact.at_ms, contact.a, contact.b));
     apart(contacts)
 }
 
-/// F7: in the first two thirds of the run the two villages keep to themselves, however people meet.
-fn part_villages(contacts: &mut Vec<Contact>, horizon_ms: u64) {
-    contacts
-        .retain(|contact| contact.a % 2 == contact.b % 2 || contact.at_ms >= horizon_ms * 2 / 3);
+/// F7: however people meet, two villages keep to themselves, or all but the first device's place do without it. For
+/// the first two thirds of the run, or to its end.
+fn part(swarm: &Swarm, contacts: &mut Vec<Contact>, horizon_ms: u64) {
+    let draw = &swarm.draw;
+    let is_alone = draw.happens("first is alone", 0, 300);
+    let until_ms = match draw.happens("stays apart", 0, 200) {
+        true => u64::MAX,
+        false => horizon_ms * 2 / 3,
+    };
+    let side = |device: usize| {
+        if is_alone {
+            usize::from(device == 0)
+        } else {
+            device % 2
+        }
+    };
+    contacts.retain(|contact| side(contact.a) == side(contact.b) || contact.at_ms >= until_ms);
 }
 
 /// Drops every contact that begins while its pair is in contact already.

@@ -37,6 +37,8 @@ pub enum Amid {
     Own,
     /// The next with entries that a peer sent.
     Peers,
+    /// The next that puts a log right: settles a fork, keeps its branches, or mends entries that do not read back.
+    Repair,
 }
 
 /// What breaks.

@@ -5,6 +5,7 @@
 //! At the next start all of it is there or nothing, and what is there is shown as the log says.
 
 use fieldmesh::engine::batch::{FrontierRow, Held};
+use fieldmesh::store::StoreIdentity;
 
 use super::World;
 use crate::device::case_of;
@@ -34,6 +35,7 @@ impl World<'_> {
             self.reached.note(match amid {
                 Amid::Own => Sometimes::DiedAmidOwn,
                 Amid::Peers => Sometimes::DiedAmidPeers,
+                Amid::Repair => Sometimes::DiedAmidRepair,
             });
         }
         self.tell(&format!("  device {number} dies in a transaction"));
@@ -47,15 +49,11 @@ impl World<'_> {
     /// The first fault that waits for a transaction as this one is: its place among those that wait.
     fn awaited(&self, number: usize) -> Option<(usize, Amid)> {
         let seat = self.seats.get(&number)?;
-        let (has_own, has_peers) = seat.device.as_ref()?.is_writing()?;
+        let device = seat.device.as_ref()?;
         let mut awaited = seat.awaited.iter().enumerate();
         awaited.find_map(|(place, fault)| {
             let amid = self.plan.faults[*fault].kind.amid()?;
-            let is_now = match amid {
-                Amid::Own => has_own,
-                Amid::Peers => has_peers,
-            };
-            is_now.then_some((place, amid))
+            device.is_writing(amid).then_some((place, amid))
         })
     }
 
@@ -71,16 +69,23 @@ impl World<'_> {
             return false;
         }
         self.counts.checks.note(Oracle::Atomic, 1);
+        let commits = |store: StoreIdentity| store.commits;
+        let now = seat.device.as_ref().map(|device| device.identity());
+        let now = now.and_then(Result::ok).map(commits);
+        let is_newer = now > seat.witness.as_ref().map(|seen| commits(seen.store));
         let is_there =
             |row: &&FrontierRow| held.get(&row.header.log).is_some_and(|seq| *seq >= row.seq);
         let count = report.rows.iter().filter(is_there).count();
-        if count > 0 && count < report.rows.len() {
+        // A repair may take entries out of a log, so that its rows do not tell.
+        let is_half =
+            report.repairs.is_empty() && count != if is_newer { report.rows.len() } else { 0 };
+        if is_half {
             let detail = format!(
-                "device {number} died in a transaction and has {count} of its logs: {:?}",
+                "device {number} died in a transaction, counts it: {is_newer}, and has {count} of its logs: {:?}",
                 report.rows
             );
             self.break_oracle(Oracle::Atomic, detail);
-        } else if count > 0 {
+        } else if is_newer {
             self.reach(Sometimes::CutShortAndWhole);
             self.note_commit(number, &report);
         }

@@ -194,8 +194,7 @@ impl World<'_> {
     /// What a device was told of and does not hold any more may be gone. A position that is held may have another
     /// content than it was told of.
     fn excuse(&mut self, number: usize, held: &Held) {
-        let device = self.seats[&number].device.as_ref();
-        let reader = device.map(|device| device.reader());
+        let reader = self.device(number).map(|device| device.reader());
         self.ledger.excuse(number, |dot, set| {
             let is_there = held.get(&dot.log).is_some_and(|seq| *seq >= dot.seq);
             let is_same = |set: &ChangeSet| {

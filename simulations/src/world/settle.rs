@@ -264,7 +264,7 @@ impl World<'_> {
         }
         if text.is_empty() {
             let busy = living.iter().filter(|number| {
-                let device = self.seats[number].device.as_ref();
+                let device = self.device(**number);
                 device.is_none_or(|device| !device.is_idle())
             });
             let busy: Vec<_> = busy.collect();

@@ -204,10 +204,7 @@ impl World<'_> {
     /// Shows those who count what the fleet has come to.
     pub(super) fn measure_settled(&mut self) {
         let mut living = self.living().into_iter();
-        let reader = living.find_map(|number| {
-            let seat = self.seats.get(&number)?;
-            Some(seat.device.as_ref()?.reader())
-        });
+        let reader = living.find_map(|number| Some(self.device(number)?.reader()));
         if let Some(reader) = reader {
             self.observer
                 .measure(&Measured::Settled { reader: &reader });
