@@ -37,6 +37,7 @@ pub mod report;
 pub mod scale;
 pub mod shrink;
 pub mod sometimes;
+pub mod time;
 pub mod trace;
 mod verified;
 pub mod workload;

@@ -25,7 +25,7 @@ pub const OUT_OF_REACH: &[(Mutation, &str)] = &[
     ),
     (
         Mutation::PushSkipped,
-        "its place is hardly ever come to, and the next session sends what was skipped",
+        "its code is hardly ever reached, and the next session sends what was skipped",
     ),
     (
         Mutation::RefusalDropsRest,

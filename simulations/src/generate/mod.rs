@@ -11,9 +11,7 @@ mod versions;
 use crate::clock::ClockSpec;
 use crate::draw::Draw;
 use crate::plan::{DeviceSpec, Header, PLAN_FORMAT, Plan, Role};
-
-/// An hour in virtual milliseconds.
-pub const HOUR_MS: u64 = 3_600_000;
+use crate::time::HOUR_MS;
 
 /// How long a fleet may take to settle: two hours.
 const SETTLE_MS: u64 = 2 * HOUR_MS;

@@ -19,14 +19,13 @@ use crate::link::LinkClass;
 use crate::outcome::Outcome;
 use crate::plan::{Act, Plan, Role};
 use crate::plot::Picture;
+use crate::time::DAY_MS;
 use crate::trace::{Measured, Observer, Renumbered, Trace};
 use crate::workload::Prices;
 
 pub use conflicts::{Conflicts, DeletionCount, Example, FieldCount};
 pub use report::{DeviceCost, Report, ReviewDay, Supervision, verdict};
 pub use spread::{Reach, Spread};
-
-const DAY_MS: u64 = 24 * 3_600_000;
 
 /// Counts while a run is played.
 #[derive(Debug)]

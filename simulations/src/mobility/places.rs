@@ -7,10 +7,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Contact, Fleet, LinkClass, MobilityError, check_devices, check_that};
+use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS};
 
-const MINUTE_MS: u64 = 60_000;
-const HOUR_MS: u64 = 60 * MINUTE_MS;
-const DAY_MS: u64 = 24 * HOUR_MS;
 const WEEK_DAYS: u64 = 7;
 
 /// Longest time that a description may name, in hours: ten years.

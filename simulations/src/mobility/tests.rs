@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::time::{DAY_MS, HOUR_MS};
 
 const DRAW: Draw = Draw::new(3);
-const HOUR_MS: u64 = 3_600_000;
-const DAY_MS: u64 = 24 * HOUR_MS;
 
 fn mobility(toml: &str) -> Mobility {
     toml::from_str(toml).expect("a good description")

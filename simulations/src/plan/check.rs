@@ -13,11 +13,12 @@ use super::{
     Act, Contact, DeviceSpec, EditSpec, Fault, FaultKind, Header, OpSpec, Operation, Plan,
 };
 use crate::family::Family;
+use crate::time::HOUR_MS;
 
 /// Greatest number of a device.
 const DEVICE_MAX: usize = 4096;
 /// The longest that a store takes for a transaction or a read: an hour, in milliseconds.
-const STORE_MS_MAX: u64 = 3_600_000;
+const STORE_MS_MAX: u64 = HOUR_MS;
 /// Most bits of a store that flip at once.
 const ROT_BITS_MAX: u64 = 100_000;
 /// How fast and how slow a clock runs at most, in millionths: it stands still, or runs at double speed.

@@ -3,11 +3,9 @@
 use super::canvas::{Anchor, Canvas, FAINT, GREY, INK, width_of};
 use super::trace::Trace;
 use super::{LEFT, RIGHT, x_of};
+use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS};
 
 const SECOND_MS: u64 = 1000;
-const MINUTE_MS: u64 = 60 * SECOND_MS;
-const HOUR_MS: u64 = 60 * MINUTE_MS;
-const DAY_MS: u64 = 24 * HOUR_MS;
 
 /// Distances between two marks that people count in.
 const STRIDES_MS: [u64; 21] = [

@@ -5,8 +5,7 @@ use std::fmt::Write;
 use super::axis::{amounts, bytes, duration, moments};
 use super::*;
 use crate::draw::Draw;
-
-const HOUR_MS: u64 = 3_600_000;
+use crate::time::HOUR_MS;
 
 /// A run in which devices meet at random and news spread.
 fn sample(devices: usize, hours: u64) -> String {

@@ -9,10 +9,8 @@ use crate::mobility::{self, Depot, Hub, Mobility, MobilityError, Shuttle, Waypoi
 use crate::plan::{
     Act, Contact, DeviceSpec, EditSpec, Header, OpSpec, Operation, PLAN_FORMAT, Plan, Role,
 };
+use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS};
 
-const MINUTE_MS: u64 = 60_000;
-const HOUR_MS: u64 = 60 * MINUTE_MS;
-const DAY_MS: u64 = 24 * HOUR_MS;
 /// Bounds a plan's memory.
 pub const DEVICES_MAX: usize = 20_000;
 /// Bounds a plan's memory.

@@ -19,14 +19,12 @@ use toml::Spanned;
 
 use crate::link::LinkClass;
 use crate::mobility::{Trace as Recording, Waypoint};
+use crate::time::{DAY_MS, HOUR_MS};
 
 pub use days::{OPERATIONS_MAX, plan};
 pub use read::{
     DAYS_MAX, DEVICES_MAX, RATE_MAX, START_MAX, TEXT_MAX, WORKLOAD_BYTES_MAX, WorkloadError,
 };
-
-const HOUR_MS: u64 = 3_600_000;
-const DAY_MS: u64 = 24 * HOUR_MS;
 
 /// Who does what, where and for how long.
 #[derive(Clone, Debug, Deserialize)]

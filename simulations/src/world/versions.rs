@@ -15,13 +15,12 @@ use super::power::{KILL_NOTICE_MS, REPLACE_MS};
 use crate::ledger::Asked;
 use crate::oracle::Oracle;
 use crate::sometimes::Sometimes;
+use crate::time::DAY_MS;
 use crate::trace::Measured;
 
 /// How many views are derived anew at once, and how long until the next few.
 const VIEWS_PER_STEP: usize = 4;
 const REFRESH_MS: u64 = 700;
-/// A day in virtual milliseconds.
-const DAY_MS: u64 = 24 * 3_600_000;
 
 impl World<'_> {
     /// The schema in use on a device; the oldest if it is off.
