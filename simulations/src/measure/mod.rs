@@ -20,7 +20,7 @@ use crate::outcome::Outcome;
 use crate::plan::{Act, Plan, Role};
 use crate::plot::Picture;
 use crate::time::DAY_MS;
-use crate::trace::{Measured, Observer, Renumbered, Trace};
+use crate::trace::{Line, Measured, Observer, Renumbered};
 use crate::workload::Prices;
 
 pub use conflicts::{Conflicts, DeletionCount, Example, FieldCount};
@@ -126,7 +126,7 @@ impl Meter {
 }
 
 impl Observer for Meter {
-    fn trace(&mut self, line: &Trace) {
+    fn trace(&mut self, line: &Line) {
         if let Some(picture) = &mut self.picture {
             picture.trace(line);
         }

@@ -10,7 +10,7 @@ use crdt_schema::json_line::complaint;
 
 use crate::link::LinkClass;
 use crate::time::DAY_MS;
-use crate::trace::{Trace as Line, TraceDevice};
+use crate::trace::{Line, TraceDevice};
 
 /// Longest line, in bytes. The first one names every device.
 const LINE_BYTES_MAX: usize = 4 << 20;

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::link::LinkClass;
-use crate::mobility::{Trace as Recording, Waypoint};
+use crate::mobility::{Recording, Waypoint};
 use crate::time::{DAY_MS, HOUR_MS};
 
 pub use days::{OPERATIONS_MAX, plan};

@@ -3,7 +3,7 @@
 use super::{DAY_MS, Workload};
 use crate::draw::Draw;
 use crate::link::{LinkClass, LinkFaults};
-use crate::mobility::{self, Mobility, Trace};
+use crate::mobility::{self, Mobility, Recording};
 use crate::plan::{Contact, DeviceSpec, Role};
 
 pub(super) fn devices(workload: &Workload) -> Vec<DeviceSpec> {
@@ -69,7 +69,7 @@ pub(super) fn mobility(workload: &Workload) -> Mobility {
     for csv in places.recorded.iter().cloned() {
         of.push(Mobility::Recorded { csv });
     }
-    let csv = Trace::of(staying(workload));
+    let csv = Recording::of(staying(workload));
     of.push(Mobility::Recorded { csv });
     Mobility::All { of }
 }

@@ -15,7 +15,7 @@ use crate::link::{Lane, Passage};
 use crate::oracle::{self, Oracle};
 use crate::plan::Contact;
 use crate::sometimes::Sometimes;
-use crate::trace::{Measured, Trace};
+use crate::trace::{Line, Measured};
 
 /// Longest time until one side notices that the other is out of reach.
 pub(crate) const NOTICE_MS_MAX: u64 = 20_000;
@@ -54,7 +54,7 @@ impl World<'_> {
         self.counts.contacts += 1;
         let t_ms = self.queue.now_ms();
         self.observer
-            .trace(&Trace::ContactStart { t_ms, a, b, class });
+            .trace(&Line::ContactStart { t_ms, a, b, class });
         self.queue.after(0, Event::Dial(number));
     }
 
@@ -63,8 +63,7 @@ impl World<'_> {
         state.is_active = false;
         let Contact { a, b, class, .. } = state.contact;
         let t_ms = self.queue.now_ms();
-        self.observer
-            .trace(&Trace::ContactEnd { t_ms, a, b, class });
+        self.observer.trace(&Line::ContactEnd { t_ms, a, b, class });
         let wires: Vec<u64> = self
             .wires
             .iter()
@@ -161,7 +160,7 @@ impl World<'_> {
         if is_between_honest {
             self.counts.frames += 1;
             self.counts.bytes += bytes as u64;
-            self.observer.trace(&Trace::Frame {
+            self.observer.trace(&Line::Frame {
                 t_ms,
                 from,
                 to,

@@ -16,7 +16,7 @@ use crate::family::Family;
 use crate::oracle::Oracle;
 use crate::plan::{Fault, FaultKind, Role};
 use crate::sometimes::Sometimes;
-use crate::trace::Trace;
+use crate::trace::Line;
 
 /// How long until a device whose disk is full is started again.
 const FULL_RETRY_MS: u64 = 60_000;
@@ -306,7 +306,7 @@ impl World<'_> {
         let (t_ms, kind) = (self.queue.now_ms(), kind.name());
         *self.counts.faults.entry(kind).or_default() += 1;
         let kind = kind.into();
-        self.observer.trace(&Trace::Fault { t_ms, kind, device });
+        self.observer.trace(&Line::Fault { t_ms, kind, device });
     }
 
     fn restore(&mut self, number: usize, device: usize, memory: Memory) {

@@ -9,7 +9,7 @@ use super::event::{Event, Hidden};
 use crate::device::Fetch;
 use crate::oracle::Oracle;
 use crate::sometimes::Sometimes;
-use crate::trace::{Measured, Trace};
+use crate::trace::{Line, Measured};
 
 /// Most batches in one transaction, as in the daemon.
 pub(crate) const GROUP_MAX: usize = 512;
@@ -108,7 +108,7 @@ impl World<'_> {
             let detail = format!("device {number} went back to arrival {}", report.arrival);
             return self.break_oracle(Oracle::Session, detail);
         }
-        self.observer.trace(&Trace::Saved {
+        self.observer.trace(&Line::Saved {
             t_ms: self.queue.now_ms(),
             device: number,
             entries: report.arrival,
