@@ -31,7 +31,7 @@ pub enum Movement {
 
 /// A large fleet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Season {
+pub struct LargeFleet {
     /// How many devices.
     pub devices: usize,
     /// For how many days.
@@ -50,9 +50,9 @@ pub struct Season {
     pub seed: u64,
 }
 
-/// Why a season makes no sense.
+/// Why a large fleet makes no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SeasonError {
+pub enum LargeFleetError {
     /// A number is out of bounds.
     #[error("{0}")]
     OutOfBounds(&'static str),
@@ -61,12 +61,12 @@ pub enum SeasonError {
     Movement(#[from] MobilityError),
 }
 
-impl Season {
-    /// The season as a plan.
+impl LargeFleet {
+    /// The fleet as a plan.
     ///
     /// # Errors
     /// Why it makes no sense.
-    pub fn plan(&self) -> Result<Plan, SeasonError> {
+    pub fn plan(&self) -> Result<Plan, LargeFleetError> {
         self.check()?;
         let draw = Draw::new(self.seed);
         let movement = self.mobility();
@@ -97,7 +97,7 @@ impl Season {
         })
     }
 
-    fn check(&self) -> Result<(), SeasonError> {
+    fn check(&self) -> Result<(), LargeFleetError> {
         let holds = [
             (
                 (2..=DEVICES_MAX).contains(&self.devices),
@@ -121,7 +121,7 @@ impl Season {
             ),
         ];
         match holds.iter().find(|(holds, _)| !holds) {
-            Some((_, why)) => Err(SeasonError::OutOfBounds(why)),
+            Some((_, why)) => Err(LargeFleetError::OutOfBounds(why)),
             None => Ok(()),
         }
     }
@@ -246,7 +246,7 @@ fn patient(draw: &Draw, case: u64, number: u64) -> EditSpec {
 mod tests {
     use super::*;
 
-    const SEASON: Season = Season {
+    const LARGE_FLEET: LargeFleet = LargeFleet {
         devices: 12,
         days: 4,
         movement: Movement::Shuttle,
@@ -266,7 +266,7 @@ mod tests {
             b: 2,
             class: LinkClass::Wifi,
         };
-        let talks: Vec<Contact> = SEASON.talks(&together).collect();
+        let talks: Vec<Contact> = LARGE_FLEET.talks(&together).collect();
 
         let times: Vec<_> = talks.iter().map(|talk| (talk.at_ms, talk.end_ms)).collect();
         let day = |n: u64| 5 + n * DAY_MS;
@@ -275,8 +275,8 @@ mod tests {
     }
 
     #[test]
-    fn a_season_is_a_plan_that_reads_back() {
-        let plan = SEASON.plan().unwrap();
+    fn a_large_fleet_is_a_plan_that_reads_back() {
+        let plan = LARGE_FLEET.plan().unwrap();
         let schema = crate::plan::schema().unwrap();
 
         assert_eq!(plan.operations.len(), 48);
@@ -284,10 +284,10 @@ mod tests {
             Plan::from_text(&plan.to_text(), &schema).as_ref(),
             Ok(&plan)
         );
-        let none = Season {
+        let none = LargeFleet {
             devices: 1,
-            ..SEASON
+            ..LARGE_FLEET
         };
-        assert!(matches!(none.plan(), Err(SeasonError::OutOfBounds(_))));
+        assert!(matches!(none.plan(), Err(LargeFleetError::OutOfBounds(_))));
     }
 }
