@@ -7,7 +7,9 @@ use std::thread;
 use crate::generate::{Profile, generate};
 use crate::outcome::Outcome;
 use crate::plan::Plan;
+use crate::report;
 use crate::sometimes::Reached;
+use crate::time::HOUR_MS;
 use crate::world::World;
 
 /// Which seeds to run.
@@ -43,7 +45,7 @@ pub struct Summary {
     pub runs: u64,
     /// How many of them did not hold.
     pub failed: u64,
-    /// How many gave two digests.
+    /// How many were not the same twice.
     pub differing: u64,
     /// What they reached together.
     pub reached: Reached,
@@ -105,15 +107,21 @@ impl Summary {
         self.failed += u64::from(!played.outcome.verdict.is_held());
         self.differing += u64::from(played.differs.is_some());
         self.reached.add(&played.outcome.reached);
-        self.device_hours += played.outcome.counts.device_ms as f64 / 3_600_000.0;
+        self.device_hours += played.outcome.counts.device_ms as f64 / HOUR_MS as f64;
         self.checks += played.outcome.counts.checks;
     }
 }
 
-/// Where two runs of one plan part, in words; `None` if they do not.
+/// Where two runs of one plan part, in words; `None` if they are the same in everything.
 pub fn difference(one: &Outcome, other: &Outcome) -> Option<String> {
-    if one.digest == other.digest {
+    if one == other {
         return None;
+    }
+    if one.digest == other.digest {
+        return Some(format!(
+            "two runs of one plan had the same events and {}",
+            parted(one, other)
+        ));
     }
     let same = one.blocks.iter().zip(&other.blocks);
     let same = same.take_while(|(one, other)| one == other).count();
@@ -121,4 +129,97 @@ pub fn difference(one: &Outcome, other: &Outcome) -> Option<String> {
         "two runs of one plan part within the thousand events after event {}",
         same * 1000
     ))
+}
+
+/// What differs in runs of the same events, or of runs that ended before their events could be told.
+fn parted(one: &Outcome, other: &Outcome) -> String {
+    if one.verdict != other.verdict {
+        let (one, other) = (report::found(&one.verdict), report::found(&other.verdict));
+        return format!("found first: {one}; and then: {other}");
+    }
+    if one.holdings != other.holdings {
+        return "ended with devices that hold or show something else".to_owned();
+    }
+    if one.counts != other.counts {
+        return format!("counted first {:?} and then {:?}", one.counts, other.counts);
+    }
+    "reached other states, or settled at another time".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::likeness::Crash;
+    use crate::outcome::{Counts, Verdict};
+
+    fn outcome() -> Outcome {
+        Outcome {
+            verdict: Verdict::Held,
+            counts: Counts::default(),
+            reached: Reached::default(),
+            settled_ms: Some(7),
+            holdings: "ab".to_owned(),
+            digest: String::new(),
+            blocks: Vec::new(),
+        }
+    }
+
+    fn crashed(place: &str) -> Outcome {
+        Outcome {
+            verdict: Verdict::Crashed(Crash {
+                place: Some(place.to_owned()),
+                detail: "index out of bounds".to_owned(),
+            }),
+            ..outcome()
+        }
+    }
+
+    #[test]
+    fn two_runs_of_the_same_events_differ_in_whatever_else_they_tell() {
+        assert_eq!(difference(&outcome(), &outcome()), None);
+        let counts = Counts {
+            saved: 3,
+            ..Counts::default()
+        };
+        let held = "cd".to_owned();
+        for (other, words) in [
+            (crashed("a.rs:1:1"), "found first: nothing"),
+            (
+                Outcome {
+                    holdings: held,
+                    ..outcome()
+                },
+                "hold or show",
+            ),
+            (
+                Outcome {
+                    counts,
+                    ..outcome()
+                },
+                "saved: 3",
+            ),
+            (
+                Outcome {
+                    settled_ms: Some(8),
+                    ..outcome()
+                },
+                "another time",
+            ),
+        ] {
+            let why = difference(&outcome(), &other).unwrap_or_default();
+            assert!(why.contains(words), "{words}: {why}");
+        }
+    }
+
+    #[test]
+    fn two_panics_at_two_places_differ() {
+        let one = crashed("a.rs:1:1");
+
+        assert_eq!(difference(&one, &crashed("a.rs:1:1")), None);
+        let why = difference(&one, &crashed("b.rs:1:1")).unwrap_or_default();
+        assert!(
+            why.contains("a.rs:1:1") && why.contains("b.rs:1:1"),
+            "{why}"
+        );
+    }
 }

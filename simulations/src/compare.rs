@@ -11,7 +11,7 @@ use toml::{Table, Value};
 
 use crate::family::Family;
 use crate::link::LinkClass;
-use crate::measure::{Meter, Report, verdict};
+use crate::measure::{FieldCount, Meter, Report, verdict};
 use crate::outcome::Verdict;
 use crate::plan::{Plan, Role};
 use crate::trace::Watched;
@@ -255,8 +255,12 @@ pub fn rows(left: &Report, right: &Report) -> Vec<Row> {
 
 fn figures(report: &Report) -> Vec<(String, Option<f64>)> {
     let fields = &report.conflicts.fields;
-    let sum = |of: fn(&crate::measure::FieldCount) -> u64| fields.iter().map(of).sum::<u64>();
-    let reviews = report.reviews();
+    // Of a fleet that did not come to hold the same, nobody can say what met what.
+    let sum = |of: fn(&FieldCount) -> u64| {
+        let is_counted = report.conflicts.is_counted();
+        is_counted.then(|| fields.iter().map(of).sum::<u64>() as f64)
+    };
+    let reviews = report.reviews;
     let refused: u64 = report.refused.values().sum();
     let bytes = report.devices.iter().map(|it| it.month_bytes).sum::<f64>();
     let money = report.devices.iter().map(|it| it.month_money).sum::<f64>();
@@ -264,12 +268,9 @@ fn figures(report: &Report) -> Vec<(String, Option<f64>)> {
     let mut figures = vec![
         ("writes saved".to_owned(), count(report.saved)),
         ("writes refused".to_owned(), count(refused)),
-        (
-            "writes that differed".to_owned(),
-            count(sum(|it| it.differed)),
-        ),
-        ("decided by policy".to_owned(), count(sum(|it| it.decided))),
-        ("asked of a person".to_owned(), count(sum(|it| it.asked))),
+        ("writes that differed".to_owned(), sum(|it| it.differed)),
+        ("decided by policy".to_owned(), sum(|it| it.decided)),
+        ("asked of a person".to_owned(), sum(|it| it.asked)),
         ("reviews seen".to_owned(), count(reviews.opened)),
         ("reviews answered".to_owned(), count(reviews.answered)),
         ("reviews left".to_owned(), count(reviews.left)),

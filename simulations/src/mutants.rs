@@ -80,7 +80,7 @@ fn seen_by(verdict: &Verdict) -> Option<&'static str> {
         Verdict::Held => None,
         Verdict::Broken(failure) => Some(failure.oracle.name()),
         Verdict::Unsettled(_) => Some("delivery"),
-        Verdict::Crashed(why) if why.starts_with("more than") => Some("every run ends"),
+        Verdict::Crashed(why) if why.detail.starts_with("more than") => Some("every run ends"),
         Verdict::Crashed(_) => Some("no panic"),
     }
 }

@@ -5,6 +5,7 @@ use std::hash::{Hash, Hasher};
 
 use serde::Serialize;
 
+use crate::likeness::{Crash, Stall, about};
 use crate::oracle::Oracle;
 use crate::sometimes::Reached;
 
@@ -27,9 +28,9 @@ pub enum Verdict {
     /// Something did not.
     Broken(Failure),
     /// The fleet did not settle. Says what blocked it.
-    Unsettled(String),
+    Unsettled(Stall),
     /// The program panicked, or a run had no end. Says how.
-    Crashed(String),
+    Crashed(Crash),
 }
 
 impl Verdict {
@@ -48,13 +49,16 @@ impl Verdict {
         }
     }
 
-    /// Whether two runs failed in the same way: the same oracle, whatever the values.
+    /// Whether a run failed in the way of another: the same oracle in the same words, the same panic, or an
+    /// obstacle that was there too, whatever the values.
     pub fn is_like(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Broken(one), Self::Broken(other)) => one.oracle == other.oracle,
-            (Self::Held, Self::Held)
-            | (Self::Unsettled(_), Self::Unsettled(_))
-            | (Self::Crashed(_), Self::Crashed(_)) => true,
+            (Self::Broken(one), Self::Broken(other)) => {
+                one.oracle == other.oracle && about(&one.detail) == about(&other.detail)
+            }
+            (Self::Unsettled(one), Self::Unsettled(other)) => one.is_like(other),
+            (Self::Crashed(one), Self::Crashed(other)) => one.is_like(other),
+            (Self::Held, Self::Held) => true,
             (Self::Held | Self::Broken(_) | Self::Unsettled(_) | Self::Crashed(_), _) => false,
         }
     }
@@ -65,7 +69,7 @@ impl Verdict {
 pub struct Counts {
     /// Events that were carried out.
     pub events: u64,
-    /// Virtual milliseconds, summed over the devices that were on or could have been.
+    /// Virtual milliseconds, summed over the honest devices, off or on.
     pub device_ms: u64,
     /// Writes acknowledged.
     pub saved: u64,
@@ -108,6 +112,8 @@ pub struct Outcome {
     pub reached: Reached,
     /// Virtual milliseconds from the end of the faults until the fleet had settled, if it did.
     pub settled_ms: Option<u64>,
+    /// Digest of what all devices held in the end and, if everything held, of what they showed.
+    pub holdings: String,
     /// Digest of every event: equal for equal plans, on every machine.
     pub digest: String,
     /// The digest after each thousand events, to find where two runs part.

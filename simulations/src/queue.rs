@@ -54,6 +54,15 @@ impl<E> Queue<E> {
         }
     }
 
+    /// The first moment, of those that lie whole steps from now, at which something more has happened, or that is
+    /// not before `end_ms`. Looking in between shows nothing new.
+    pub fn next_look(&self, step_ms: u64, end_ms: u64) -> u64 {
+        let next_ms = self.events.first_key_value().map(|(key, _)| key.0);
+        let next_ms = next_ms.unwrap_or(end_ms).min(end_ms);
+        let steps = next_ms.saturating_sub(self.now_ms).div_ceil(step_ms).max(1);
+        self.now_ms.saturating_add(steps.saturating_mul(step_ms))
+    }
+
     /// Drops the events that `keep` does not want.
     pub fn retain(&mut self, mut keep: impl FnMut(&E) -> bool) {
         self.events.retain(|_, event| keep(event));
@@ -84,5 +93,20 @@ mod tests {
         queue.at(1, "overdue");
         assert_eq!(queue.pop_until(100), Some("overdue"));
         assert_eq!(queue.now_ms(), 6);
+    }
+
+    #[test]
+    fn looks_skip_the_time_in_which_nothing_happens() {
+        let mut queue = Queue::default();
+        assert_eq!(queue.pop_until(500), None);
+        // Ten years in which nothing happens are one look.
+        assert_eq!(queue.next_look(1_000, 316_224_000_000), 316_224_000_500);
+
+        queue.at(7_700, "late");
+
+        assert_eq!(queue.next_look(1_000, 60_000), 8_500);
+        assert_eq!(queue.next_look(1_000, 3_000), 3_500);
+        queue.at(500, "now");
+        assert_eq!(queue.next_look(1_000, 60_000), 1_500);
     }
 }

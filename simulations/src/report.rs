@@ -46,7 +46,7 @@ pub fn found(verdict: &Verdict) -> String {
             failure.detail
         ),
         Verdict::Unsettled(why) => {
-            let first = why.lines().next().unwrap_or_default();
+            let first = why.detail.lines().next().unwrap_or_default();
             format!("oracle 2 delivery: {first}")
         }
         Verdict::Crashed(why) => format!("crash: {why}"),
@@ -84,7 +84,14 @@ pub fn closing(outcome: &Outcome, took_s: Option<f64>) -> String {
         .map(|(what, n)| format!("{n} {what}"))
         .collect();
     let device_h = counts.device_ms as f64 / 3_600_000.0;
-    let bound = counts.bytes as f64 / counts.entry_bytes.max(1) as f64;
+    // They are counted once the fleet has settled.
+    let bound = match outcome.verdict.is_held() {
+        true => format!(
+            "{:.2}",
+            counts.bytes as f64 / counts.entry_bytes.max(1) as f64
+        ),
+        false => "-".to_owned(),
+    };
     let mut text = String::new();
     let mut line = |words: String| {
         // Writing to a string cannot fail.
@@ -99,7 +106,7 @@ pub fn closing(outcome: &Outcome, took_s: Option<f64>) -> String {
         counts.reviews
     ));
     line(format!(
-        "net     {} contacts, {} connections, {} cuts, {} frames, {} kB ({bound:.2} × entries held)",
+        "net     {} contacts, {} connections, {} cuts, {} frames, {} kB ({bound} × entries held)",
         counts.contacts,
         counts.connections,
         counts.cuts,
@@ -150,7 +157,7 @@ fn verdict(outcome: &Outcome) -> String {
         ),
         Verdict::Unsettled(why) => format!(
             "oracle  2 delivery  digest {digest}  FAIL\n        must hold: once faults stop, every device comes to hold the same\n        found: {}",
-            why.trim_end().replace('\n', "\n        ")
+            why.detail.trim_end().replace('\n', "\n        ")
         ),
         Verdict::Crashed(why) => format!("crash   {why}  FAIL"),
     }
@@ -165,8 +172,8 @@ pub fn json(plan: &Plan, outcome: &Outcome, took_s: Option<f64>, differs: Option
             Some(failure.oracle.number()),
             failure.detail.clone(),
         ),
-        Verdict::Unsettled(why) => ("liveness", Some(2), why.clone()),
-        Verdict::Crashed(why) => ("crash", None, why.clone()),
+        Verdict::Unsettled(why) => ("liveness", Some(2), why.to_string()),
+        Verdict::Crashed(why) => ("crash", None, why.to_string()),
     };
     let reached: Vec<String> = outcome
         .reached

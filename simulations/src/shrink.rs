@@ -1,11 +1,12 @@
 //! Makes a failing plan small: takes away devices, fault classes, operations, contacts and faults, and then
-//! time, as long as the same oracle still fails.
+//! time, as long as it still fails in the same way: see [`Verdict::is_like`].
 //!
 //! After Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input" (2002). Draws are keyed,
 //! so what is left of a plan behaves as it did.
 
 use crate::outcome::Verdict;
 use crate::plan::{Act, Operation, Plan};
+use crate::time::MINUTE_MS;
 use crate::world::World;
 
 /// A plan that was made small.
@@ -201,7 +202,8 @@ impl Shrinker<'_> {
         (edit, op): (usize, usize),
     ) -> Option<(Plan, (usize, usize))> {
         let mut smaller = self.plan.clone();
-        let Act::Write { edits, .. } = &mut smaller.operations[index].act else {
+        let (Act::Write { edits, .. } | Act::Update { edits }) = &mut smaller.operations[index].act
+        else {
             return None;
         };
         let ops = edits.get(edit)?.ops.len();
@@ -242,7 +244,7 @@ impl Shrinker<'_> {
         let last_ms = times.max().unwrap_or(0);
         let mut smaller = plan.clone();
         let horizon_ms = plan.header.horizon_ms;
-        smaller.header.horizon_ms = horizon_ms.min(last_ms.saturating_add(60_000));
+        smaller.header.horizon_ms = horizon_ms.min(last_ms.saturating_add(MINUTE_MS));
         self.try_plan(smaller);
     }
 }
@@ -251,6 +253,7 @@ impl Shrinker<'_> {
 mod tests {
     use super::*;
     use crate::generate::{generate, profile};
+    use crate::likeness::Crash;
     use crate::oracle::Oracle;
     use crate::outcome::Failure;
     use crate::plan::{FaultKind, OpSpec, schema};
@@ -281,6 +284,14 @@ mod tests {
             }),
             false => Verdict::Held,
         }
+    }
+
+    fn judge_lost() -> Verdict {
+        Verdict::Broken(Failure {
+            oracle: Oracle::NoLostWrite,
+            at_ms: 0,
+            detail: String::new(),
+        })
     }
 
     fn failing() -> (Plan, Verdict) {
@@ -357,6 +368,78 @@ mod tests {
         (plan.contacts, plan.operations, plan.faults) = (Vec::new(), Vec::new(), Vec::new());
         plan.header.horizon_ms *= 2;
         let small = shrink_by(&plan, &verdict, 1, &mut always, &mut |_, _| {}).plan;
-        assert_eq!(small.header.horizon_ms, plan.header.horizon_ms / 2 + 60_000);
+        assert_eq!(
+            small.header.horizon_ms,
+            plan.header.horizon_ms / 2 + MINUTE_MS
+        );
+    }
+
+    #[test]
+    fn a_panic_is_not_made_small_into_another() {
+        let (plan, _) = failing();
+        // Without device 2 it panics too, somewhere else.
+        let mut play = |plan: &Plan| {
+            let place = match plan.device(2) {
+                Some(_) => "engine.rs:9:1",
+                None => "harness.rs:4:1",
+            };
+            Verdict::Crashed(Crash {
+                place: Some(place.to_owned()),
+                detail: "attempt to add with overflow".to_owned(),
+            })
+        };
+        let verdict = play(&plan);
+
+        let small = shrink_by(&plan, &verdict, 500, &mut play, &mut |_, _| {});
+
+        assert_eq!(small.verdict, verdict);
+        assert_eq!(small.plan.devices.len(), 1);
+        assert!(small.plan.device(2).is_some());
+    }
+
+    #[test]
+    fn fields_are_taken_out_of_edits_of_workloads_too() {
+        let (mut plan, _) = failing();
+        let edits = plan.operations.iter().find_map(|it| match &it.act {
+            Act::Write { edits, .. } if parts(it) > 3 => Some(edits.clone()),
+            _ => None,
+        });
+        plan.operations.truncate(1);
+        plan.operations[0].act = Act::Update {
+            edits: edits.unwrap(),
+        };
+        let mut play = |plan: &Plan| match plan.operations.is_empty() {
+            true => Verdict::Held,
+            false => judge_lost(),
+        };
+
+        let small = shrink_by(&plan, &judge_lost(), 500, &mut play, &mut |_, _| {});
+
+        assert_eq!(parts(&small.plan.operations[0]), 3);
+    }
+
+    #[test]
+    fn a_copy_whose_only_company_is_its_original_does_not_keep_a_fleet_from_settling() {
+        let lines = [
+            r#"{"plan":1,"seed":1,"profile":"by hand","horizon_ms":600000,"settle_ms":600000}"#,
+            r#"{"device":{"device":0}}"#,
+            r#"{"device":{"device":1,"twin_of":0,"born_ms":1000}}"#,
+            r#"{"op":{"at_ms":5000,"device":1,"write":{"edits":[{"collection":"patient","id":"p","ops":[{"set":["name","Awa"]}]}]}}}"#,
+        ];
+        for is_gone in [false, true] {
+            let text = match is_gone {
+                true => lines.join("\n").replacen("0}}", "0,\"gone_ms\":2000}}", 1),
+                false => lines.join("\n"),
+            };
+            let plan = Plan::from_text(&text, &schema().unwrap()).unwrap();
+            let outcome = World::run(&plan, &mut ());
+
+            assert!(
+                outcome.verdict.is_held(),
+                "{is_gone}: {:?}",
+                outcome.verdict
+            );
+            assert_eq!(outcome.counts.saved, 1);
+        }
     }
 }

@@ -144,10 +144,23 @@ pub enum Measured<'a> {
         device: usize,
         review: &'a str,
     },
+    /// What came of something that a person set out to write.
+    Told { t_ms: u64, what: Told },
     /// The faults have stopped: what follows is the settling of the fleet, and no part of people's days.
     Horizon { t_ms: u64 },
     /// Every device holds the same, and this is what one of them stores.
     Settled { reader: &'a Reader },
+}
+
+/// What a person who set out to write was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// It is saved.
+    Saved,
+    /// It is not, for this reason.
+    Refused(&'static str),
+    /// Nothing: the device was off, or its version has none of the fields.
+    Missed,
 }
 
 /// Somebody who watches a run. Watching changes nothing.

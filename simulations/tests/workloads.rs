@@ -54,6 +54,7 @@ where.hub = [{ hub = "hub", from_h = 6, to_h = 8, days_per_cent = 100 }]
 [collections.patient]
 start = 4
 edits = 4.0
+deletes = 0.0
 fields = ["name"]
 same_record_percent = 100
 [collections.visit]
@@ -62,6 +63,8 @@ creates = 0.0
 [collections.stock]
 start = 2
 edits = 1.0
+deletes = 0.0
+add = [1, 5]
 "#;
 
 #[test]
@@ -127,13 +130,13 @@ fn reviews_are_opened_answered_and_left_where_a_policy_asks() {
 
     held(&left);
     held(&right);
-    let reviews = left.reviews();
+    let reviews = left.reviews;
     assert!(
         reviews.opened > 0 && reviews.answered > 0,
         "{}",
         left.text()
     );
-    assert_eq!((right.reviews().opened, left.saved > 0), (0, true));
+    assert_eq!((right.reviews.opened, left.saved > 0), (0, true));
     let rows = rows(&left, &right);
     let row = rows.iter().find(|row| row.what == "asked of a person");
     let row = row.unwrap();

@@ -1,7 +1,8 @@
 //! When which device breaks.
 
-use super::{HOUR_MS, Profile, Swarm};
+use super::{Profile, Swarm};
 use crate::plan::{Fault, FaultKind, Plan};
+use crate::time::HOUR_MS;
 
 /// The classes of device faults, and how rare each is against the profile's rate.
 const CLASSES: [(&str, u64); 9] = [

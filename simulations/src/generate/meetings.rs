@@ -171,7 +171,8 @@ fn link_faults(swarm: &Swarm, case: u64, at_ms: u64, ends: [usize; 2]) -> LinkFa
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::generate::{HOUR_MS, PROFILES, generate};
+    use crate::generate::{PROFILES, generate};
+    use crate::time::HOUR_MS;
 
     #[test]
     fn every_way_of_every_profile_makes_sense_and_brings_people_together() {

@@ -3,9 +3,10 @@
 
 use serde_json::Value as Json;
 
-use super::{HOUR_MS, Profile};
+use super::Profile;
 use crate::draw::Draw;
 use crate::plan::{Act, EditSpec, OpSpec, Operation};
+use crate::time::HOUR_MS;
 
 /// How many patients, visits and stock items a fleet shares.
 const SHARED: u64 = 8;

@@ -1,9 +1,9 @@
 //! What met what: for each field, how many writes were made without knowing of another, how many of those
 //! said something else, and what the field's policy did about it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crdt_schema::ident::{RecordKey, SpaceName};
+use crdt_schema::ident::{Dot, RecordKey, SpaceName};
 use crdt_schema::op::Op;
 use crdt_schema::resolution::ReviewSubject;
 use crdt_schema::schema::{Field, MergePolicy, Schema};
@@ -24,7 +24,7 @@ pub struct FieldCount {
     pub field: String,
     /// Its policy's name.
     pub policy: &'static str,
-    /// How often it was written.
+    /// How often it was written since all went apart.
     pub writes: u64,
     /// How many of the writes were made without knowing of an earlier one.
     pub met: u64,
@@ -78,8 +78,14 @@ pub struct Conflicts {
 }
 
 impl Conflicts {
-    /// What met in all that a settled device holds.
-    pub(super) fn of(reader: &Reader) -> Result<Self, StoreError> {
+    /// Whether anything was counted: that is done once all hold the same.
+    pub fn is_counted(&self) -> bool {
+        !self.deletions.is_empty()
+    }
+
+    /// What met in all that a settled device holds. What was written `before` all went apart is not counted, but
+    /// can be met.
+    pub(super) fn of(reader: &Reader, before: &BTreeSet<Dot>) -> Result<Self, StoreError> {
         let schema = reader.schema();
         let records = records(reader)?;
         let reviews = reader.reviews()?;
@@ -103,7 +109,7 @@ impl Conflicts {
                     policy: field.merge.name(),
                     ..FieldCount::default()
                 };
-                of_it().for_each(|record| count.add(record, field));
+                of_it().for_each(|record| count.add(record, field, before));
                 count.open = open(&collection.name, &|subject| {
                     subject.key() == Some(&field.key)
                 });
@@ -111,7 +117,7 @@ impl Conflicts {
             }
             let is_deleted = |record: &&Record| {
                 let deletes = record.raced(|op| matches!(op, Op::Delete { .. }));
-                !deletes.is_empty()
+                deletes.iter().any(|(dot, ..)| !before.contains(dot))
             };
             found.deletions.push(DeletionCount {
                 collection: collection.name.clone(),
@@ -127,10 +133,10 @@ impl Conflicts {
 }
 
 impl FieldCount {
-    fn add(&mut self, record: &Record, field: &Field) {
+    fn add(&mut self, record: &Record, field: &Field, before: &BTreeSet<Dot>) {
         let raced = record
             .raced(|op| !matches!(op, Op::Resolve { .. }) && op.key() == Some(field.key.as_str()));
-        for (op, others) in raced {
+        for (_, op, others) in raced.into_iter().filter(|(dot, ..)| !before.contains(dot)) {
             self.writes += 1;
             self.met += u64::from(!others.is_empty());
             if !others.iter().any(|other| differ(op, other)) {

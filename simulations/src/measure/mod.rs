@@ -2,17 +2,19 @@
 //! records had spread.
 //!
 //! A [`Meter`] watches a run and gives a [`Report`]. It counts from when all have gone apart until the last
-//! day is over; the settling of the fleet after that is no part of people's days, but shows how each
-//! conflict ends.
+//! day is over, or until the run ends because something does not hold; the settling of the fleet after that is
+//! no part of people's days, but shows how each conflict ends.
 //!
 //! It does not know how a plan came about.
 
 mod conflicts;
 mod report;
+mod reviews;
 mod spread;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crdt_schema::ident::Dot;
 use fieldmesh::store::Reader;
 
 use crate::link::LinkClass;
@@ -20,22 +22,32 @@ use crate::outcome::Outcome;
 use crate::plan::{Act, Plan, Role};
 use crate::plot::Picture;
 use crate::time::DAY_MS;
-use crate::trace::{Line, Measured, Observer, Renumbered};
+use crate::trace::{Line, Measured, Observer, Renumbered, Told};
 use crate::workload::Prices;
 
+use reviews::Reviews;
+
+pub use crate::spread::Reach;
 pub use conflicts::{Conflicts, DeletionCount, Example, FieldCount};
-pub use report::{DeviceCost, Report, ReviewDay, Supervision, verdict};
-pub use spread::{Reach, Spread};
+pub use report::{DeviceCost, Report, verdict};
+pub use reviews::{ReviewCount, Supervision};
+pub use spread::Spread;
 
 /// Counts while a run is played.
 #[derive(Debug)]
 pub struct Meter {
     /// When counting begins.
     from_ms: u64,
+    /// When the last thing was counted, or how long the days lasted once they are over.
+    until_ms: u64,
     bytes: BTreeMap<(usize, LinkClass), u64>,
     spread: spread::Watch,
-    supervisors: BTreeMap<usize, Vec<ReviewDay>>,
-    seen: BTreeMap<usize, BTreeSet<String>>,
+    reviews: Reviews,
+    /// What was written before counting began.
+    before: BTreeSet<Dot>,
+    saved: u64,
+    refused: BTreeMap<&'static str, u64>,
+    missed: u64,
     conflicts: Conflicts,
     is_over: bool,
     picture: Option<Renumbered<Picture>>,
@@ -44,18 +56,20 @@ pub struct Meter {
 impl Meter {
     /// A meter for a plan that counts from `from_ms` on; `draws` if there is to be a picture.
     pub fn new(plan: &Plan, from_ms: u64, draws: bool) -> Self {
-        let days = plan.header.horizon_ms.div_ceil(DAY_MS) as usize;
         let answers = plan.operations.iter();
         let answers = answers.filter(|operation| matches!(operation.act, Act::Review { .. }));
+        let supervisors = answers.map(|operation| operation.device);
         let honest = plan.devices.iter().filter(|spec| spec.role.is_honest());
         Self {
             from_ms,
+            until_ms: from_ms,
             bytes: BTreeMap::new(),
             spread: spread::Watch::new(honest.count()),
-            supervisors: answers
-                .map(|operation| (operation.device, vec![ReviewDay::default(); days]))
-                .collect(),
-            seen: BTreeMap::new(),
+            reviews: Reviews::new(supervisors, from_ms..plan.header.horizon_ms),
+            before: BTreeSet::new(),
+            saved: 0,
+            refused: BTreeMap::new(),
+            missed: 0,
             conflicts: Conflicts::default(),
             is_over: false,
             picture: draws.then(|| Renumbered::new(plan, Picture::default())),
@@ -64,7 +78,7 @@ impl Meter {
 
     /// What was measured.
     pub fn report(&self, plan: &Plan, outcome: &Outcome, prices: &Prices) -> Report {
-        let counted_ms = plan.header.horizon_ms.saturating_sub(self.from_ms);
+        let counted_ms = self.until_ms.saturating_sub(self.from_ms);
         let days = counted_ms as f64 / DAY_MS as f64;
         let honest = plan.devices.iter().filter(|spec| spec.role.is_honest());
         let devices = honest.map(|spec| {
@@ -74,21 +88,19 @@ impl Meter {
             });
             DeviceCost::new(spec.device, spec.role == Role::Hub, by_class, days, prices)
         });
-        let supervisors = self.supervisors.iter().map(|(device, days)| Supervision {
-            device: *device,
-            days: days.clone(),
-        });
+        let settled_ms = outcome.settled_ms.filter(|_| outcome.verdict.is_held());
         Report {
             days,
             devices: devices.collect(),
             currency: prices.currency.clone(),
             conflicts: self.conflicts.clone(),
-            supervisors: supervisors.collect(),
+            supervisors: self.reviews.by_supervisor(),
+            reviews: self.reviews.of_all(),
             spread: self.spread.summary(),
-            saved: outcome.counts.saved,
-            refused: outcome.counts.refused.clone(),
-            missed: outcome.counts.missed,
-            settled_s: outcome.settled_ms.map(|it| it as f64 / 1000.0),
+            saved: self.saved,
+            refused: self.refused.clone(),
+            missed: self.missed,
+            settled_s: settled_ms.map(|settled_ms| settled_ms as f64 / 1000.0),
             verdict: verdict(&outcome.verdict),
             digest: outcome.digest.clone(),
         }
@@ -99,29 +111,41 @@ impl Meter {
         self.picture.map(Renumbered::into_inner)
     }
 
-    fn day(&mut self, device: usize, t_ms: u64) -> Option<&mut ReviewDay> {
-        let days = self.supervisors.get_mut(&device)?;
-        // What is counted at the end of a day belongs to that day.
-        let day = (t_ms.saturating_sub(1) / DAY_MS) as usize;
-        days.get_mut(day)
-    }
-
-    fn on_reviews(&mut self, device: usize, t_ms: u64, ids: Vec<String>) {
-        if !self.supervisors.contains_key(&device) {
-            return;
-        }
-        let left = ids.len() as u64;
-        let seen = self.seen.entry(device).or_default();
-        let opened = ids.into_iter().filter(|id| seen.insert(id.clone())).count() as u64;
-        if let Some(day) = self.day(device, t_ms) {
-            day.opened += opened;
-            day.left = left;
+    fn on_told(&mut self, told: Told) {
+        match told {
+            Told::Saved => self.saved += 1,
+            Told::Refused(reason) => *self.refused.entry(reason).or_default() += 1,
+            Told::Missed => self.missed += 1,
         }
     }
 
     fn on_settled(&mut self, reader: &Reader) {
         // A store that cannot be read has failed an oracle already.
-        self.conflicts = Conflicts::of(reader).unwrap_or_default();
+        self.conflicts = Conflicts::of(reader, &self.before).unwrap_or_default();
+    }
+
+    /// Something happens while all are still together.
+    fn on_before(&mut self, what: &Measured<'_>) {
+        match what {
+            Measured::Written { dot, .. } => {
+                self.before.insert(*dot);
+            }
+            Measured::Held {
+                t_ms,
+                device,
+                log,
+                seq,
+            } => self.spread.on_held(*t_ms, *device, *log, *seq),
+            Measured::Reviews { device, open, .. } => {
+                let ids = open.iter().map(|(_, review)| review.id.0.as_str());
+                self.reviews.on_listed(*device, None, ids);
+            }
+            Measured::Sent { .. }
+            | Measured::Answered { .. }
+            | Measured::Told { .. }
+            | Measured::Horizon { .. }
+            | Measured::Settled { .. } => {}
+        }
     }
 }
 
@@ -137,12 +161,23 @@ impl Observer for Meter {
     }
 
     fn measure(&mut self, what: &Measured<'_>) {
+        let t_ms = match what {
+            Measured::Settled { reader } => return self.on_settled(reader),
+            _ if self.is_over => return,
+            Measured::Sent { t_ms, .. }
+            | Measured::Written { t_ms, .. }
+            | Measured::Held { t_ms, .. }
+            | Measured::Reviews { t_ms, .. }
+            | Measured::Answered { t_ms, .. }
+            | Measured::Told { t_ms, .. }
+            | Measured::Horizon { t_ms } => *t_ms,
+        };
+        if t_ms < self.from_ms {
+            return self.on_before(what);
+        }
+        self.until_ms = t_ms;
         match what {
             Measured::Horizon { .. } => self.is_over = true,
-            Measured::Settled { reader } => self.on_settled(reader),
-            _ if self.is_over => {}
-            Measured::Sent { t_ms, .. } | Measured::Written { t_ms, .. }
-                if *t_ms < self.from_ms => {}
             Measured::Sent {
                 from,
                 to,
@@ -154,23 +189,19 @@ impl Observer for Meter {
                     *self.bytes.entry((*end, *class)).or_default() += bytes;
                 }
             }
-            Measured::Written { t_ms, dot, .. } => self.spread.on_written(*t_ms, *dot),
+            Measured::Written { dot, .. } => self.spread.on_written(t_ms, *dot),
             Measured::Held {
-                t_ms,
-                device,
-                log,
-                seq,
-            } => self.spread.on_held(*t_ms, *device, *log, *seq),
-            Measured::Reviews { t_ms, device, open } => {
-                let ids = open.iter().map(|(_, review)| review.id.0.clone());
-                self.on_reviews(*device, *t_ms, ids.collect());
+                device, log, seq, ..
+            } => self.spread.on_held(t_ms, *device, *log, *seq),
+            Measured::Reviews { device, open, .. } => {
+                let ids = open.iter().map(|(_, review)| review.id.0.as_str());
+                self.reviews.on_listed(*device, Some(t_ms), ids);
             }
-            Measured::Answered { t_ms, device, .. } => {
-                if let Some(day) = self.day(*device, *t_ms) {
-                    day.answered += 1;
-                    day.left = day.left.saturating_sub(1);
-                }
+            Measured::Answered { device, review, .. } => {
+                self.reviews.on_answered(*device, t_ms, review)
             }
+            Measured::Told { what, .. } => self.on_told(*what),
+            Measured::Settled { .. } => {}
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::{Conflicts, Spread};
+use super::{Conflicts, ReviewCount, Spread, Supervision};
 use crate::link::LinkClass;
 use crate::outcome::Verdict;
 use crate::workload::Prices;
@@ -42,46 +42,33 @@ impl DeviceCost {
             total += sum as f64;
             money += sum as f64 / 1e6 * prices.of(class);
         }
-        let months = (days / MONTH_DAYS).max(f64::MIN_POSITIVE);
+        // Of a run that ended before counting began there is nothing to reckon with.
+        let per_month = match days > 0.0 {
+            true => MONTH_DAYS / days,
+            false => 0.0,
+        };
         Self {
             device,
             hub,
             bytes,
-            month_bytes: total / months,
-            month_money: money / months,
+            month_bytes: total * per_month,
+            month_money: money * per_month,
         }
     }
-}
-
-/// What one supervisor had to do with reviews on one day.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct ReviewDay {
-    /// Reviews seen for the first time.
-    pub opened: u64,
-    /// Reviews answered.
-    pub answered: u64,
-    /// Reviews open at the end of the day.
-    pub left: u64,
-}
-
-/// What one supervisor had to do with reviews.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Supervision {
-    /// Their device.
-    pub device: usize,
-    /// Day by day.
-    pub days: Vec<ReviewDay>,
 }
 
 /// What came of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
-    /// How many days were counted.
+    /// How many days were counted: from when all went apart until the last day was over, or until something did
+    /// not hold.
     pub days: f64,
     /// What met what.
     pub conflicts: Conflicts,
     /// Reviews, by supervisor.
     pub supervisors: Vec<Supervision>,
+    /// Reviews of all supervisors together, each once.
+    pub reviews: ReviewCount,
     /// Bytes and money, by device.
     pub devices: Vec<DeviceCost>,
     /// What money is in.
@@ -94,7 +81,7 @@ pub struct Report {
     pub refused: BTreeMap<&'static str, u64>,
     /// Deeds that nobody could do: the device was off, or its version does not have the field.
     pub missed: u64,
-    /// Seconds until all held the same, once all were joined after the last day; `None` if they never did.
+    /// Seconds until all held the same, once all were joined after the last day; `None` if something did not hold.
     pub settled_s: Option<f64>,
     /// Whether everything held that must, and what did not.
     pub verdict: String,
@@ -131,19 +118,6 @@ impl Report {
         serde_json::to_string(self).expect("invariant: the keys of its maps are texts")
     }
 
-    /// The reviews of all supervisors together: opened, answered, and open at the end of the last day.
-    pub fn reviews(&self) -> ReviewDay {
-        let mut sum = ReviewDay::default();
-        for supervision in &self.supervisors {
-            for day in &supervision.days {
-                sum.opened += day.opened;
-                sum.answered += day.answered;
-            }
-            sum.left += supervision.days.last().map_or(0, |day| day.left);
-        }
-        sum
-    }
-
     fn write(&self, out: &mut String) -> std::fmt::Result {
         let refused: Vec<String> = self
             .refused
@@ -170,6 +144,12 @@ impl Report {
     }
 
     fn write_conflicts(&self, out: &mut String) -> std::fmt::Result {
+        if !self.conflicts.is_counted() {
+            return writeln!(
+                out,
+                "\nConflicts\n  not counted: devices do not hold the same"
+            );
+        }
         writeln!(
             out,
             "\nConflicts\n  {:<28} {:<12} {:>7} {:>7} {:>8} {:>8} {:>6} {:>5}",
@@ -217,8 +197,11 @@ impl Report {
             "supervisor", "new", "answered", "left at end"
         )?;
         for supervision in &self.supervisors {
-            let days = supervision.days.len().max(1) as f64;
-            let sum = |of: fn(&ReviewDay) -> u64| supervision.days.iter().map(of).sum::<u64>();
+            let sum = |of: fn(&ReviewCount) -> u64| supervision.days.iter().map(of).sum::<u64>();
+            let a_day = |sum: u64| match self.days > 0.0 {
+                true => sum as f64 / self.days,
+                false => 0.0,
+            };
             let left: Vec<String> = supervision
                 .days
                 .iter()
@@ -228,8 +211,8 @@ impl Report {
                 out,
                 "  {:<12} {:>8.1} {:>10.1} {:>12}  {}",
                 format!("device {}", supervision.device),
-                sum(|day| day.opened) as f64 / days,
-                sum(|day| day.answered) as f64 / days,
+                a_day(sum(|day| day.opened)),
+                a_day(sum(|day| day.answered)),
                 supervision.days.last().map_or(0, |day| day.left),
                 left.join(" ")
             )?;

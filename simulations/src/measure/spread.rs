@@ -1,25 +1,11 @@
-//! How long it takes until half, nearly all and all devices hold a write.
+//! Who of the fleet holds which write, from what devices make durable.
 
 use std::collections::BTreeMap;
 
 use crdt_schema::ident::{Dot, LogId};
 use serde::Serialize;
 
-/// Of a hundred devices, how many are asked for.
-const SHARES: [usize; 3] = [50, 95, 100];
-
-/// How soon writes were on a share of the devices.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Reach {
-    /// The share, of a hundred devices.
-    pub percent: usize,
-    /// Hours until half of the writes were.
-    pub half_of_writes_h: Option<f64>,
-    /// Hours until 95 of a hundred writes were.
-    pub most_writes_h: Option<f64>,
-    /// How many writes were not by the end of the last day.
-    pub never: u64,
-}
+use crate::spread::{Reach, Write, reach};
 
 /// How soon writes were elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -30,27 +16,20 @@ pub struct Spread {
     pub reach: Vec<Reach>,
 }
 
-#[derive(Clone, Debug)]
-struct Write {
-    at_ms: u64,
-    /// How many devices hold it.
-    holders: usize,
-    /// How long it took until each share did.
-    after_ms: [Option<u64>; SHARES.len()],
-}
-
 /// Follows every write.
 #[derive(Clone, Debug)]
 pub(super) struct Watch {
-    devices: usize,
+    devices: u64,
     writes: BTreeMap<LogId, BTreeMap<u64, Write>>,
+    /// How far each device has ever held each log: a store that was lost and filled again holds nothing for
+    /// the first time.
     held: BTreeMap<(LogId, usize), u64>,
 }
 
 impl Watch {
     pub(super) fn new(devices: usize) -> Self {
         Self {
-            devices,
+            devices: devices as u64,
             writes: BTreeMap::new(),
             held: BTreeMap::new(),
         }
@@ -58,23 +37,20 @@ impl Watch {
 
     pub(super) fn on_written(&mut self, at_ms: u64, dot: Dot) {
         let of_log = self.held.range((dot.log, 0)..=(dot.log, usize::MAX));
-        let mut write = Write {
-            at_ms,
-            holders: 0,
-            after_ms: [None; SHARES.len()],
-        };
-        for _ in of_log.filter(|(_, seq)| **seq >= dot.seq) {
-            write.gain(at_ms, self.devices);
-        }
-        self.writes
-            .entry(dot.log)
-            .or_default()
-            .insert(dot.seq, write);
+        let holders = of_log.filter(|(_, seq)| **seq >= dot.seq).count();
+        // A write that changes nothing is answered with one that was made before.
+        let of_log = self.writes.entry(dot.log).or_default();
+        of_log.entry(dot.seq).or_insert_with(|| {
+            let mut write = Write::new(at_ms);
+            (0..holders).for_each(|_| write.gain(at_ms, self.devices));
+            write
+        });
     }
 
     pub(super) fn on_held(&mut self, t_ms: u64, device: usize, log: LogId, seq: u64) {
-        let before = self.held.insert((log, device), seq).unwrap_or(0);
-        // A store that was lost and filled again holds nothing for the first time.
+        let most = self.held.entry((log, device)).or_default();
+        let before = *most;
+        *most = before.max(seq);
         let Some(writes) = self.writes.get_mut(&log).filter(|_| seq > before) else {
             return;
         };
@@ -84,37 +60,10 @@ impl Watch {
     }
 
     pub(super) fn summary(&self) -> Spread {
-        let writes: Vec<&Write> = self.writes.values().flat_map(BTreeMap::values).collect();
-        let reach = SHARES.iter().enumerate().map(|(place, percent)| {
-            let taken = writes.iter().filter_map(|write| write.after_ms[place]);
-            let mut taken: Vec<u64> = taken.collect();
-            taken.sort_unstable();
-            // Of all writes: those that never got there come last.
-            let at = |share: usize| {
-                let index = (writes.len() * share).div_ceil(100).saturating_sub(1);
-                taken.get(index).map(|ms| *ms as f64 / 3_600_000.0)
-            };
-            Reach {
-                percent: *percent,
-                half_of_writes_h: at(50),
-                most_writes_h: at(95),
-                never: (writes.len() - taken.len()) as u64,
-            }
-        });
+        let writes = self.writes.values().flat_map(BTreeMap::values);
         Spread {
-            writes: writes.len() as u64,
-            reach: reach.collect(),
-        }
-    }
-}
-
-impl Write {
-    fn gain(&mut self, t_ms: u64, devices: usize) {
-        self.holders += 1;
-        for (after_ms, percent) in self.after_ms.iter_mut().zip(SHARES) {
-            if self.holders * 100 >= devices * percent {
-                after_ms.get_or_insert(t_ms.saturating_sub(self.at_ms));
-            }
+            writes: writes.clone().count() as u64,
+            reach: reach(writes),
         }
     }
 }
@@ -122,23 +71,51 @@ impl Write {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::HOUR_MS;
+
+    const LOG: LogId = LogId([1; 16]);
 
     #[test]
     fn a_write_has_reached_a_share_when_so_many_hold_it() {
-        let hour_ms = 3_600_000;
-        let log = LogId([1; 16]);
         let mut watch = Watch::new(4);
-        watch.on_held(0, 0, log, 1);
-        watch.on_written(0, Dot::new(log, 1));
-        watch.on_held(2 * hour_ms, 1, log, 1);
-        watch.on_held(5 * hour_ms, 2, log, 1);
-        watch.on_held(5 * hour_ms, 2, log, 1);
+        watch.on_held(0, 0, LOG, 1);
+        watch.on_written(0, Dot::new(LOG, 1));
+        watch.on_held(2 * HOUR_MS, 1, LOG, 1);
+        watch.on_held(5 * HOUR_MS, 2, LOG, 1);
+        watch.on_held(5 * HOUR_MS, 2, LOG, 1);
 
         let spread = watch.summary();
         assert_eq!(spread.reach[0].half_of_writes_h, Some(2.0));
         assert_eq!((spread.reach[1].never, spread.reach[2].never), (1, 1));
 
-        watch.on_held(9 * hour_ms, 3, log, 1);
+        watch.on_held(9 * HOUR_MS, 3, LOG, 1);
         assert_eq!(watch.summary().reach[2].most_writes_h, Some(9.0));
+    }
+
+    #[test]
+    fn a_store_that_was_lost_and_filled_again_is_one_holder() {
+        let mut watch = Watch::new(3);
+        watch.on_held(0, 0, LOG, 2);
+        watch.on_written(0, Dot::new(LOG, 1));
+        watch.on_written(0, Dot::new(LOG, 2));
+        // The second device holds both, loses its store, and fills it step by step; the third holds none.
+        for (hour, seq) in [(1, 2), (2, 1), (3, 2)] {
+            watch.on_held(hour * HOUR_MS, 1, LOG, seq);
+        }
+
+        assert_eq!(watch.summary().reach[2].never, 2);
+    }
+
+    #[test]
+    fn a_write_that_changes_nothing_does_not_begin_an_old_one_again() {
+        let mut watch = Watch::new(2);
+        watch.on_held(0, 0, LOG, 1);
+        watch.on_written(0, Dot::new(LOG, 1));
+        watch.on_held(HOUR_MS, 1, LOG, 1);
+        watch.on_written(8 * HOUR_MS, Dot::new(LOG, 1));
+
+        let spread = watch.summary();
+        assert_eq!(spread.writes, 1);
+        assert_eq!(spread.reach[2].all_writes_h, Some(1.0));
     }
 }

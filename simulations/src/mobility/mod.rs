@@ -89,9 +89,44 @@ pub enum MobilityError {
         /// What must hold.
         what: &'static str,
     },
+    /// It takes longer to work out than anybody waits.
+    #[error("{place}: {what}")]
+    TooLong {
+        /// The part of the description.
+        place: &'static str,
+        /// What is too much, and what to do.
+        what: String,
+    },
+    /// There would be too many contacts.
+    #[error(
+        "more than {contacts_max} contacts; let people meet less often, or take fewer days or devices"
+    )]
+    TooMany {
+        /// How many there may be.
+        contacts_max: usize,
+    },
 }
 
 impl Mobility {
+    /// Whether the description makes sense for a fleet of `devices` until `horizon_ms`, and can be worked out.
+    ///
+    /// # Errors
+    /// The first thing that does not, or that takes too long.
+    pub fn check_within(&self, devices: usize, horizon_ms: u64) -> Result<(), MobilityError> {
+        self.check(devices)?;
+        match self {
+            Self::Waypoint(waypoint) => waypoint.check_within(devices, horizon_ms),
+            Self::All { of } => of
+                .iter()
+                .try_for_each(|part| part.check_within(devices, horizon_ms)),
+            Self::Shuttle(_)
+            | Self::Depot(_)
+            | Self::Market(_)
+            | Self::Hub(_)
+            | Self::Recorded { .. } => Ok(()),
+        }
+    }
+
     /// Whether the description makes sense for a fleet of `devices`.
     ///
     /// # Errors
@@ -118,19 +153,78 @@ impl Mobility {
 /// All contacts of a fleet of `devices` until `horizon_ms`. A description that does not pass
 /// [`Mobility::check`] gives no contacts where it makes no sense.
 pub fn contacts(mobility: &Mobility, devices: usize, draw: &Draw, horizon_ms: u64) -> Vec<Contact> {
-    let mut found = Vec::new();
-    gather(
-        mobility,
-        &Fleet {
-            devices,
-            draw,
-            horizon_ms,
-        },
-        &mut 0,
-        &mut found,
-    );
-    found.retain(|contact| contact.a.max(contact.b) < devices);
-    merge::merged(found, horizon_ms)
+    let fleet = Fleet {
+        devices,
+        draw,
+        horizon_ms,
+    };
+    let mut found = Found::within(usize::MAX - 1);
+    gather(mobility, &fleet, &mut 0, &mut found);
+    found.merged(&fleet)
+}
+
+/// All contacts of several descriptions at once, if there are no more than `contacts_max` before those that
+/// overlap are joined.
+///
+/// # Errors
+/// The first description that asks for too much, by its place, and why.
+pub fn contacts_within(
+    of: &[Mobility],
+    devices: usize,
+    draw: &Draw,
+    horizon_ms: u64,
+    contacts_max: usize,
+) -> Result<Vec<Contact>, (usize, MobilityError)> {
+    let fleet = Fleet {
+        devices,
+        draw,
+        horizon_ms,
+    };
+    let mut found = Found::within(contacts_max);
+    // As if they were the parts of one description.
+    let mut part = 1;
+    for (index, mobility) in of.iter().enumerate() {
+        mobility
+            .check_within(devices, horizon_ms)
+            .map_err(|error| (index, error))?;
+        gather(mobility, &fleet, &mut part, &mut found);
+        if found.is_full() {
+            return Err((index, MobilityError::TooMany { contacts_max }));
+        }
+    }
+    Ok(found.merged(&fleet))
+}
+
+/// Contacts that are gathered, no more of them than fit.
+#[derive(Debug)]
+struct Found {
+    contacts: Vec<Contact>,
+    contacts_max: usize,
+}
+
+impl Found {
+    fn within(contacts_max: usize) -> Self {
+        Self {
+            contacts: Vec::new(),
+            contacts_max,
+        }
+    }
+
+    /// Whether there are more than fit: then nothing is added, and it makes no sense to look for more.
+    fn is_full(&self) -> bool {
+        self.contacts.len() > self.contacts_max
+    }
+
+    fn extend(&mut self, contacts: impl IntoIterator<Item = Contact>) {
+        let room = (self.contacts_max + 1).saturating_sub(self.contacts.len());
+        self.contacts.extend(contacts.into_iter().take(room));
+    }
+
+    fn merged(mut self, fleet: &Fleet<'_>) -> Vec<Contact> {
+        let is_in = |contact: &Contact| contact.a.max(contact.b) < fleet.devices;
+        self.contacts.retain(is_in);
+        merge::merged(self.contacts, fleet.horizon_ms)
+    }
 }
 
 /// What every generator needs to know.
@@ -142,7 +236,7 @@ struct Fleet<'d> {
 }
 
 /// `part` counts the descriptions, so that two equal parts of one draw differently.
-fn gather(mobility: &Mobility, fleet: &Fleet<'_>, part: &mut u64, found: &mut Vec<Contact>) {
+fn gather(mobility: &Mobility, fleet: &Fleet<'_>, part: &mut u64, found: &mut Found) {
     *part += 1;
     match mobility {
         Mobility::Shuttle(shuttle) => shuttle.contacts(fleet, *part, found),
@@ -150,7 +244,7 @@ fn gather(mobility: &Mobility, fleet: &Fleet<'_>, part: &mut u64, found: &mut Ve
         Mobility::Market(market) => market.contacts(fleet, *part, found),
         Mobility::Waypoint(waypoint) => waypoint.contacts(fleet, *part, found),
         Mobility::Hub(hub) => hub.contacts(fleet, *part, found),
-        Mobility::Recorded { csv } => found.extend_from_slice(csv.contacts()),
+        Mobility::Recorded { csv } => found.extend(csv.contacts().iter().copied()),
         Mobility::All { of } => of.iter().for_each(|each| gather(each, fleet, part, found)),
     }
 }

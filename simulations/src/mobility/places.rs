@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Contact, Fleet, LinkClass, MobilityError, check_devices, check_that};
+use super::{Contact, Fleet, Found, LinkClass, MobilityError, check_devices, check_that};
 use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS};
 
 const WEEK_DAYS: u64 = 7;
@@ -116,7 +116,7 @@ impl Shuttle {
         minutes.checked_mul(MINUTE_MS)
     }
 
-    pub(super) fn contacts(&self, fleet: &Fleet<'_>, part: u64, found: &mut Vec<Contact>) {
+    pub(super) fn contacts(&self, fleet: &Fleet<'_>, part: u64, found: &mut Found) {
         if self.check(fleet.devices).is_err() {
             return;
         }
@@ -196,7 +196,7 @@ impl Depot {
         check_hours("depot", self.from_h, self.to_h, self.stay_min)
     }
 
-    pub(super) fn contacts(&self, fleet: &Fleet<'_>, part: u64, found: &mut Vec<Contact>) {
+    pub(super) fn contacts(&self, fleet: &Fleet<'_>, part: u64, found: &mut Found) {
         if self.check(fleet.devices).is_err() {
             return;
         }
@@ -247,13 +247,13 @@ impl Market {
         )
     }
 
-    pub(super) fn contacts(&self, fleet: &Fleet<'_>, part: u64, found: &mut Vec<Contact>) {
+    pub(super) fn contacts(&self, fleet: &Fleet<'_>, part: u64, found: &mut Found) {
         if self.check().is_err() {
             return;
         }
         let spread = self.spread_min * MINUTE_MS + 1;
         let mut day = self.first_day;
-        while day * DAY_MS < fleet.horizon_ms {
+        while day * DAY_MS < fleet.horizon_ms && !found.is_full() {
             let mut stays = Vec::new();
             for device in 0..fleet.devices {
                 let number = (part << 48) + (day << 24) + device as u64;
@@ -283,7 +283,7 @@ impl Hub {
         check_hours("hub", self.from_h, self.to_h, self.online_min)
     }
 
-    pub(super) fn contacts(&self, fleet: &Fleet<'_>, part: u64, found: &mut Vec<Contact>) {
+    pub(super) fn contacts(&self, fleet: &Fleet<'_>, part: u64, found: &mut Found) {
         if self.check(fleet.devices).is_err() {
             return;
         }
@@ -296,13 +296,13 @@ impl Hub {
                 }
                 let window = (self.from_h, self.to_h, self.online_min);
                 let at_ms = day * DAY_MS + within(fleet, "hub: from", number, window);
-                found.push(Contact {
+                found.extend([Contact {
                     at_ms,
                     end_ms: at_ms + self.online_min * MINUTE_MS,
                     a: device,
                     b: self.hub,
                     class: self.class,
-                });
+                }]);
             }
         }
     }
@@ -339,7 +339,7 @@ fn within(
 }
 
 /// Everybody meets everybody who is at the same place at the same time.
-fn meet(stays: &[Stay], class: LinkClass, found: &mut Vec<Contact>) {
+fn meet(stays: &[Stay], class: LinkClass, found: &mut Found) {
     let mut places: BTreeMap<usize, Vec<Stay>> = BTreeMap::new();
     for stay in stays.iter().filter(|stay| stay.at_ms < stay.end_ms) {
         places.entry(stay.place).or_default().push(*stay);
@@ -349,6 +349,9 @@ fn meet(stays: &[Stay], class: LinkClass, found: &mut Vec<Contact>) {
         // Those who are there when the next one comes.
         let mut present: Vec<Stay> = Vec::new();
         for stay in here {
+            if found.is_full() {
+                return;
+            }
             present.retain(|other| other.end_ms > stay.at_ms);
             found.extend(present.iter().map(|other| Contact {
                 at_ms: stay.at_ms,

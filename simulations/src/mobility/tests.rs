@@ -259,3 +259,42 @@ fn what_makes_no_sense_is_refused_and_gives_no_contacts() {
     let unknown = "kind = \"hub\"\nhub = 0\nfrom_h = 0\nto_h = 2\nonline_min = 1\ndays_per_cent = 1\nclass = \"wifi\"\nspeed = 2";
     assert!(toml::from_str::<Mobility>(unknown).is_err());
 }
+
+#[test]
+fn walkers_who_arrive_at_once_rest_until_somebody_looks() {
+    // Across a metre in ten milliseconds: three thousand million walks in a year, and one look a day.
+    let shape = mobility(
+        "kind = \"waypoint\"\narea_m = 1\nrange_m = 2\nspeed_min_mm_s = 100000\nspeed_max_mm_s = 100000\npause_max_min = 0\nstep_s = 86400\nclass = \"ble\"",
+    );
+    let year_ms = 366 * DAY_MS;
+
+    let list = contacts(&shape, 2, &DRAW, year_ms);
+
+    let always = Contact {
+        at_ms: 0,
+        end_ms: year_ms,
+        a: 0,
+        b: 1,
+        class: LinkClass::Ble,
+    };
+    assert_eq!(list, [always]);
+}
+
+#[test]
+fn no_more_contacts_are_gathered_than_fit_and_the_part_that_has_too_many_is_named() {
+    let market = mobility(
+        "kind = \"market\"\nevery_days = 1\nfirst_day = 0\nfrom_h = 8\nto_h = 9\nspread_min = 0\nclass = \"wifi\"",
+    );
+    // Four people are six pairs a day: 18 in three days, and as many once more.
+    let of = [market.clone(), market];
+
+    let fits = contacts_within(&of, 4, &DRAW, 3 * DAY_MS, 36);
+    assert_eq!(fits.map(|list| list.len()), Ok(18));
+    let wrong = MobilityError::TooMany { contacts_max: 35 };
+    assert_eq!(
+        contacts_within(&of, 4, &DRAW, 3 * DAY_MS, 35),
+        Err((1, wrong))
+    );
+    let first = contacts_within(&of, 4, &DRAW, 3 * DAY_MS, 17);
+    assert_eq!(first.err().map(|(part, _)| part), Some(0));
+}

@@ -7,10 +7,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Contact, Fleet, LinkClass, MobilityError, check_that};
+use super::{Contact, Fleet, Found, LinkClass, MobilityError, check_that};
+use crate::time::MINUTE_MS;
 
 /// Largest side of the area, in metres: a country.
 const AREA_M_MAX: u64 = 2_000_000;
+
+/// Most positions that are compared in a run: some minutes of work.
+const POSITIONS_MAX: u64 = 2_000_000_000;
 
 /// People who walk about in a square.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,7 +89,25 @@ impl Waypoint {
         )
     }
 
-    pub(super) fn contacts(&self, fleet: &Fleet<'_>, part: u64, found: &mut Vec<Contact>) {
+    /// Whether the positions of so many devices can be compared until then.
+    pub(super) fn check_within(
+        &self,
+        devices: usize,
+        horizon_ms: u64,
+    ) -> Result<(), MobilityError> {
+        let steps = horizon_ms.div_ceil(self.step_s * 1000);
+        let positions = steps.saturating_mul(devices as u64);
+        if positions <= POSITIONS_MAX {
+            return Ok(());
+        }
+        let what = format!(
+            "{positions} positions are to be compared, more than {POSITIONS_MAX}; choose a longer step_s"
+        );
+        let place = "waypoint";
+        Err(MobilityError::TooLong { place, what })
+    }
+
+    pub(super) fn contacts(&self, fleet: &Fleet<'_>, part: u64, found: &mut Found) {
         if self.check().is_err() {
             return;
         }
@@ -94,7 +116,7 @@ impl Waypoint {
         // The pairs in range, with the moment since when.
         let mut open: BTreeMap<(usize, usize), u64> = BTreeMap::new();
         let mut now = 0;
-        while now < fleet.horizon_ms {
+        while now < fleet.horizon_ms && !found.is_full() {
             let places: Vec<Place> = walkers
                 .iter_mut()
                 .map(|walker| self.place(fleet, walker, now))
@@ -111,7 +133,7 @@ impl Waypoint {
         self.close(&open, fleet.horizon_ms, found);
     }
 
-    fn close(&self, open: &BTreeMap<(usize, usize), u64>, end_ms: u64, found: &mut Vec<Contact>) {
+    fn close(&self, open: &BTreeMap<(usize, usize), u64>, end_ms: u64, found: &mut Found) {
         found.extend(open.iter().map(|((a, b), at_ms)| Contact {
             at_ms: *at_ms,
             end_ms,
@@ -145,15 +167,21 @@ impl Waypoint {
         let key = (number << 20) + leg;
         let speeds = self.speed_min_mm_s..self.speed_max_mm_s + 1;
         let speed = fleet.draw.number("waypoint: speed", key, speeds);
-        let rests = 0..self.pause_max_min * 60_000 + 1;
+        let rests = 0..self.pause_max_min * MINUTE_MS + 1;
         let length = square_mm(from, to).isqrt();
+        let walk_ms = length * 1000 / speed;
+        // Whoever arrives before the next look rests until then, so there are no more legs than looks.
+        let rest_min_ms = (self.step_s * 1000).saturating_sub(walk_ms);
         Leg {
             from,
             to,
             at_ms,
-            // A walk takes time even if it leads nowhere, so that legs come to an end.
-            walk_ms: (length * 1000 / speed).max(1),
-            rest_ms: fleet.draw.number("waypoint: rest", key, rests),
+            // A walk takes time even if it leads nowhere: places on the way are shares of it.
+            walk_ms: walk_ms.max(1),
+            rest_ms: fleet
+                .draw
+                .number("waypoint: rest", key, rests)
+                .max(rest_min_ms),
         }
     }
 

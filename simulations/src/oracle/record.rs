@@ -93,7 +93,7 @@ impl Record {
 
     /// The ops that `is_one` accepts, each with those before it in the log that neither had seen: what one
     /// person did without knowing of the other.
-    pub(crate) fn raced(&self, is_one: impl Fn(&Op) -> bool) -> Vec<(&Op, Vec<&Op>)> {
+    pub(crate) fn raced(&self, is_one: impl Fn(&Op) -> bool) -> Vec<(Dot, &Op, Vec<&Op>)> {
         let mut before: Vec<(usize, &Op)> = Vec::new();
         let mut raced = Vec::new();
         for (index, node) in self.edits.iter().enumerate() {
@@ -102,7 +102,7 @@ impl Record {
                     .iter()
                     .filter(|(other, _)| !node.seen.contains(other));
                 let unseen = unseen.filter(|(other, _)| *other != index);
-                raced.push((op, unseen.map(|(_, op)| *op).collect()));
+                raced.push((node.dot, op, unseen.map(|(_, op)| *op).collect()));
                 before.push((index, op));
             }
         }
@@ -114,7 +114,7 @@ impl Record {
         let raced = self.raced(|_| true);
         let is_delete = |op: &Op| matches!(op, Op::Delete { .. });
         let is_edit = |op: &Op| op.key().is_some();
-        raced.iter().any(|(op, others)| {
+        raced.iter().any(|(_, op, others)| {
             others
                 .iter()
                 .any(|other| (is_delete(op) && is_edit(other)) || (is_edit(op) && is_delete(other)))

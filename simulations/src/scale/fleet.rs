@@ -15,6 +15,12 @@ use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS};
 pub const DEVICES_MAX: usize = 20_000;
 /// Bounds a plan's memory.
 pub const DAYS_MAX: u64 = 3_660;
+/// Bounds a plan's memory.
+pub const WRITES_MAX: u64 = 20_000_000;
+/// Bounds a plan's memory.
+pub const CONTACTS_MAX: usize = 20_000_000;
+/// Most copies of entries that a fleet may come to hold: about a hundred bytes each.
+pub const COPIES_MAX: u64 = 1_000_000_000;
 
 /// How people move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -56,6 +62,9 @@ pub enum LargeFleetError {
     /// A number is out of bounds.
     #[error("{0}")]
     OutOfBounds(&'static str),
+    /// It would be too large.
+    #[error("{0}; choose fewer --devices, --days or --writes")]
+    TooLarge(String),
     /// The movement does not fit the fleet.
     #[error(transparent)]
     Movement(#[from] MobilityError),
@@ -70,10 +79,16 @@ impl LargeFleet {
         self.check()?;
         let draw = Draw::new(self.seed);
         let movement = self.mobility();
-        movement.check(self.devices)?;
         let horizon_ms = self.days * DAY_MS;
-        let met = mobility::contacts(&movement, self.devices, &draw, horizon_ms);
-        let mut contacts: Vec<Contact> = met.iter().flat_map(|met| self.talks(met)).collect();
+        let of = [movement];
+        let met = mobility::contacts_within(&of, self.devices, &draw, horizon_ms, CONTACTS_MAX);
+        let met = met.map_err(|(_, error)| error)?;
+        let talks = || met.iter().flat_map(|met| self.talks(met));
+        if talks().nth(CONTACTS_MAX).is_some() {
+            let what = format!("there would be more than {CONTACTS_MAX} contacts");
+            return Err(LargeFleetError::TooLarge(what));
+        }
+        let mut contacts: Vec<Contact> = talks().collect();
         contacts.sort_by_key(|contact| (contact.at_ms, contact.a, contact.b));
         let spec = |device| DeviceSpec {
             device,
@@ -112,8 +127,12 @@ impl LargeFleet {
                 "a village has a device: choose another --village",
             ),
             (
-                self.awake_min >= 1 && self.every_h >= 1 && self.every_h <= DAYS_MAX * 24,
-                "--awake-min and --every-h must be at least 1",
+                (1..=DAYS_MAX * 24 * 60).contains(&self.awake_min),
+                "radios talk for 1 to 5270400 minutes, ten years: choose another --awake-min",
+            ),
+            (
+                (1..=DAYS_MAX * 24).contains(&self.every_h),
+                "radios talk every 1 to 87840 hours, ten years: choose another --every-h",
             ),
             (
                 self.writes_in_10_days <= 10_000,
@@ -122,8 +141,30 @@ impl LargeFleet {
         ];
         match holds.iter().find(|(holds, _)| !holds) {
             Some((_, why)) => Err(LargeFleetError::OutOfBounds(why)),
-            None => Ok(()),
+            None => self.check_size(),
         }
+    }
+
+    /// Whether what is written, and what becomes of it, has room.
+    fn check_size(&self) -> Result<(), LargeFleetError> {
+        let writes = self.writes();
+        if writes > WRITES_MAX {
+            let what = format!("{writes} writes are more than {WRITES_MAX}");
+            return Err(LargeFleetError::TooLarge(what));
+        }
+        let copies = writes * self.devices as u64;
+        if copies > COPIES_MAX {
+            let what = format!(
+                "{writes} writes on all devices are {copies} copies, more than {COPIES_MAX}"
+            );
+            return Err(LargeFleetError::TooLarge(what));
+        }
+        Ok(())
+    }
+
+    /// How many writes there are on all devices.
+    fn writes(&self) -> u64 {
+        self.writes_in_10_days * self.days * self.devices as u64 / 10
     }
 
     fn mobility(&self) -> Mobility {
@@ -191,7 +232,7 @@ impl LargeFleet {
     }
 
     fn operations(&self, draw: &Draw, horizon_ms: u64) -> Vec<Operation> {
-        let count = self.writes_in_10_days * self.days * self.devices as u64 / 10;
+        let count = self.writes();
         let devices = self.devices as u64;
         let mut operations: Vec<Operation> = (0..count)
             .map(|case| {
@@ -284,10 +325,73 @@ mod tests {
             Plan::from_text(&plan.to_text(), &schema).as_ref(),
             Ok(&plan)
         );
-        let none = LargeFleet {
-            devices: 1,
-            ..LARGE_FLEET
-        };
-        assert!(matches!(none.plan(), Err(LargeFleetError::OutOfBounds(_))));
+    }
+
+    #[test]
+    fn a_season_that_has_no_room_names_the_argument_that_is_too_large() {
+        let of = |season: LargeFleet| season.plan().err().map(|error| error.to_string());
+        let (large, long) = (20_000, 3_660);
+        for (season, words) in [
+            (
+                LargeFleet {
+                    devices: 1,
+                    ..LARGE_FLEET
+                },
+                "--devices",
+            ),
+            (
+                LargeFleet {
+                    awake_min: 400_000_000_000_000,
+                    ..LARGE_FLEET
+                },
+                "--awake-min",
+            ),
+            (
+                LargeFleet {
+                    awake_min: 0,
+                    ..LARGE_FLEET
+                },
+                "--awake-min",
+            ),
+            (
+                LargeFleet {
+                    every_h: 100_000,
+                    ..LARGE_FLEET
+                },
+                "--every-h",
+            ),
+            // 10,000 in ten days on 20,000 devices for ten years.
+            (
+                LargeFleet {
+                    devices: large,
+                    days: long,
+                    writes_in_10_days: 10_000,
+                    ..LARGE_FLEET
+                },
+                "73200000000 writes are more than 20000000",
+            ),
+            // One a day for 30 days on 20,000 devices, each copied to all.
+            (
+                LargeFleet {
+                    devices: large,
+                    days: 30,
+                    ..LARGE_FLEET
+                },
+                "12000000000 copies, more than 1000000000",
+            ),
+            (
+                LargeFleet {
+                    movement: Movement::Waypoint,
+                    devices: large,
+                    days: long,
+                    writes_in_10_days: 0,
+                    ..LARGE_FLEET
+                },
+                "positions are to be compared",
+            ),
+        ] {
+            let told = of(season).unwrap_or_default();
+            assert!(told.contains(words), "{words}: {told}");
+        }
     }
 }

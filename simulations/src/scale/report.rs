@@ -6,8 +6,9 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::ScaleOutcome;
-use super::spread::Delivery;
 use crate::plan::Plan;
+use crate::spread::Reach;
+use crate::time::hours;
 
 /// What the process took.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,7 +57,7 @@ impl Cost {
 
 /// How many device-hours a run simulates.
 pub fn device_hours(plan: &Plan) -> f64 {
-    plan.devices.len() as f64 * plan.header.horizon_ms as f64 / 3_600_000.0
+    plan.devices.len() as f64 * hours(plan.header.horizon_ms)
 }
 
 /// The least, median and most bytes that a device sent.
@@ -94,8 +95,8 @@ pub fn text(plan: &Plan, outcome: &ScaleOutcome, cost: Cost) -> String {
     line(format!(
         "device  sent {least:.2} / {median:.2} / {most:.2} MB (least, median, most)"
     ));
-    for delivery in outcome.spread.deliveries() {
-        line(told(delivery, outcome.spread.len()));
+    for reach in outcome.spread.reach() {
+        line(told(reach, outcome.spread.len()));
     }
     let peak = match cost.peak_bytes {
         Some(bytes) => format!("{:.0} MB at most", bytes as f64 / 1e6),
@@ -111,34 +112,20 @@ pub fn text(plan: &Plan, outcome: &ScaleOutcome, cost: Cost) -> String {
     text
 }
 
-fn told(delivery: Delivery, entries: usize) -> String {
-    let hours = |ms: u64| ms as f64 / 3_600_000.0;
+fn told(reach: Reach, entries: usize) -> String {
+    let hours = |hours: Option<f64>| hours.map_or_else(|| "-".to_owned(), |h| format!("{h:.1} h"));
     format!(
-        "spread  {:>3} % of devices hold an entry after {:.1} h (median), {:.1} h (95 of 100), {:.1} h (most); {} of {entries} entries came so far",
-        delivery.share,
-        hours(delivery.median_ms),
-        hours(delivery.p95_ms),
-        hours(delivery.most_ms),
-        delivery.entries
+        "spread  {:>3} % of devices hold half of the entries after {}, 95 in 100 after {}, all after {}; {} of {entries} never came so far",
+        reach.percent,
+        hours(reach.half_of_writes_h),
+        hours(reach.most_writes_h),
+        hours(reach.all_writes_h),
+        reach.never
     )
 }
 
 /// The same as one JSON object.
 pub fn json(plan: &Plan, outcome: &ScaleOutcome, cost: Cost) -> String {
-    let deliveries: Vec<_> = outcome
-        .spread
-        .deliveries()
-        .iter()
-        .map(|delivery| {
-            json!({
-                "share": delivery.share,
-                "entries": delivery.entries,
-                "median_ms": delivery.median_ms,
-                "p95_ms": delivery.p95_ms,
-                "most_ms": delivery.most_ms,
-            })
-        })
-        .collect();
     let [least, median, most] = sent(outcome);
     json!({
         "fidelity": "scale",
@@ -148,7 +135,7 @@ pub fn json(plan: &Plan, outcome: &ScaleOutcome, cost: Cost) -> String {
         "device_hours": device_hours(plan),
         "entries": outcome.spread.len(),
         "copies": outcome.spread.copies(),
-        "deliveries": deliveries,
+        "reach": outcome.spread.reach(),
         "sent_bytes": { "least": least, "median": median, "most": most },
         "counts": outcome.counts,
         "settled_ms": outcome.settled_ms,

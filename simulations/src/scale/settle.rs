@@ -29,7 +29,7 @@ impl World<'_> {
                     self.plan.header.settle_ms
                 ));
             }
-            self.run_until(now_ms + LOOK_MS);
+            self.run_until(self.queue.next_look(LOOK_MS, end_ms));
         }
     }
 

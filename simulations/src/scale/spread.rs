@@ -1,38 +1,13 @@
-//! How long entries take to reach the fleet.
+//! How far entries have come, where each is known by a number and exists once.
 
-/// The shares of the fleet that are looked at, in per cent.
-pub const SHARES: [u64; 3] = [50, 95, 100];
-
-/// When one entry was written and how far it has come.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    written_ms: u64,
-    copies: u64,
-    /// When each of [`SHARES`] held it.
-    reached_ms: [Option<u64>; SHARES.len()],
-}
+use crate::spread::{Reach, Write, reach};
 
 /// All entries of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Spread {
     devices: u64,
     now_ms: u64,
-    entries: Vec<Entry>,
-}
-
-/// How long a share of the fleet took to hold entries, in virtual milliseconds after they were written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Delivery {
-    /// The share, in per cent.
-    pub share: u64,
-    /// How many entries have reached it.
-    pub entries: u64,
-    /// The median over them.
-    pub median_ms: u64,
-    /// What nineteen of twenty of them took at most.
-    pub p95_ms: u64,
-    /// The longest.
-    pub most_ms: u64,
+    entries: Vec<Write>,
 }
 
 impl Spread {
@@ -51,24 +26,13 @@ impl Spread {
 
     /// An entry is written; gives its number. Its author holds it when it has arrived there.
     pub(super) fn written(&mut self) -> usize {
-        self.entries.push(Entry {
-            written_ms: self.now_ms,
-            copies: 0,
-            reached_ms: [None; SHARES.len()],
-        });
+        self.entries.push(Write::new(self.now_ms));
         self.entries.len() - 1
     }
 
     /// One more device holds an entry.
     pub(super) fn arrived(&mut self, number: usize) {
-        let (now_ms, devices) = (self.now_ms, self.devices);
-        let entry = &mut self.entries[number];
-        entry.copies += 1;
-        for (share, reached) in SHARES.iter().zip(&mut entry.reached_ms) {
-            if reached.is_none() && entry.copies * 100 >= share * devices {
-                *reached = Some(now_ms);
-            }
-        }
+        self.entries[number].gain(self.now_ms, self.devices);
     }
 
     /// How many entries were written.
@@ -83,57 +47,38 @@ impl Spread {
 
     /// How many entries all devices hold together.
     pub fn copies(&self) -> u64 {
-        self.entries.iter().map(|entry| entry.copies).sum()
+        self.entries.iter().map(Write::holders).sum()
     }
 
-    /// How long each of [`SHARES`] took.
-    pub fn deliveries(&self) -> Vec<Delivery> {
-        let shares = SHARES.iter().enumerate();
-        shares
-            .map(|(place, share)| self.of(place, *share))
-            .collect()
-    }
-
-    fn of(&self, place: usize, share: u64) -> Delivery {
-        let took = |entry: &Entry| Some(entry.reached_ms[place]? - entry.written_ms);
-        let mut times: Vec<u64> = self.entries.iter().filter_map(took).collect();
-        times.sort_unstable();
-        let at = |per_cent: usize| {
-            let last = times.len().saturating_sub(1);
-            times.get(last * per_cent / 100).copied().unwrap_or(0)
-        };
-        Delivery {
-            share,
-            entries: times.len() as u64,
-            median_ms: at(50),
-            p95_ms: at(95),
-            most_ms: at(100),
-        }
+    /// How soon entries were on each share of the devices.
+    pub fn reach(&self) -> Vec<Reach> {
+        reach(self.entries.iter())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::HOUR_MS;
 
     #[test]
     fn a_share_holds_an_entry_when_so_many_devices_do() {
         let mut spread = Spread::new(4);
-        spread.at(1_000);
+        spread.at(HOUR_MS);
         let (one, other) = (spread.written(), spread.written());
         spread.arrived(one);
         spread.arrived(other);
-        for at_ms in [3_000, 5_000, 9_000] {
-            spread.at(at_ms);
+        for hour in [3, 5, 9] {
+            spread.at(hour * HOUR_MS);
             spread.arrived(one);
         }
 
-        let [half, most, all] = spread.deliveries()[..] else {
+        let [half, most, all] = spread.reach()[..] else {
             panic!("three shares");
         };
-        assert_eq!((half.entries, half.median_ms), (1, 2_000));
-        assert_eq!((most.entries, most.most_ms), (1, 8_000));
-        assert_eq!((all.entries, all.p95_ms), (1, 8_000));
+        assert_eq!((half.half_of_writes_h, half.never), (Some(2.0), 1));
+        assert_eq!((most.half_of_writes_h, most.never), (Some(8.0), 1));
+        assert_eq!((all.half_of_writes_h, all.all_writes_h), (Some(8.0), None));
         assert_eq!(spread.copies(), 5);
     }
 }

@@ -9,42 +9,46 @@ mod deeds;
 use crdt_schema::schema::{Collection, Schema};
 
 use super::places::{contacts, devices};
-use super::{DAY_MS, HOUR_MS, Work, Workload, WorkloadError};
+use super::{Work, Workload, WorkloadError, size};
 use crate::draw::Draw;
 use crate::plan::{Act, Header, Operation, PLAN_FORMAT, Plan};
+use crate::time::{DAY_MS, HOUR_MS};
 
 /// How long the fleet may take to settle after the last day.
 const SETTLE_MS: u64 = 12 * HOUR_MS;
-/// Most operations of a workload.
-pub const OPERATIONS_MAX: usize = 500_000;
 
 /// Writes out the plan of a workload.
 ///
 /// # Errors
 /// That it would be too long.
 pub fn plan(workload: &Workload, schema: &Schema) -> Result<Plan, WorkloadError> {
+    size::check(workload, schema)?;
     let horizon_ms = *workload.days.get_ref() * DAY_MS;
     let draw = Draw::new(workload.seed);
+    let contacts = contacts(workload, &draw, horizon_ms)?;
+    let jobs: Vec<Job<'_>> = schema
+        .collections
+        .values()
+        .map(|it| Job::new(workload, it))
+        .collect();
     let mut fleet = Fleet {
         workload,
         schema,
         draw: &draw,
-        known: Vec::new(),
+        groups: (0..workload.devices())
+            .map(|it| workload.group_number(it))
+            .collect(),
+        known: jobs.iter().map(|_| Vec::new()).collect(),
+        jobs: &jobs,
         operations: Vec::new(),
         case: 0,
     };
     fleet.start();
     for day in 0..*workload.days.get_ref() {
         fleet.day(day);
-        if fleet.operations.len() > OPERATIONS_MAX {
-            let what =
-                format!("more than {OPERATIONS_MAX} operations; lower the rates or the days");
-            return Err(WorkloadError::unplaced(what));
-        }
     }
     let mut operations = fleet.operations;
     operations.sort_by_key(|operation| operation.at_ms);
-    operations.retain(|operation| operation.at_ms < horizon_ms);
     Ok(Plan {
         header: Header {
             plan: PLAN_FORMAT,
@@ -54,18 +58,36 @@ pub fn plan(workload: &Workload, schema: &Schema) -> Result<Plan, WorkloadError>
             settle_ms: SETTLE_MS,
         },
         devices: devices(workload),
-        contacts: contacts(workload, &draw, horizon_ms),
+        contacts,
         operations,
         faults: Vec::new(),
     })
 }
 
+/// What is done in one collection, and on which devices.
+struct Job<'a> {
+    collection: &'a Collection,
+    work: Work,
+    users: Vec<usize>,
+}
+
+impl<'a> Job<'a> {
+    fn new(workload: &Workload, collection: &'a Collection) -> Self {
+        let work = workload.work(&collection.name);
+        Self {
+            collection,
+            users: workload.users(&work),
+            work,
+        }
+    }
+}
+
 /// A record that somebody has made.
 #[derive(Clone, Debug)]
 struct Known {
-    collection: usize,
     id: String,
-    group: String,
+    /// The group of its maker.
+    group: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,7 +102,11 @@ struct Fleet<'a> {
     workload: &'a Workload,
     schema: &'a Schema,
     draw: &'a Draw,
-    known: Vec<Known>,
+    /// The group of each device.
+    groups: Vec<usize>,
+    /// By collection, as all that follows.
+    jobs: &'a [Job<'a>],
+    known: Vec<Vec<Known>>,
     operations: Vec<Operation>,
     /// Keys the next draws.
     case: u64,
@@ -92,44 +118,20 @@ impl Fleet<'_> {
         self.case
     }
 
-    fn collection(&self, index: usize) -> Option<(&Collection, Work)> {
-        let (name, collection) = self.schema.collections.get_index(index)?;
-        Some((collection, self.workload.work(name)))
-    }
-
-    /// The devices that people use for a collection.
-    fn users(&self, work: &Work) -> Vec<usize> {
-        let is_user = |device: &usize| {
-            let group = self.workload.group_of(*device);
-            let mut by = work.by.iter();
-            !group.hub
-                && (work.by.is_empty() || by.any(|name| name.get_ref() == group.name.get_ref()))
-        };
-        (0..self.workload.devices()).filter(is_user).collect()
-    }
-
     /// What there is when all go apart: those that are referred to first.
     fn start(&mut self) {
         let together_ms = self.workload.apart_ms();
-        let mut order: Vec<usize> = (0..self.schema.collections.len()).collect();
-        let rank = |index: &usize| {
-            self.schema
-                .collections
-                .get_index(*index)
-                .map(|(_, it)| it.rank)
-        };
-        order.sort_by_key(rank);
+        let jobs = self.jobs;
+        let mut order: Vec<usize> = (0..jobs.len()).collect();
+        order.sort_by_key(|index| jobs[*index].collection.rank);
         let mut moment_ms = 1_000;
         for index in order {
-            let Some((_, work)) = self.collection(index) else {
-                continue;
-            };
-            let users = self.users(&work);
+            let Job { work, users, .. } = &jobs[index];
             for _ in 0..*work.start.get_ref() {
                 let case = self.next_case();
                 if !users.is_empty() {
-                    let device = *self.draw.pick("starts on", case, &users);
-                    self.create(index, &work, device, moment_ms);
+                    let device = *self.draw.pick("starts on", case, users);
+                    self.create(index, device, moment_ms);
                     moment_ms = (moment_ms + 50).min(together_ms / 2 + 1_000);
                 }
             }
@@ -138,11 +140,9 @@ impl Fleet<'_> {
 
     fn day(&mut self, day: u64) {
         let mut deeds: Vec<(u64, usize, Deed, usize)> = Vec::new();
-        for index in 0..self.schema.collections.len() {
-            let Some((_, work)) = self.collection(index) else {
-                continue;
-            };
-            for device in self.users(&work) {
+        let jobs = self.jobs;
+        for (index, Job { work, users, .. }) in jobs.iter().enumerate() {
+            for &device in users {
                 for (deed, rate) in [
                     (Deed::Create, &work.creates),
                     (Deed::Edit, &work.edits),
@@ -181,18 +181,16 @@ impl Fleet<'_> {
 
     fn moment(&mut self, day: u64, device: usize) -> u64 {
         let case = self.next_case();
-        let [from_h, to_h] = *self.workload.group_of(device).shift.get_ref();
+        let group = &self.workload.who[self.groups[device]];
+        let [from_h, to_h] = *group.shift.get_ref();
         let range = from_h * HOUR_MS..to_h * HOUR_MS;
         day * DAY_MS + self.draw.number("moment", case, range)
     }
 
     fn act(&mut self, at_ms: u64, device: usize, deed: Deed, index: usize) {
-        let Some((_, work)) = self.collection(index) else {
-            return;
-        };
         match deed {
-            Deed::Create => self.create(index, &work, device, at_ms),
-            Deed::Edit => self.edit(index, &work, device, at_ms),
+            Deed::Create => self.create(index, device, at_ms),
+            Deed::Edit => self.edit(index, device, at_ms),
             Deed::Delete => self.delete(index, device, at_ms),
             Deed::Answer => {
                 let case = self.next_case();
@@ -247,5 +245,42 @@ mod tests {
                 assert!((3..6).contains(&operation.device), "{operation:?}");
             }
         }
+    }
+
+    #[test]
+    fn whoever_edits_the_same_record_is_somebody_else_on_the_same_day() {
+        let text = r#"
+days = 1
+who = [{ name = "a", count = 2, shift = [23, 24] }]
+where.near = [{ group = "a" }]
+[collections.patient]
+creates = 0
+deletes = 0
+edits = 20
+same_record_percent = 100
+[collections.visit]
+start = 0
+creates = 0
+[collections.stock]
+start = 0
+creates = 0
+"#;
+        let schema = schema().unwrap();
+        let workload = Workload::read(text, &schema).unwrap();
+        let plan = plan(&workload, &schema).unwrap();
+
+        let mut by_record: std::collections::BTreeMap<&str, [usize; 2]> = Default::default();
+        for operation in &plan.operations {
+            if let Act::Update { edits } = &operation.act {
+                by_record.entry(&edits[0].id).or_default()[operation.device] += 1;
+            }
+        }
+        // Each of two edits 20 times, and the other edits the same record as often.
+        let sums = by_record
+            .values()
+            .fold([0, 0], |sum, it| [sum[0] + it[0], sum[1] + it[1]]);
+        assert_eq!(sums, [40, 40]);
+        let last_ms = plan.operations.iter().map(|it| it.at_ms).max();
+        assert!(last_ms < Some(DAY_MS));
     }
 }

@@ -10,26 +10,34 @@
 mod days;
 mod places;
 mod read;
+mod size;
 mod values;
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use crate::link::LinkClass;
 use crate::mobility::{Recording, Waypoint};
-use crate::time::{DAY_MS, HOUR_MS};
+use crate::time::HOUR_MS;
 
-pub use days::{OPERATIONS_MAX, plan};
+pub use days::plan;
+pub use places::CONTACTS_MAX;
 pub use read::{
-    DAYS_MAX, DEVICES_MAX, RATE_MAX, START_MAX, TEXT_MAX, WORKLOAD_BYTES_MAX, WorkloadError,
+    DAYS_MAX, DEVICES_MAX, PRICE_MAX, RATE_MAX, START_MAX, TEXT_MAX, WORKLOAD_BYTES_MAX,
+    WorkloadError,
 };
+pub use size::{OPERATIONS_MAX, PLAN_BYTES_MAX};
 
 /// Who does what, where and for how long.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Workload {
+    /// The text that it was read from, to point at what is wrong.
+    #[serde(skip)]
+    source: String,
     /// How many days.
     pub days: Spanned<u64>,
     /// Keys all draws.
@@ -79,19 +87,19 @@ fn shift() -> Spanned<[u64; 2]> {
 #[serde(default, deny_unknown_fields)]
 pub struct Places {
     /// Villages that send somebody to a clinic and back.
-    pub shuttle: Vec<Shuttle>,
+    pub shuttle: Vec<Spanned<Shuttle>>,
     /// A place that each device visits once a week.
-    pub depot: Vec<Depot>,
+    pub depot: Vec<Spanned<Depot>>,
     /// A day that brings all together.
-    pub market: Vec<Market>,
+    pub market: Vec<Spanned<Market>>,
     /// A hub that is reached over mobile data some time of the day.
-    pub hub: Vec<Online>,
+    pub hub: Vec<Spanned<Online>>,
     /// Groups whose devices are always near each other.
     pub near: Vec<Near>,
     /// People who walk from one random place to the next.
-    pub waypoint: Vec<Waypoint>,
+    pub waypoint: Vec<Spanned<Waypoint>>,
     /// Contacts that were recorded: lines of `at_s,end_s,a,b,class`, with this header.
-    pub recorded: Option<Recording>,
+    pub recorded: Option<Spanned<Recording>>,
 }
 
 /// See [`crate::mobility::Shuttle`].
@@ -226,9 +234,9 @@ pub struct Work {
     /// The fields that edits change; all if there are none.
     pub fields: Vec<Spanned<String>>,
     /// How many fields one edit changes.
-    pub fields_per_edit: u64,
-    /// Of a hundred edits, how many are made of a record that somebody else edits, in the same fields, on
-    /// the same day.
+    pub fields_per_edit: Spanned<u64>,
+    /// Of a hundred edits, how many bring another one by somebody else: of the same fields of the same record,
+    /// within three hours and on the same day. Those come on top of `edits`.
     pub same_record_percent: Spanned<u64>,
     /// The shortest and the longest texts, in characters.
     pub text: Spanned<[u64; 2]>,
@@ -250,7 +258,7 @@ impl Default for Work {
             edits: unplaced(3.0),
             deletes: unplaced(0.02),
             fields: Vec::new(),
-            fields_per_edit: 1,
+            fields_per_edit: unplaced(1),
             same_record_percent: unplaced(10),
             text: unplaced([8, 60]),
             add: unplaced([-2, 5]),
@@ -275,10 +283,24 @@ pub struct Supervisor {
 #[expect(missing_docs, reason = "the fields are the classes of links")]
 pub struct Prices {
     pub currency: String,
+    #[serde(deserialize_with = "price")]
     pub ble: f64,
+    #[serde(deserialize_with = "price")]
     pub wifi: f64,
+    #[serde(deserialize_with = "price")]
     pub cell2g: f64,
+    #[serde(deserialize_with = "price")]
     pub satellite: f64,
+}
+
+fn price<'de, D: Deserializer<'de>>(value: D) -> Result<f64, D::Error> {
+    let price = f64::deserialize(value)?;
+    match (0.0..=PRICE_MAX).contains(&price) {
+        true => Ok(price),
+        false => Err(D::Error::custom(format!(
+            "a price is a number from 0 to {PRICE_MAX}, for a megabyte"
+        ))),
+    }
 }
 
 impl Default for Prices {
@@ -323,6 +345,7 @@ hub = [{ hub = "hub" }]
 impl Default for Workload {
     fn default() -> Self {
         Self {
+            source: String::new(),
             days: unplaced(14),
             seed: 1,
             together_h: unplaced(2),
@@ -364,13 +387,33 @@ impl Workload {
 
     /// The group of a device; the last for numbers that there are not.
     pub fn group_of(&self, device: usize) -> &Group {
+        &self.who[self.group_number(device)]
+    }
+
+    /// The place of a device's group in the list.
+    fn group_number(&self, device: usize) -> usize {
         let mut end = 0;
-        let is_in = |group: &&Group| {
+        let is_in = |group: &Group| {
             end += *group.count.get_ref() as usize;
             device < end
         };
         let last = self.who.len().saturating_sub(1);
-        self.who.iter().find(is_in).unwrap_or(&self.who[last])
+        self.who.iter().position(is_in).unwrap_or(last)
+    }
+
+    /// The devices on which people work in a collection.
+    pub fn users(&self, work: &Work) -> Vec<usize> {
+        let (mut users, mut first) = (Vec::new(), 0);
+        for group in &self.who {
+            let end = first + *group.count.get_ref() as usize;
+            let mut by = work.by.iter();
+            let is_named = by.any(|name| name.get_ref() == group.name.get_ref());
+            if !group.hub && (work.by.is_empty() || is_named) {
+                users.extend(first..end);
+            }
+            first = end;
+        }
+        users
     }
 
     /// What is done in a collection.

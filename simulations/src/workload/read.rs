@@ -6,8 +6,7 @@ use std::ops::Range;
 use crdt_schema::schema::Schema;
 use toml::Spanned;
 
-use super::{VILLAGE, Workload};
-use crate::mobility::Mobility;
+use super::{VILLAGE, Workload, places};
 
 /// Longest workload file, in bytes.
 pub const WORKLOAD_BYTES_MAX: usize = 1 << 20;
@@ -19,6 +18,8 @@ pub const DAYS_MAX: u64 = 366;
 pub const RATE_MAX: f64 = 500.0;
 /// Most records of a collection at the start.
 pub const START_MAX: u64 = 20_000;
+/// Highest price of a megabyte.
+pub const PRICE_MAX: f64 = 1e6;
 /// Longest drawn text, in characters.
 pub const TEXT_MAX: u64 = 20_000;
 
@@ -88,13 +89,22 @@ impl WorkloadError {
 
 /// Reads a text without asking what a schema has.
 pub(super) fn text(source: &str) -> Result<Workload, WorkloadError> {
-    toml::from_str(source).map_err(|error| {
+    let workload: Workload = toml::from_str(source).map_err(|error| {
         let span = error.span().unwrap_or_default();
         WorkloadError::at(source, span, error.message())
+    })?;
+    Ok(Workload {
+        source: source.to_owned(),
+        ..workload
     })
 }
 
 impl Workload {
+    /// Something is wrong at that place of the text.
+    pub(super) fn wrong(&self, place: Range<usize>, what: impl Into<String>) -> WorkloadError {
+        WorkloadError::at(&self.source, place, what)
+    }
+
     /// The workload for so many days.
     ///
     /// # Errors
@@ -135,7 +145,6 @@ impl Workload {
             }
         }
         let check = Check {
-            source,
             workload: &workload,
             schema,
         };
@@ -156,14 +165,13 @@ fn is_nowhere(workload: &Workload) -> bool {
 }
 
 struct Check<'a> {
-    source: &'a str,
     workload: &'a Workload,
     schema: &'a Schema,
 }
 
 impl Check<'_> {
     fn wrong<T>(&self, at: &Spanned<T>, what: impl Into<String>) -> WorkloadError {
-        WorkloadError::at(self.source, at.span(), what)
+        self.workload.wrong(at.span(), what)
     }
 
     fn that<T>(&self, holds: bool, at: &Spanned<T>, what: &str) -> Result<(), WorkloadError> {
@@ -207,8 +215,8 @@ impl Check<'_> {
             self.that(from < to && to <= 24, &group.shift, what)?;
         }
         if groups.iter().all(|group| group.hub) {
-            let what = "all groups are hubs; somebody must use a device";
-            return Err(WorkloadError::unplaced(what));
+            let what = "all groups are hubs; somebody must use a device: add a group without hub";
+            return Err(self.wrong(&groups[0].name, what));
         }
         Ok(())
     }
@@ -235,28 +243,40 @@ impl Check<'_> {
     fn places(&self) -> Result<(), WorkloadError> {
         if is_nowhere(self.workload) {
             let what = "nobody ever meets; say how under [where], such as market = [{}]";
-            return Err(WorkloadError::unplaced(what));
+            return Err(self.wrong(&self.workload.who[0].name, what));
         }
         let places = &self.workload.places;
-        for shuttle in &places.shuttle {
+        for shuttle in places.shuttle.iter().map(Spanned::get_ref) {
             self.group(&shuttle.clinic)?;
             for village in &shuttle.villages {
                 self.group(village)?;
             }
         }
-        for depot in &places.depot {
-            self.group(&depot.depot)?;
+        for depot in places.depot.iter().map(Spanned::get_ref) {
+            self.one_device(&depot.depot)?;
         }
-        for hub in &places.hub {
-            self.group(&hub.hub)?;
+        for hub in places.hub.iter().map(Spanned::get_ref) {
+            self.one_device(&hub.hub)?;
         }
         for near in &places.near {
             self.group(&near.group)?;
         }
-        let mobility: Mobility = super::places::mobility(self.workload);
-        mobility
-            .check(self.workload.devices())
-            .map_err(|error| WorkloadError::unplaced(format!("[where] {error}")))
+        for (place, part) in places::parts(self.workload) {
+            let checked = part.check(self.workload.devices());
+            checked.map_err(|error| self.workload.wrong(place, format!("[where] {error}")))?;
+        }
+        Ok(())
+    }
+
+    /// That a group is one device, to which the others go.
+    fn one_device(&self, name: &Spanned<String>) -> Result<(), WorkloadError> {
+        self.group(name)?;
+        let count = self.workload.members(name.get_ref()).len();
+        let what = format!(
+            "{:?} has {count} devices, and people go to one; make groups of one device, with an entry for each",
+            name.get_ref()
+        );
+        self.that(count == 1, name, &what)
     }
 
     fn collections(&self) -> Result<(), WorkloadError> {
@@ -283,8 +303,14 @@ impl Check<'_> {
             }
             let fits = *work.start.get_ref() <= START_MAX;
             self.that(fits, &work.start, "at most 20000 records at the start")?;
+            let count = &work.fields_per_edit;
+            self.that(
+                *count.get_ref() > 0,
+                count,
+                "an edit changes a field at least",
+            )?;
             let percent = &work.same_record_percent;
-            self.that(*percent.get_ref() <= 100, percent, "0 to 100")?;
+            self.that(*percent.get_ref() <= 100, percent, "a share is 0 to 100")?;
             let [least, most] = *work.text.get_ref();
             let what = "two lengths, the first not above the second, at most 20000";
             self.that(least <= most && most <= TEXT_MAX, &work.text, what)?;
@@ -339,7 +365,7 @@ mod tests {
                 "0 to 500 a day",
                 "^^^",
             ),
-            ("who = [{ name = \"a\" }]\n", "nobody ever meets", ""),
+            ("who = [{ name = \"a\" }]\n", "nobody ever meets", "line 1"),
             (
                 "who = [{ name = \"a\", shift = [9, 8] }]\n[where]\nmarket = [{}]",
                 "the first before the second",
@@ -348,7 +374,45 @@ mod tests {
             (
                 "[where]\nmarket = [{ from_h = 30 }]\n",
                 "[where] market",
-                "",
+                "line 2, column 11",
+            ),
+            (
+                "[[where.market]]\n[[where.shuttle]]\nclinic = \"clinic\"\nvillages = []\nevery_h = 0\n",
+                "[where] shuttle: every_h",
+                "line 2",
+            ),
+            (
+                "[where]\nwaypoint = [{ area_m = 0, range_m = 1, speed_min_mm_s = 1, speed_max_mm_s = 1, pause_max_min = 0, class = \"ble\" }]\n",
+                "[where] waypoint: area_m",
+                "line 2",
+            ),
+            (
+                "[where]\nrecorded = \"\"\"at_s,end_s,a,b,class\n0,9,0,77,wifi\n\"\"\"\n",
+                "there is no device 77",
+                "line 2",
+            ),
+            (
+                "[where]\nhub = [{ hub = \"north\" }]\n",
+                "\"north\" has 3 devices",
+                "line 2, column 16",
+            ),
+            (
+                "[where]\ndepot = [{ depot = \"clinic\" }]\n",
+                "make groups of one device",
+                "line 2",
+            ),
+            ("[prices]\nble = -0.5\n", "a price is", "line 2, column 7"),
+            ("[prices]\nwifi = nan\n", "a price is", "line 2, column 8"),
+            ("prices = { satellite = inf }\n", "a price is", "line 1"),
+            (
+                "[collections.patient]\nfields_per_edit = 0\n",
+                "a field at least",
+                "line 2, column 19",
+            ),
+            (
+                "who = [{ name = \"a\", hub = true }]\n",
+                "somebody must use",
+                "line 1",
             ),
         ] {
             let error = Workload::read(source, &schema()).unwrap_err().to_string();

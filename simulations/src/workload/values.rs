@@ -83,7 +83,13 @@ impl Source<'_> {
     }
 
     fn scalar(&self, field: &Field, kind: &FieldType) -> Json {
-        let (least, most) = (field.min.unwrap_or(0.0), field.max);
+        let most = field.max;
+        // Of a field that has only an upper bound below nothing, numbers lie under it.
+        let least = match most {
+            Some(most) if most < 0.0 => most - NUMBER_MAX,
+            _ => 0.0,
+        };
+        let least = field.min.unwrap_or(least);
         match kind {
             FieldType::Integer => {
                 let (least, most) = (least.ceil(), most.unwrap_or(least + NUMBER_MAX).floor());
@@ -134,6 +140,44 @@ impl Source<'_> {
         match text.strip_suffix(' ') {
             Some(start) => format!("{start}."),
             None => text,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crdt_schema::schema::Schema;
+
+    use super::*;
+
+    #[test]
+    fn numbers_are_within_the_bounds_of_their_field_wherever_those_lie() {
+        let schema = Schema::parse(
+            r#"
+schema = "depths"
+version = 1
+[collections.well]
+[collections.well.fields]
+below  = { type = "integer", max = -5 }
+deep   = { type = "number", max = -0.5 }
+above  = { type = "integer", min = 7 }
+within = { type = "number", min = -3, max = -2 }
+"#,
+        )
+        .unwrap();
+        let (draw, work) = (Draw::new(1), Work::default());
+        for field in schema.collections["well"].fields.values() {
+            for case in 0..200 {
+                let (draw, work) = (&draw, &work);
+                let op = Source { draw, case, work }.op(field, |_| None);
+                let Some(OpSpec::Set(name, value)) = op else {
+                    panic!("{op:?}");
+                };
+                let number = value.as_f64().unwrap();
+                let is_high = field.max.is_some_and(|max| number > max);
+                let is_low = field.min.is_some_and(|min| number < min);
+                assert!(!is_high && !is_low, "{name}: {number}");
+            }
         }
     }
 }

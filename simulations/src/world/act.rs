@@ -15,6 +15,7 @@ use crate::ledger::Asked;
 use crate::oracle::Oracle;
 use crate::plan::{Act, EditSpec};
 use crate::sometimes::Sometimes;
+use crate::trace::Told;
 
 impl World<'_> {
     pub(super) fn operate(&mut self, number: usize) {
@@ -25,7 +26,7 @@ impl World<'_> {
             .get(&device)
             .is_none_or(|seat| seat.device.is_none())
         {
-            self.counts.missed += 1;
+            self.note_missed();
             return;
         }
         match operation.act {
@@ -58,7 +59,7 @@ impl World<'_> {
             .filter_map(|edit| edit.local_edit(&schema, mode))
             .collect();
         if edits.is_empty() {
-            self.counts.missed += 1;
+            self.note_missed();
             return;
         }
         let (device, review) = (number, None);
@@ -88,7 +89,7 @@ impl World<'_> {
             .may_answer(&schema, &key.collection, &review.subject);
         if !is_allowed {
             self.ledger.refused_answers.insert((number, id));
-            *self.ledger.refused.entry("not allowed").or_default() += 1;
+            self.note_refused("not allowed");
             self.reach(Sometimes::AnswerNotAllowed);
             return None;
         }
@@ -136,10 +137,20 @@ impl World<'_> {
             Ok(outcome) => self.told_saved(number, request, &outcome),
             Err(rejection) => {
                 self.note_rejection(number, &rejection);
-                let reason = reason(&rejection);
-                *self.ledger.refused.entry(reason).or_default() += 1;
+                self.note_refused(reason(&rejection));
             }
         }
+    }
+
+    fn note_refused(&mut self, reason: &'static str) {
+        *self.ledger.refused.entry(reason).or_default() += 1;
+        self.measure_told(Told::Refused(reason));
+    }
+
+    /// Nobody could do what the plan says.
+    pub(super) fn note_missed(&mut self) {
+        self.counts.missed += 1;
+        self.measure_told(Told::Missed);
     }
 
     fn note_rejection(&mut self, number: usize, rejection: &Rejection) {
@@ -175,6 +186,7 @@ impl World<'_> {
 
     fn told_saved(&mut self, number: usize, request: u64, outcome: &CommitOutcome) {
         self.ledger.saved += 1;
+        self.measure_told(Told::Saved);
         if outcome.replayed {
             self.reach(Sometimes::RetryAnsweredOnce);
         }

@@ -23,6 +23,22 @@ impl World<'_> {
         Ok((world.finish(settled_ms, unsettled), [at_horizon, at_end]))
     }
 
+    /// One digest of what all hold and, once all are found to show the same, of what the first of them shows.
+    pub(super) fn held_digest(&self, is_held: bool) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for (number, seat) in &self.seats {
+            hasher.update(format!("{number} {:?}\n", seat.durable).as_bytes());
+        }
+        let shown = || {
+            let first = self.seats.get(self.living().first()?)?;
+            oracle::shown(&first.device.as_ref()?.reader()).ok()
+        };
+        for (name, view) in is_held.then(shown).flatten().unwrap_or_default() {
+            hasher.update(format!("{name:?} {view:?}\n").as_bytes());
+        }
+        hasher.finalize().to_hex().to_string()
+    }
+
     fn holdings(&self) -> Result<Holdings, String> {
         let mut holdings = Holdings::new();
         for (number, seat) in &self.seats {

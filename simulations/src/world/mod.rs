@@ -21,7 +21,6 @@ pub(crate) mod wire;
 mod words;
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use fieldmesh::engine::input::{Input, Now};
 
@@ -30,8 +29,10 @@ use crate::draw::Draw;
 use crate::family::Family;
 use crate::hostile::Actor;
 use crate::ledger::Ledger;
+use crate::likeness::{Crash, Stall};
 use crate::oracle::{self, Oracle};
 use crate::outcome::{Counts, Digest, Failure, Outcome, Verdict};
+use crate::panics;
 use crate::plan::{FaultKind, Plan};
 use crate::queue::Queue;
 use crate::sometimes::{Reached, Sometimes};
@@ -84,7 +85,10 @@ impl<'o> World<'o> {
     pub fn run_within(plan: &Plan, events_max: u64, observer: &'o mut dyn Observer) -> Outcome {
         match Family::bundled() {
             Ok(family) => Self::play_under(plan, &family, events_max, observer),
-            Err(why) => crashed(format!("the schema: {why}")),
+            Err(why) => crashed(Crash {
+                place: None,
+                detail: format!("the schema: {why}"),
+            }),
         }
     }
 
@@ -99,14 +103,8 @@ impl<'o> World<'o> {
         events_max: u64,
         observer: &'o mut dyn Observer,
     ) -> Outcome {
-        let played = catch_unwind(AssertUnwindSafe(|| {
-            World::new(plan.clone(), family.clone(), events_max, observer).play()
-        }));
-        played.unwrap_or_else(|panic| {
-            let words = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            let words = words.or_else(|| panic.downcast_ref::<String>().cloned());
-            crashed(format!("it panicked: {}", words.unwrap_or_default()))
-        })
+        let play = || World::new(plan.clone(), family.clone(), events_max, observer).play();
+        panics::caught(play).unwrap_or_else(crashed)
     }
 
     fn new(plan: Plan, family: Family, events_max: u64, observer: &'o mut dyn Observer) -> Self {
@@ -153,7 +151,7 @@ impl<'o> World<'o> {
     }
 
     /// The liveness phase and the last checks. Returns how long settling took, or what blocked it.
-    fn come_to_rest(&mut self) -> (Option<u64>, Option<String>) {
+    fn come_to_rest(&mut self) -> (Option<u64>, Option<Stall>) {
         let mut settled_ms = None;
         let mut unsettled = None;
         if self.failure.is_none() {
@@ -177,10 +175,13 @@ impl<'o> World<'o> {
         (settled_ms, unsettled)
     }
 
-    fn finish(mut self, settled_ms: Option<u64>, unsettled: Option<String>) -> Outcome {
+    fn finish(mut self, settled_ms: Option<u64>, unsettled: Option<Stall>) -> Outcome {
         let verdict = match (self.failure.take(), unsettled) {
             (Some(failure), _) if self.digest.events() > self.events_max => {
-                Verdict::Crashed(failure.detail)
+                Verdict::Crashed(Crash {
+                    place: None,
+                    detail: failure.detail,
+                })
             }
             (Some(failure), _) => Verdict::Broken(failure),
             (None, Some(why)) => Verdict::Unsettled(why),
@@ -190,13 +191,16 @@ impl<'o> World<'o> {
         self.counts.saved = self.ledger.saved;
         self.counts.refused = std::mem::take(&mut self.ledger.refused);
         self.counts.answered = self.ledger.answered.len() as u64;
-        self.counts.device_ms = self.queue.now_ms() * self.seats.len() as u64;
+        let honest = self.seats.values().filter(|seat| seat.is_honest());
+        self.counts.device_ms = self.queue.now_ms() * honest.count() as u64;
+        let holdings = self.held_digest(verdict.is_held());
         let (digest, blocks) = self.digest.finish();
         Outcome {
             verdict,
             counts: self.counts,
             reached: self.reached,
             settled_ms,
+            holdings,
             digest,
             blocks,
         }
@@ -394,12 +398,13 @@ impl<'o> World<'o> {
     }
 }
 
-fn crashed(why: String) -> Outcome {
+fn crashed(why: Crash) -> Outcome {
     Outcome {
         verdict: Verdict::Crashed(why),
         counts: Counts::default(),
         reached: Reached::default(),
         settled_ms: None,
+        holdings: String::new(),
         digest: String::new(),
         blocks: Vec::new(),
     }

@@ -14,6 +14,7 @@ use super::World;
 use super::contact::ContactState;
 use super::event::Event;
 use crate::disk::DiskFaults;
+use crate::likeness::{Obstacle, Stall, about};
 use crate::oracle::{IDLE_MEETING_BYTES_MAX, Oracle};
 use crate::plan::Contact;
 use crate::trace::Line;
@@ -33,7 +34,7 @@ impl World<'_> {
     ///
     /// # Errors
     /// What blocked it, in words.
-    pub(super) fn settle(&mut self) -> Result<Option<u64>, String> {
+    pub(super) fn settle(&mut self) -> Result<Option<u64>, Stall> {
         self.heal();
         let healed_ms = self.queue.now_ms();
         let end_ms = healed_ms + self.plan.header.settle_ms;
@@ -48,7 +49,7 @@ impl World<'_> {
             if now_ms >= end_ms {
                 return Err(self.explain());
             }
-            self.run_until(now_ms + LOOK_MS);
+            self.run_until(self.queue.next_look(LOOK_MS, end_ms));
         }
         Ok(None)
     }
@@ -91,6 +92,14 @@ impl World<'_> {
         self.join_all();
     }
 
+    /// A device leaves for ever while no link is up.
+    fn leave(&mut self, number: usize) {
+        self.power_off(number, false, APART_MS);
+        if let Some(seat) = self.seats.get_mut(&number) {
+            seat.is_gone = true;
+        }
+    }
+
     fn end_contacts(&mut self) {
         for number in 0..self.contacts.len() {
             if self.contacts[number].is_active {
@@ -127,25 +136,33 @@ impl World<'_> {
         self.run_until(self.queue.now_ms() + APART_MS);
     }
 
-    /// Joins all living devices in a chain. A copy is joined to somebody who does not meet the original.
+    /// Joins all living devices in a chain. A copy is joined to somebody who does not meet the original; if there is
+    /// only the original, whom a copy cannot talk to, the copy leaves.
     fn join_all(&mut self) {
         let living = self.living();
         let is_twin = |number: &usize| {
             let seat = self.seats.get(number);
             seat.is_some_and(|seat| seat.spec.twin_of.is_some())
         };
-        let (twins, chain): (Vec<usize>, Vec<usize>) = living.into_iter().partition(is_twin);
+        let (mut twins, mut chain): (Vec<usize>, Vec<usize>) =
+            living.into_iter().partition(is_twin);
+        if chain.is_empty() {
+            chain.extend(twins.pop());
+        }
         let mut pairs: Vec<[usize; 2]> = chain.windows(2).map(|pair| [pair[0], pair[1]]).collect();
         for twin in twins {
             let original = self.seats[&twin].identity;
+            let is_another = |number: &&usize| self.seats[number].identity != original;
             let is_apart = |number: &&usize| {
-                **number != original
+                is_another(number)
                     && !pairs.contains(&[original, **number])
                     && !pairs.contains(&[**number, original])
             };
             let apart = chain.iter().find(is_apart);
-            let other = apart.or_else(|| chain.iter().find(|number| **number != original));
-            pairs.extend(other.map(|other| [*other, twin]));
+            match apart.or_else(|| chain.iter().find(is_another)) {
+                Some(other) => pairs.push([*other, twin]),
+                None => self.leave(twin),
+            }
         }
         for [a, b] in pairs {
             self.join(a, b);
@@ -242,14 +259,14 @@ impl World<'_> {
     }
 
     /// Which entries are missing where, who holds them, and what was said about it.
-    fn explain(&self) -> String {
+    fn explain(&self) -> Stall {
         let living = self.living();
         let all: BTreeMap<usize, Held> = living
             .iter()
             .map(|number| (*number, self.honest_held(*number)))
             .collect();
         let logs: BTreeSet<LogId> = all.values().flat_map(|held| held.keys().copied()).collect();
-        let mut text = String::new();
+        let (mut text, mut obstacles) = (String::new(), BTreeSet::new());
         for log in logs {
             let seq = |held: &Held| held.get(&log).copied().unwrap_or(0);
             let most = all.values().map(seq).max().unwrap_or(0);
@@ -263,11 +280,9 @@ impl World<'_> {
                 "log {log}: devices {have:?} hold {most} entries\n"
             ));
             for (number, held) in lack {
-                text.push_str(&format!(
-                    "  device {number} holds {}{}\n",
-                    seq(held),
-                    self.obstacle(*number, &log)
-                ));
+                let (obstacle, words) = self.obstacle(*number, &log);
+                obstacles.insert(obstacle);
+                text.push_str(&format!("  device {number} holds {}{words}\n", seq(held)));
             }
         }
         if text.is_empty() {
@@ -277,30 +292,42 @@ impl World<'_> {
             });
             let busy: Vec<_> = busy.collect();
             text = format!("all hold the same, and devices {busy:?} are off or still writing\n");
+            obstacles.insert(Obstacle::Busy);
         }
-        text
+        Stall {
+            obstacles,
+            detail: text,
+        }
     }
 
-    fn obstacle(&self, number: usize, log: &LogId) -> String {
+    fn obstacle(&self, number: usize, log: &LogId) -> (Obstacle, String) {
         let Some(device) = self
             .seats
             .get(&number)
             .and_then(|seat| seat.device.as_ref())
         else {
-            return "; it is off".to_owned();
+            return (Obstacle::Off, "; it is off".to_owned());
         };
         let fleet = device.fleet();
         let mut words = String::new();
         let connected = fleet.peers.values().filter(|peer| peer.connected).count();
         words.push_str(&format!("; {connected} sessions are open"));
+        let mut obstacle = match connected {
+            0 => Obstacle::Alone,
+            _ => Obstacle::Silent,
+        };
+        if let Some((_, why)) = &fleet.last_refusal {
+            obstacle = Obstacle::Refused(about(why));
+        }
         for peer in fleet.peers.values() {
             if let Some(why) = peer.refused_logs.get(log) {
                 words.push_str(&format!("; with {}: {why}", peer.name));
+                obstacle = Obstacle::Refused(about(why));
             }
         }
         if let Some((device, why)) = &fleet.last_refusal {
             words.push_str(&format!("; last refusal, of {}: {why}", device.short()));
         }
-        words
+        (obstacle, words)
     }
 }

@@ -16,7 +16,7 @@ use crate::ledger::Asked;
 use crate::oracle::Oracle;
 use crate::sometimes::Sometimes;
 use crate::time::DAY_MS;
-use crate::trace::Measured;
+use crate::trace::{Measured, Told};
 
 /// How many views are derived anew at once, and how long until the next few.
 const VIEWS_PER_STEP: usize = 4;
@@ -72,12 +72,12 @@ impl World<'_> {
             Ok(()) => {}
             // After there is room again, a store says once more that it is full where the write before was not
             // its last.
-            Err(UseSchemaError::Store(StoreError::DiskFull(_))) => self.counts.missed += 1,
+            Err(UseSchemaError::Store(StoreError::DiskFull(_))) => self.note_missed(),
             Err(error) if is_known && !is_troubled => {
                 let detail = format!("device {number} knows version {version}: {error}");
                 return self.break_oracle(Oracle::Versions, detail);
             }
-            Err(_) => self.counts.missed += 1,
+            Err(_) => self.note_missed(),
         }
         self.follow_schema(number);
     }
@@ -204,6 +204,11 @@ impl World<'_> {
             device,
             review,
         });
+    }
+
+    pub(super) fn measure_told(&mut self, what: Told) {
+        let t_ms = self.queue.now_ms();
+        self.observer.measure(&Measured::Told { t_ms, what });
     }
 
     /// Shows those who count what the fleet has come to.
