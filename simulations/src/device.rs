@@ -12,7 +12,7 @@ use crdt_schema::ident::{DeviceId, OrganisationId};
 use crdt_schema::schema::Schema;
 use ed25519_dalek::SigningKey;
 use fieldmesh::engine::batch::{
-    Batch, CommitReport, Fetched, Held, Opening, SchemaTag, SessionId, Walk,
+    Batch, CommitReport, Fetched, Held, Opening, SchemaInUse, SchemaTag, SessionId, Walk,
 };
 use fieldmesh::engine::effect::{CloseReason, Effect};
 use fieldmesh::engine::fleet::Fleet;
@@ -23,7 +23,9 @@ use fieldmesh::wire::chain::JoinSecret;
 use fieldmesh::wire::dictionary::Dictionary;
 
 use crate::disk::SimDisk;
+use crate::draw::key;
 use crate::keep::Keep;
+use crate::plan::Amid;
 use crate::verified::{self, texts};
 
 /// The organisation of every simulated fleet.
@@ -142,18 +144,13 @@ impl Opened {
     pub fn start(self, make: &Make) -> Result<(Device, Opening), StoreError> {
         let opening = self.store.opening()?;
         let schema = self.store.reader().schemas().in_use();
-        let config = EngineConfig {
-            organisation: ORGANISATION,
-            device: device_id(make.number),
-            name: format!("device {}", make.number),
-            hub: make.hub,
-            join_secret: SECRET,
-            schema: schema.clone(),
-            metered: false,
-        };
-        let mut engine = Engine::new(config, opening.clone(), make.seed)
-            .with_point_check(verified::check)
-            .with_entry_reader(verified::read);
+        let mut engine = engine(
+            make.number,
+            make.hub,
+            schema.clone(),
+            opening.clone(),
+            make.seed,
+        );
         let fleet = engine.fleet().unwrap_or_default();
         let mut device = Device::unwatched(engine, self.store);
         (device.fleet, device.is_watched) = (fleet, true);
@@ -254,6 +251,17 @@ impl<S: Keep> Device<S> {
         self.store.commit(std::mem::take(&mut self.writing))
     }
 
+    /// Whether the commit that was begun is such a transaction. A repair among others is one of several.
+    pub fn is_writing(&self, amid: Amid) -> bool {
+        let has = |is: fn(&Batch) -> bool| self.writing.iter().any(is);
+        let has_repair = has(|batch| matches!(batch, Batch::Repair(..)));
+        match amid {
+            Amid::Own => !has_repair && has(|batch| matches!(batch, Batch::Local(_))),
+            Amid::Peers => !has_repair && has(|batch| matches!(batch, Batch::Remote { .. })),
+            Amid::Repair => has_repair && self.writing.len() == 1,
+        }
+    }
+
     /// Whether batches wait for a transaction.
     pub fn has_queue(&self) -> bool {
         !self.queue.is_empty()
@@ -334,6 +342,33 @@ impl Device {
     pub fn fleet(&self) -> &Arc<Fleet> {
         &self.fleet
     }
+}
+
+/// The engine of device `number`.
+pub fn engine(
+    number: usize,
+    hub: bool,
+    schema: SchemaInUse,
+    opening: Opening,
+    seed: [u8; 32],
+) -> Engine {
+    let config = EngineConfig {
+        organisation: ORGANISATION,
+        device: device_id(number),
+        name: format!("device {number}"),
+        hub,
+        join_secret: SECRET,
+        schema,
+        metered: false,
+    };
+    Engine::new(config, opening, seed)
+        .with_point_check(verified::check)
+        .with_entry_reader(verified::read)
+}
+
+/// Keys the draws of what happens to a device at a moment.
+pub fn case_of(number: usize, at_ms: u64) -> u64 {
+    key(&[number as u64, at_ms])
 }
 
 /// The identity of device `number`.

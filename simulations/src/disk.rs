@@ -8,7 +8,8 @@
 //! - Without [`SimDisk::power_cut`], [`SimDisk::rot`] and [`SimDisk::wear`] what was written is read back.
 //! - On an honest disk no power cut touches what was synced.
 //! - An image costs pointers, not bytes: pages are shared until one side writes.
-//! - The power can fail between any two writes of a process that runs on ([`SimDisk::fail_power_before`]).
+//! - A process can stop before any of its writes and syncs while it runs on ([`SimDisk::stop_amid`]): a kill or a
+//!   power cut then happens there.
 //! - After a cut, a kill or a restore the stores that were open write to a disk of their own, so a dead
 //!   process cannot tidy up.
 //!
@@ -18,8 +19,10 @@ mod faults;
 mod image;
 mod journal;
 mod sim;
+mod stop;
 #[cfg(test)]
 mod tests;
 
 pub use faults::{DiskCounters, DiskFaults, Syncs};
+pub use journal::Damage;
 pub use sim::SimDisk;

@@ -10,6 +10,21 @@ use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
 static DRAW_KEY: LazyLock<ContextKey> =
     LazyLock::new(|| hash_derive_key_context("fieldmesh simulation draw v1"));
 
+/// One number that stands for several: names a draw by all that a line of a plan says of it.
+pub const fn key(parts: &[u64]) -> u64 {
+    let mut key = parts.len() as u64;
+    let mut at = 0;
+    while at < parts.len() {
+        // Each part is stirred in as splitmix64 does, so that no two lists are likely to share a number.
+        key = (key ^ parts[at]).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        key = (key ^ (key >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        key = (key ^ (key >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        key ^= key >> 31;
+        at += 1;
+    }
+    key
+}
+
 /// A source of draws for one seed.
 #[derive(Clone, Copy, Debug)]
 pub struct Draw {
@@ -77,6 +92,14 @@ mod tests {
         assert_ne!(draw.bytes("cut", 3), draw.bytes("kill", 3));
         assert_ne!(draw.bytes("cut", 3), Draw::new(8).bytes("cut", 3));
         assert!((0..500).all(|n| (5..9).contains(&draw.number("x", n, 5..9))));
+    }
+
+    #[test]
+    fn a_key_tells_lists_of_numbers_apart_by_their_order_and_length() {
+        let lists: [&[u64]; 7] = [&[], &[0], &[0, 0], &[1, 2], &[2, 1], &[1, 2, 0], &[3]];
+        let keys: std::collections::BTreeSet<u64> = lists.iter().map(|list| key(list)).collect();
+        assert_eq!(keys.len(), lists.len());
+        assert_eq!(key(&[1, 2]), key(&[1, 2]));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 
 #![warn(missing_docs)]
 
+mod alike;
 pub mod campaign;
 pub mod clock;
 pub mod compare;

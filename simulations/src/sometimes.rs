@@ -10,6 +10,12 @@ pub enum Sometimes {
     KilledDuringSession,
     PowerCut,
     PowerCutWhileRecovering,
+    DiedAmidOwn,
+    DiedAmidPeers,
+    DiedAmidRepair,
+    SectorsLostAmid,
+    CutShortAndWhole,
+    ReadFailed,
     DiskFullRefusedAWrite,
     StoreRecoveredWithoutRestart,
     StoreFoundDamaged,
@@ -52,11 +58,17 @@ pub enum Sometimes {
 
 impl Sometimes {
     /// All of them.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 48] = [
         Self::KilledBeforeReport,
         Self::KilledDuringSession,
         Self::PowerCut,
         Self::PowerCutWhileRecovering,
+        Self::DiedAmidOwn,
+        Self::DiedAmidPeers,
+        Self::DiedAmidRepair,
+        Self::SectorsLostAmid,
+        Self::CutShortAndWhole,
+        Self::ReadFailed,
         Self::DiskFullRefusedAWrite,
         Self::StoreRecoveredWithoutRestart,
         Self::StoreFoundDamaged,
@@ -102,8 +114,16 @@ impl Sometimes {
         match self {
             Self::KilledBeforeReport => "a process died between a commit and its report",
             Self::KilledDuringSession => "a process died with a session open",
-            Self::PowerCut => "the power failed with writes unsynced or not",
+            Self::PowerCut => "the power failed",
             Self::PowerCutWhileRecovering => "the power failed while a store recovered",
+            Self::DiedAmidOwn => "a device died in the middle of committing a person's write",
+            Self::DiedAmidPeers => "a device died in the middle of committing what a peer sent",
+            Self::DiedAmidRepair => "a device died in the middle of putting a log right",
+            Self::SectorsLostAmid => {
+                "a power cut in the middle of a commit lost sectors of an honest disk"
+            }
+            Self::CutShortAndWhole => "a commit that its device died in was whole afterwards",
+            Self::ReadFailed => "a page of a disk could not be read",
             Self::DiskFullRefusedAWrite => "a write was refused because the disk was full",
             Self::StoreRecoveredWithoutRestart => "a store wrote again after a failed write",
             Self::StoreFoundDamaged => "a store said that it was damaged and was started anew",

@@ -44,10 +44,6 @@ impl Syncs {
 /// What has been done with a disk since it was made, cuts and restores included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DiskCounters {
-    /// Reads that succeeded.
-    pub reads: u64,
-    /// Bytes that they read.
-    pub read_bytes: u64,
     /// Writes, refused ones included.
     pub writes: u64,
     /// Bytes that were written.
@@ -60,10 +56,4 @@ pub struct DiskCounters {
     pub full: u64,
     /// Reads that found a worn page.
     pub read_errors: u64,
-    /// Power cuts.
-    pub cuts: u64,
-    /// Sectors that power cuts lost.
-    pub sectors_lost: u64,
-    /// Sectors that power cuts tore.
-    pub sectors_torn: u64,
 }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::image::Image;
-use crate::draw::Draw;
+use crate::draw::{Draw, key};
 
 /// What a disk writes at once or not at all, unless it is torn.
 const SECTOR_BYTES: usize = 512;
@@ -34,9 +34,11 @@ pub(super) struct Journal {
 
 /// How many sectors a power cut damaged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Damage {
-    pub(super) lost: u64,
-    pub(super) torn: u64,
+pub struct Damage {
+    /// Sectors that are as they were before.
+    pub lost: u64,
+    /// Sectors that are partly as they were before.
+    pub torn: u64,
 }
 
 impl Journal {
@@ -58,6 +60,10 @@ impl Journal {
 
     pub(super) fn set_len(&mut self, len: u64) {
         self.steps.push_back(Step::SetLen(len));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.steps.is_empty()
     }
 
     /// The ranges that were written, for whoever makes them durable.
@@ -82,16 +88,16 @@ impl Journal {
     }
 
     /// Cuts the power: some of what is here reaches `durable`, as the draws say.
-    pub(super) fn cut(self, durable: &mut Image, draw: &Draw, number: u64) -> Damage {
+    pub(super) fn cut(self, durable: &mut Image, draw: &Draw, case: u64) -> Damage {
         // How eager the disk was to write its cache out: nothing of it, all of it, or anything between.
-        let kept_per_cent = match draw.number("disk cut: kind", number, 0..10) {
+        let kept_per_cent = match draw.number("disk cut: kind", case, 0..10) {
             0 => 0,
             1 => 100,
-            _ => draw.number("disk cut: kept", number, 5..96),
+            _ => draw.number("disk cut: kept", case, 5..96),
         };
         let mut cut = Cut {
             draw,
-            number,
+            case,
             kept_per_cent,
             sector: 0,
             damage: Damage::default(),
@@ -110,7 +116,7 @@ impl Journal {
 /// A power cut in progress.
 struct Cut<'d> {
     draw: &'d Draw,
-    number: u64,
+    case: u64,
     kept_per_cent: u64,
     /// Counts the draws.
     sector: u64,
@@ -124,8 +130,8 @@ impl Cut<'_> {
     }
 
     fn roll(&self, concern: &str) -> u64 {
-        let number = (self.number << 32) | self.sector;
-        self.draw.number(concern, number, 0..1 << 32)
+        let case = key(&[self.case, self.sector]);
+        self.draw.number(concern, case, 0..1 << 32)
     }
 
     fn write(&mut self, durable: &mut Image, offset: u64, data: &[u8]) {

@@ -8,7 +8,8 @@ use redb::StorageBackend;
 
 use super::faults::{DiskCounters, DiskFaults};
 use super::image::{Image, PAGE_BYTES, Page, spans};
-use super::journal::Journal;
+use super::journal::{Damage, Journal};
+use super::stop::Stop;
 use crate::draw::Draw;
 
 /// "No space left on device", as the database sees it on unix.
@@ -40,10 +41,10 @@ struct State {
     worn: BTreeSet<usize>,
     /// The number of the last write to each page.
     written: BTreeMap<usize, u64>,
-    /// The write before which the power fails.
-    fails_before: Option<u64>,
-    /// The disk as it was when the power failed.
-    failed: Option<Box<Self>>,
+    /// Where whoever has the disk open stops.
+    stop: Option<Stop>,
+    /// The disk as it was then.
+    stopped: Option<Box<Self>>,
     counters: DiskCounters,
 }
 
@@ -98,38 +99,44 @@ impl SimDisk {
         self.with(|state| state.live.allocated_bytes())
     }
 
-    /// Takes the disk from the process that has it open, which dies. The cache is the system's and lives on.
+    /// Whether something has been written that a power cut may lose.
+    pub fn has_unsynced(&self) -> bool {
+        self.with(|state| !state.journal.is_empty())
+    }
+
+    /// Whether there are pages that cannot be read.
+    pub fn is_worn(&self) -> bool {
+        self.with(|state| !state.worn.is_empty())
+    }
+
+    /// Lets the process that has the disk open stop before one of its next steps, each as likely as the others:
+    /// a write, a sync or another length. It goes on without noticing; what it does from there on is forgotten
+    /// at the next [`Self::kill`] or [`Self::power_cut`].
+    pub fn stop_amid(&self, draw: &Draw, case: u64) {
+        self.with(|state| state.stop = Some(Stop::new(*draw, case)));
+    }
+
+    /// Whether the process has stopped: whatever it says since then has not happened.
+    pub fn has_stopped(&self) -> bool {
+        self.with(|state| state.stopped.is_some())
+    }
+
+    /// Takes the disk from the process that has it open, which dies now or died when it stopped. The cache is the
+    /// system's and lives on.
     pub fn kill(&mut self) {
-        *self = self.image();
+        *self = Self::of(self.with(|state| state.at_stop()));
     }
 
-    /// Lets the power fail before the `write`-th write, counted from 1 over the disk's life. The process goes
-    /// on without noticing; what it does from there on is forgotten at the next [`Self::power_cut`].
-    pub fn fail_power_before(&self, write: u64) {
-        self.with(|state| state.fails_before = Some(write));
-    }
-
-    /// Whether the power has failed: whatever the process says since then has not happened.
-    pub fn has_power_failed(&self) -> bool {
-        self.with(|state| state.failed.is_some())
-    }
-
-    /// Takes the disk from whoever has it open and cuts its power, now or when it failed: of what was not
-    /// synced, sectors are kept, lost and torn as the draws for `number` say.
-    pub fn power_cut(&mut self, draw: &Draw, number: u64) {
-        let mut state = self.with(|state| match &state.failed {
-            Some(failed) => State::clone(failed),
-            None => state.clone(),
-        });
-        state.fails_before = None;
+    /// Takes the disk from whoever has it open and cuts its power, now or when they stopped: of what was not
+    /// synced, sectors are kept, lost and torn as the draws for `case` say.
+    pub fn power_cut(&mut self, draw: &Draw, case: u64) -> Damage {
+        let mut state = self.with(|state| state.at_stop());
         let journal = std::mem::take(&mut state.journal);
         state.owes_sync = false;
-        let damage = journal.cut(&mut state.durable, draw, number);
+        let damage = journal.cut(&mut state.durable, draw, case);
         state.live = state.durable.clone();
-        state.counters.cuts += 1;
-        state.counters.sectors_lost += damage.lost;
-        state.counters.sectors_torn += damage.torn;
         *self = Self::of(state);
+        damage
     }
 
     /// Takes the disk from whoever has it open and gives it the content of an image, all of it durable. Faults
@@ -147,10 +154,10 @@ impl SimDisk {
     }
 
     /// Flips a bit in a cold page. Returns its offset in bits, or `None` if there is no cold page.
-    pub fn rot(&self, draw: &Draw, number: u64) -> Option<u64> {
+    pub fn rot(&self, draw: &Draw, case: u64) -> Option<u64> {
         self.with(|state| {
-            let page = state.cold_page(draw, number)?;
-            let bit = draw.number("disk rot: bit", number, 0..PAGE_BYTES as u64 * 8);
+            let page = state.cold_page(draw, case)?;
+            let bit = draw.number("disk rot: bit", case, 0..PAGE_BYTES as u64 * 8);
             let offset = (page * PAGE_BYTES) as u64 + bit / 8;
             if offset >= state.live.len() {
                 return None;
@@ -187,9 +194,9 @@ impl SimDisk {
 
     /// Wears a cold page out: it cannot be read until it is written again. Returns its offset in bytes, or
     /// `None` if there is no cold page.
-    pub fn wear(&self, draw: &Draw, number: u64) -> Option<u64> {
+    pub fn wear(&self, draw: &Draw, case: u64) -> Option<u64> {
         self.with(|state| {
-            let page = state.cold_page(draw, number)?;
+            let page = state.cold_page(draw, case)?;
             state.worn.insert(page);
             Some((page * PAGE_BYTES) as u64)
         })
@@ -197,8 +204,26 @@ impl SimDisk {
 }
 
 impl State {
+    /// The disk as the process left it.
+    fn at_stop(&self) -> Self {
+        let mut state = match &self.stopped {
+            Some(stopped) => Self::clone(stopped),
+            None => self.clone(),
+        };
+        state.stop = None;
+        state
+    }
+
+    /// Another step of the process is about to be done.
+    fn step(&mut self) {
+        if self.stop.as_mut().is_some_and(Stop::is_here) {
+            self.stopped = None;
+            self.stopped = Some(Box::new(self.clone()));
+        }
+    }
+
     /// A page that holds something and has not been written lately.
-    fn cold_page(&self, draw: &Draw, number: u64) -> Option<usize> {
+    fn cold_page(&self, draw: &Draw, case: u64) -> Option<usize> {
         let warm_since = self.counters.writes.saturating_sub(COLD_WRITES);
         let is_cold = |page: &usize| {
             let last = self.written.get(page).copied().unwrap_or(0);
@@ -206,7 +231,7 @@ impl State {
         };
         let cold: Vec<usize> = self.live.used_pages().filter(is_cold).collect();
         let count = cold.len() as u64;
-        (count > 0).then(|| cold[draw.number("disk: cold page", number, 0..count) as usize])
+        (count > 0).then(|| cold[draw.number("disk: cold page", case, 0..count) as usize])
     }
 
     fn check(&self, offset: u64, len: usize) -> io::Result<()> {
@@ -225,8 +250,6 @@ impl State {
             return Err(io::Error::from_raw_os_error(EIO));
         }
         self.live.read(offset, out);
-        self.counters.reads += 1;
-        self.counters.read_bytes += out.len() as u64;
         Ok(())
     }
 
@@ -257,11 +280,8 @@ impl State {
 
     fn write(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.check(offset, data.len())?;
+        self.step();
         self.counters.writes += 1;
-        if self.fails_before == Some(self.counters.writes) {
-            self.fails_before = None;
-            self.failed = Some(Box::new(self.clone()));
-        }
         // A write that finds the disk full half way has written its first half.
         let fitting = &data[..self.room(offset, data.len())];
         for span in spans(offset, fitting.len()) {
@@ -287,6 +307,7 @@ impl State {
     }
 
     fn sync(&mut self) {
+        self.step();
         self.counters.syncs += 1;
         if !self.faults.syncs.is_done(self.counters.syncs) {
             self.counters.syncs_ignored += 1;
@@ -322,6 +343,7 @@ impl StorageBackend for SimDisk {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.with(|state| {
+            state.step();
             state.live.set_len(len);
             state.journal.set_len(len);
             Ok(())

@@ -1,7 +1,9 @@
 //! When which device breaks.
 
+use std::num::NonZeroU64;
+
 use super::{Profile, Swarm};
-use crate::plan::{Fault, FaultKind, Plan};
+use crate::plan::{Amid, Fault, FaultKind, Plan};
 use crate::time::HOUR_MS;
 
 /// The classes of device faults, and how rare each is against the profile's rate.
@@ -27,6 +29,11 @@ const PUT_BACK_OF_1000: u64 = 120;
 /// How old such an image is at least and at most.
 const IMAGE_MIN_MS: u64 = 10 * 60_000;
 const IMAGE_MAX_MS: u64 = 2 * HOUR_MS;
+
+/// Which transactions kills and power cuts wait for.
+const AMID: [Option<Amid>; 4] = [None, None, Some(Amid::Own), Some(Amid::Peers)];
+/// Every how many syncs a disk that ignores most of them does one.
+const HONEST_EVERY: [Option<NonZeroU64>; 4] = [None, None, NonZeroU64::new(2), NonZeroU64::new(7)];
 
 /// How long before a meeting an entry rots: the device is on again when it begins.
 const ROT_BEFORE_MS: u64 = 6_000;
@@ -58,20 +65,40 @@ pub(super) fn faults(swarm: &Swarm, devices: usize, profile: &Profile) -> Vec<Fa
 }
 
 /// Puts a device back unnoticed: what it writes until it meets somebody who holds more of its log is a fork. In
-/// the middle half of the run, so that there is something to go back to and somebody to meet.
-fn put_back(swarm: &Swarm, devices: usize, horizon_ms: u64) -> Option<Fault> {
+/// the middle half of the run, so that there is something to go back to and somebody to meet. It may die as it
+/// puts that right.
+fn put_back(swarm: &Swarm, devices: usize, horizon_ms: u64) -> Vec<Fault> {
     let draw = &swarm.draw;
+    if !draw.happens("put back", 0, PUT_BACK_OF_1000) {
+        return Vec::new();
+    }
     let at_ms = draw.number("put back at", 0, horizon_ms / 4..horizon_ms * 3 / 4);
     let age_ms = draw.number("put back by", 0, IMAGE_MIN_MS..IMAGE_MAX_MS);
     let device = draw.number("put back device", 0, 0..devices as u64) as usize;
     let taken_ms = at_ms.saturating_sub(age_ms);
-    let fault = Fault {
-        at_ms,
-        device,
-        kind: FaultKind::RestoreUnnoticed { taken_ms },
-    };
-    draw.happens("put back", 0, PUT_BACK_OF_1000)
-        .then_some(fault)
+    let (amid, down_ms) = (
+        Some(Amid::Repair),
+        draw.number("repair down", 0, 1_000..60_000),
+    );
+    let kinds = [
+        Some(FaultKind::RestoreUnnoticed { taken_ms }),
+        draw.happens("repair cut", 0, 500)
+            .then_some(FaultKind::PowerCut {
+                down_ms,
+                again: false,
+                amid,
+            }),
+        draw.happens("repair kill", 0, 500)
+            .then_some(FaultKind::Kill { down_ms, amid }),
+    ];
+    let kinds = kinds.into_iter().flatten();
+    kinds
+        .map(|kind| Fault {
+            at_ms,
+            device,
+            kind,
+        })
+        .collect()
 }
 
 /// Moves entries that rot to just before a meeting, where they may be missed before the next kill costs the
@@ -113,6 +140,7 @@ pub(super) fn aim(swarm: &Swarm, plan: &mut Plan) {
         );
         let at = commits.iter().filter(|(device, _)| *device == fault.device);
         let at: Vec<u64> = at.map(|(_, at_ms)| *at_ms).collect();
+        let is_end = is_end && fault.kind.amid().is_none();
         if is_end && !at.is_empty() && draw.happens("aimed", case, 400) {
             fault.at_ms = *draw.pick("aimed at", case, &at);
         }
@@ -129,16 +157,25 @@ fn kinds(swarm: &Swarm, class: &str, case: u64, at_ms: u64) -> Vec<(u64, FaultKi
         _ => draw.number(&key("down"), case, 1_000..600_000),
     };
     let for_ms = draw.number(&key("for"), case, 10_000..2 * HOUR_MS);
+    // Half of them wait for a transaction to die in.
+    let amid = *draw.pick(&key("amid"), case, &AMID);
     let kind = match class {
-        "F11" => FaultKind::Kill { down_ms },
+        "F11" => FaultKind::Kill { down_ms, amid },
         "F12" => FaultKind::PowerCut {
             down_ms,
             again: draw.happens(&key("again"), case, 300),
+            amid,
         },
-        "F13" => FaultKind::IgnoredSync { for_ms },
+        "F13" => FaultKind::IgnoredSync {
+            for_ms,
+            honest_every: *draw.pick(&key("honest every"), case, &HONEST_EVERY),
+        },
         "F14" => FaultKind::DiskFull { for_ms },
         "F15" if draw.happens(&key("entry"), case, 500) => FaultKind::RotEntry {
             place: draw.number(&key("place"), case, 0..1_000),
+        },
+        "F15" if draw.happens(&key("wear"), case, 400) => FaultKind::Wear {
+            pages: draw.number(&key("pages"), case, 1..9),
         },
         "F15" => FaultKind::Rot {
             bits: draw.number(&key("bits"), case, 1..9),
@@ -148,7 +185,10 @@ fn kinds(swarm: &Swarm, class: &str, case: u64, at_ms: u64) -> Vec<(u64, FaultKi
             witness_kept: draw.happens(&key("witness"), case, 500),
         },
         "F18" => {
-            let kill = FaultKind::Kill { down_ms: 2_000 };
+            let kill = FaultKind::Kill {
+                down_ms: 2_000,
+                amid: None,
+            };
             let kills = (0..DOZES).map(|n| (at_ms + n * DOZE_MS, kill.clone()));
             return kills.collect();
         }

@@ -19,8 +19,30 @@ pub(super) fn contacts(swarm: &Swarm, plan: &Plan, profile: &Profile) -> Vec<Con
         let first = contacts.len() as u64;
         contacts.extend(moving(swarm, plan, &mobility, first));
     }
+    if swarm.has("F7") {
+        part(swarm, &mut contacts, plan.header.horizon_ms);
+    }
     contacts.sort_by_key(|contact| (contact.at_ms, contact.a, contact.b));
     apart(contacts)
+}
+
+/// F7: however people meet, two villages keep to themselves, or all but the first device's place do without it. For
+/// the first two thirds of the run, or to its end.
+fn part(swarm: &Swarm, contacts: &mut Vec<Contact>, horizon_ms: u64) {
+    let draw = &swarm.draw;
+    let is_alone = draw.happens("first is alone", 0, 300);
+    let until_ms = match draw.happens("stays apart", 0, 200) {
+        true => u64::MAX,
+        false => horizon_ms * 2 / 3,
+    };
+    let side = |device: usize| {
+        if is_alone {
+            usize::from(device == 0)
+        } else {
+            device % 2
+        }
+    };
+    contacts.retain(|contact| side(contact.a) == side(contact.b) || contact.at_ms >= until_ms);
 }
 
 /// Drops every contact that begins while its pair is in contact already.
@@ -48,15 +70,12 @@ fn pairs(swarm: &Swarm, plan: &Plan, profile: &Profile, way: Way) -> Vec<Contact
         Way::Shuttle | Way::Market | Way::Depot | Way::HubHours | Way::Walk => 80,
     };
     let count = profile.hours * profile.contacts_in_10_h * numbers.len() as u64 / often;
-    let has_villages = swarm.has("F7");
     let mut contacts = Vec::new();
     for case in 0..count.max(2) {
         let a = *draw.pick("meets", case, &numbers);
         let b = *draw.pick("whom", case, &numbers);
         let at_ms = draw.number("meets at", case, 0..horizon_ms);
-        // In the first two thirds the two villages keep to themselves.
-        let is_apart = has_villages && a % 2 != b % 2 && at_ms < horizon_ms * 2 / 3;
-        if a == b || is_apart {
+        if a == b {
             continue;
         }
         let long_ms = draw.number("meets for", case, 1..30) * 60_000;

@@ -24,8 +24,6 @@ const DUTIES: [&str; 3] = ["lead", "nurse", "clerk"];
 pub struct Profile {
     /// Its name.
     pub name: &'static str,
-    /// What it is for, in a sentence.
-    pub sentence: &'static str,
     /// Fewest and most honest devices.
     pub devices: (u64, u64),
     /// How long a run lasts before it must settle, in hours.
@@ -61,7 +59,6 @@ pub enum Way {
 pub const PROFILES: [Profile; 3] = [
     Profile {
         name: "field",
-        sentence: "five devices or so over two days, with every fault",
         devices: (3, 7),
         hours: 48,
         edits_in_10_h: 20,
@@ -77,7 +74,6 @@ pub const PROFILES: [Profile; 3] = [
     },
     Profile {
         name: "quick",
-        sentence: "three or four devices over six busy hours: short enough for every test run",
         devices: (3, 4),
         hours: 6,
         edits_in_10_h: 80,
@@ -87,7 +83,6 @@ pub const PROFILES: [Profile; 3] = [
     },
     Profile {
         name: "season",
-        sentence: "a few devices over a month with rare meetings",
         devices: (3, 6),
         hours: 720,
         edits_in_10_h: 4,

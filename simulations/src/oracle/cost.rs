@@ -21,7 +21,8 @@ pub(super) fn judge(world: &mut World<'_>) -> Judged {
         FaultKind::Wipe {}
         | FaultKind::Restore { .. }
         | FaultKind::Rot { .. }
-        | FaultKind::RotEntry { .. } => true,
+        | FaultKind::RotEntry { .. }
+        | FaultKind::Wear { .. } => true,
         FaultKind::IgnoredSync { .. } | FaultKind::RestoreUnnoticed { .. } => true,
         FaultKind::Kill { .. }
         | FaultKind::PowerCut { .. }

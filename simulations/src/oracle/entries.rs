@@ -31,14 +31,25 @@ pub(super) fn judge(world: &mut World<'_>) -> Judged {
         let items = reader
             .feed(0, usize::MAX)
             .map_err(|error| (Oracle::NoLostWrite, format!("device {number}: {error}")))?;
-        world.counts.checks += items.len() as u64;
         nothing_lost(world, number, &reader)?;
-        nothing_invented(world, number, &items)?;
-        causes_first(number, &items)?;
-        audit(world, number, &reader)?;
-        rebuild(world, number, &reader, &items, &mut replays)?;
+        judge_one(world, number, &reader, &items, &mut replays)?;
     }
     Ok(())
+}
+
+/// What must hold of one device at any time.
+pub(super) fn judge_one(
+    world: &mut World<'_>,
+    number: usize,
+    reader: &Reader,
+    items: &[FeedItem],
+    replays: &mut Replays,
+) -> Judged {
+    world.counts.checks += items.len() as u64;
+    nothing_invented(world, number, items)?;
+    causes_first(number, items)?;
+    audit(world, number, reader)?;
+    rebuild(world, number, reader, items, replays)
 }
 
 fn nothing_lost(world: &World<'_>, number: usize, reader: &Reader) -> Judged {

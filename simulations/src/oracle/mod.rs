@@ -9,6 +9,7 @@
 
 mod branches;
 mod cost;
+mod death;
 mod entries;
 mod model;
 mod record;
@@ -199,6 +200,11 @@ pub(crate) fn after_contact(world: &mut World<'_>, a: usize, b: usize) -> Judged
     shown::pair_agrees(world, a, b)?;
     status::beliefs_are_true(world, a)?;
     status::beliefs_are_true(world, b)
+}
+
+/// What must hold of a device that died in a transaction and has started again.
+pub(crate) fn after_death(world: &mut World<'_>, number: usize) -> Judged {
+    death::judge(world, number)
 }
 
 /// What must hold of a fleet that has settled.

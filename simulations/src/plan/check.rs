@@ -21,6 +21,8 @@ const DEVICE_MAX: usize = 4096;
 const STORE_MS_MAX: u64 = HOUR_MS;
 /// Most bits of a store that flip at once.
 const ROT_BITS_MAX: u64 = 100_000;
+/// Most pages of a store that cannot be read at once.
+const WEAR_PAGES_MAX: u64 = 100_000;
 /// How fast and how slow a clock runs at most, in millionths: it stands still, or runs at double speed.
 const DRIFT_PPM_MAX: u64 = 1_000_000;
 /// How many times slower a link becomes at most.
@@ -160,10 +162,10 @@ impl Checked {
             {
                 return Err("a backup is taken before it is restored".to_owned());
             }
-            FaultKind::Kill { down_ms } | FaultKind::PowerCut { down_ms, .. } => {
+            FaultKind::Kill { down_ms, .. } | FaultKind::PowerCut { down_ms, .. } => {
                 at_most("down_ms", down_ms, HORIZON_MS_MAX)?;
             }
-            FaultKind::IgnoredSync { for_ms } | FaultKind::DiskFull { for_ms } => {
+            FaultKind::IgnoredSync { for_ms, .. } | FaultKind::DiskFull { for_ms } => {
                 at_most("for_ms", for_ms, HORIZON_MS_MAX)?;
             }
             FaultKind::Rot { bits } => {
@@ -172,6 +174,8 @@ impl Checked {
                     return Err("bits is at least 1".to_owned());
                 }
             }
+            FaultKind::Wear { pages: 0 } => return Err("pages is at least 1".to_owned()),
+            FaultKind::Wear { pages } => at_most("pages", pages, WEAR_PAGES_MAX)?,
             FaultKind::ClockJump { by_ms } => {
                 at_most("by_ms", by_ms.unsigned_abs(), HORIZON_MS_MAX)?;
             }

@@ -1,5 +1,7 @@
 //! The faults of a plan: what breaks on a device, when, and what may be lost by it.
 
+use std::num::NonZeroU64;
+
 use serde::{Deserialize, Serialize};
 
 use super::timed::Timed;
@@ -27,6 +29,18 @@ impl From<Timed<FaultKind>> for Fault {
     }
 }
 
+/// Which transaction a device dies in: in the middle of it, where part of what it writes has reached the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Amid {
+    /// The next with a write of its own people.
+    Own,
+    /// The next with entries that a peer sent.
+    Peers,
+    /// The next that puts a log right: settles a fork, keeps its branches, or mends entries that do not read back.
+    Repair,
+}
+
 /// What breaks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -35,6 +49,9 @@ pub enum FaultKind {
     Kill {
         /// How long until it is started again.
         down_ms: u64,
+        /// Not at that moment, but from then on in the middle of such a transaction.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        amid: Option<Amid>,
     },
     /// F12: the power fails.
     PowerCut {
@@ -42,11 +59,17 @@ pub enum FaultKind {
         down_ms: u64,
         /// Whether it fails again while the store recovers.
         again: bool,
+        /// As for a kill.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        amid: Option<Amid>,
     },
     /// F13: syncs are ignored for a while, and the power fails at the end of it.
     IgnoredSync {
         /// How long.
         for_ms: u64,
+        /// Each of so many is done all the same.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        honest_every: Option<NonZeroU64>,
     },
     /// F14: the disk is full for a while.
     DiskFull {
@@ -63,6 +86,11 @@ pub enum FaultKind {
         /// Which of the entries that some others hold and some do not, modulo their number; of all if there
         /// is none.
         place: u64,
+    },
+    /// F15: pages of the store can no longer be read, until they are written again.
+    Wear {
+        /// How many.
+        pages: u64,
     },
     /// F16, F32: the store becomes what it was earlier.
     Restore {
@@ -94,7 +122,7 @@ impl FaultKind {
             Self::PowerCut { .. } => "F12",
             Self::IgnoredSync { .. } => "F13",
             Self::DiskFull { .. } => "F14",
-            Self::Rot { .. } | Self::RotEntry { .. } => "F15",
+            Self::Rot { .. } | Self::RotEntry { .. } | Self::Wear { .. } => "F15",
             Self::Restore { .. } | Self::RestoreUnnoticed { .. } => "F16",
             Self::Wipe {} => "F20",
             Self::ClockJump { .. } => "F23",
@@ -110,6 +138,7 @@ impl FaultKind {
             Self::DiskFull { .. } => "disk_full",
             Self::Rot { .. } => "rot",
             Self::RotEntry { .. } => "rot_entry",
+            Self::Wear { .. } => "wear",
             Self::Restore { .. } => "restore",
             Self::RestoreUnnoticed { .. } => "restore_unnoticed",
             Self::Wipe {} => "wipe",
@@ -117,19 +146,11 @@ impl FaultKind {
         }
     }
 
-    /// Whether acknowledged writes may be gone after it, as long as the device begins new logs.
-    pub fn may_lose(&self) -> bool {
+    /// The transaction in the middle of which it happens, if it is not at a moment of its own.
+    pub fn amid(&self) -> Option<Amid> {
         match self {
-            Self::IgnoredSync { .. }
-            | Self::Rot { .. }
-            | Self::RotEntry { .. }
-            | Self::Restore { .. }
-            | Self::RestoreUnnoticed { .. }
-            | Self::Wipe {} => true,
-            Self::Kill { .. }
-            | Self::PowerCut { .. }
-            | Self::DiskFull { .. }
-            | Self::ClockJump { .. } => false,
+            Self::Kill { amid, .. } | Self::PowerCut { amid, .. } => *amid,
+            _ => None,
         }
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Seeds rot with every change of the generator; a plan does not, which is why failing runs are kept as
 //! plans. What is not written out (torn sectors, burst losses, delays of the store) is drawn by the plan's
-//! seed under keys that name the device or contact, so taking one line out of a plan leaves all other
+//! seed under keys that are what the line says (device and moment, or both ends and moment), so taking one line out of a plan leaves all other
 //! draws as they were.
 //!
 //! Whoever reads a plan from a file has it checked; see [`text`].
@@ -24,7 +24,7 @@ use crate::link::{LinkClass, LinkFaults};
 
 pub use act::{Act, EditSpec, OpSpec, Operation};
 pub use device::{DeviceSpec, Role};
-pub use fault::{Fault, FaultKind};
+pub use fault::{Amid, Fault, FaultKind};
 
 /// The version of the plan format that this program reads and writes.
 pub const PLAN_FORMAT: u32 = 1;

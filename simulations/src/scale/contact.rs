@@ -4,9 +4,9 @@ use fieldmesh::engine::batch::SessionId;
 use fieldmesh::engine::input::Input;
 
 use super::world::{Event, World};
+use crate::alike::{self, CUT_NOTICE_MS, DIALS_MAX, NOTICE_MS_MAX, STARTED_DIAL_MS};
 use crate::link::{Lane, Passage, STALL_MAX_MS};
 use crate::plan::Contact;
-use crate::world::contact::{DIALS_MAX, NOTICE_MS_MAX, REDIAL_MS, REDIAL_MS_MAX};
 use crate::world::wire::{end_of, session_of};
 
 /// A contact of the plan, or one of the time after the faults.
@@ -40,6 +40,8 @@ impl ContactState {
 /// One connection.
 pub(super) struct Wire {
     contact: usize,
+    /// Keys its draws.
+    key: u64,
     ends: [usize; 2],
     /// Which ends still believe in it.
     is_open: [bool; 2],
@@ -83,13 +85,12 @@ impl World<'_> {
         let Some(wire) = self.wires.get_mut(&id) else {
             return;
         };
-        let pair = self.contacts[wire.contact].pair();
+        let (pair, key) = (self.contacts[wire.contact].pair(), wire.key);
         if !std::mem::replace(&mut wire.is_dead, true) {
             self.part(pair);
         }
         for end in 0..2 {
-            let case = session_of(id, end);
-            let delay_ms = self.draw.number("notice", case, 0..notice_ms.max(1));
+            let delay_ms = alike::notice_ms(&self.draw, key, end, notice_ms);
             self.queue.after(delay_ms, Event::Hangup { wire: id, end });
         }
     }
@@ -113,14 +114,13 @@ impl World<'_> {
         let state = &mut self.contacts[number];
         state.dials += 1;
         state.wires.push(id);
-        let Contact { class, faults, .. } = state.contact;
-        let key = |end: usize| number as u64 * 4096 + u64::from(state.dials) * 2 + end as u64;
         let wire = Wire {
             contact: number,
+            key: alike::wire_key(&state.contact, state.dials),
             ends,
             is_open: [true; 2],
             is_dead: false,
-            lanes: [0, 1].map(|end| Lane::new(class, faults, ends[end], key(end))),
+            lanes: alike::lanes(&state.contact, state.dials),
             bytes: 0,
         };
         *self.pairs.entry(state.pair()).or_default() += 1;
@@ -172,7 +172,7 @@ impl World<'_> {
         wire.bytes += bytes as u64;
         let limit = self.contacts[wire.contact].contact.faults.cut_at_bytes;
         if limit.is_some_and(|limit| wire.bytes > limit) {
-            return self.sever(id, 200);
+            return self.sever(id, CUT_NOTICE_MS);
         }
         match wire.lanes[end].send(&self.draw, now_ms, bytes) {
             Passage::Arrives { at_ms } => {
@@ -241,11 +241,9 @@ impl World<'_> {
     }
 
     fn redial(&mut self, number: usize) {
-        let dials = self.contacts[number].dials;
-        let wait_ms = (REDIAL_MS << dials.min(6)).min(REDIAL_MS_MAX);
-        let case = number as u64 * 4096 + u64::from(dials);
-        let jitter_ms = self.draw.number("redial", case, 0..REDIAL_MS);
-        self.queue.after(wait_ms + jitter_ms, Event::Dial(number));
+        let ContactState { contact, dials, .. } = &self.contacts[number];
+        let wait_ms = alike::redial_ms(&self.draw, contact, *dials);
+        self.queue.after(wait_ms, Event::Dial(number));
     }
 
     /// A device's process is gone, and with it its ends of all connections.
@@ -265,7 +263,7 @@ impl World<'_> {
     pub(super) fn dial_from(&mut self, number: usize) {
         let active = self.seats.get(&number).map(|seat| seat.active.clone());
         for contact in active.unwrap_or_default() {
-            self.queue.after(500, Event::Dial(contact));
+            self.queue.after(STARTED_DIAL_MS, Event::Dial(contact));
         }
     }
 }

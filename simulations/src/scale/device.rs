@@ -10,18 +10,16 @@ use ed25519_dalek::SigningKey;
 use fieldmesh::engine::batch::planned::etag;
 use fieldmesh::engine::batch::{CommitReport, Idempotency, LocalEdit, SchemaInUse, WriteMode};
 use fieldmesh::engine::input::LocalWrite;
-use fieldmesh::engine::{Engine, EngineConfig};
 
 use super::author::shown;
 use super::pool::{RecordName, SharedPool};
 use super::store::MemoryStore;
 use super::world::Active;
 use crate::clock::Clock;
-use crate::device::{Device, ORGANISATION, SECRET, signing_key};
+use crate::device::{Device, case_of, engine, signing_key};
 use crate::draw::Draw;
 use crate::holding::Holding;
 use crate::plan::{DeviceSpec, EditSpec, Role};
-use crate::verified;
 use crate::world::act::answer;
 
 /// A device that may be on or off.
@@ -79,19 +77,10 @@ impl Seat {
         let new = || MemoryStore::new(pool.clone(), schema.clone(), self.key.clone());
         let store = self.store.take().unwrap_or_else(new);
         let number = self.spec.device;
-        let config = EngineConfig {
-            organisation: ORGANISATION,
-            device: self.id,
-            name: format!("device {number}"),
-            hub: self.spec.role == Role::Hub,
-            join_secret: SECRET,
-            schema: SchemaInUse::of(schema),
-            metered: false,
-        };
-        let seed = draw.bytes("engine", number as u64 * 100_000 + self.life);
-        let engine = Engine::new(config, store.opening(), seed)
-            .with_point_check(verified::check)
-            .with_entry_reader(verified::read);
+        let seed = draw.bytes("engine", case_of(number, now_ms));
+        let is_hub = self.spec.role == Role::Hub;
+        let schema = SchemaInUse::of(schema);
+        let engine = engine(number, is_hub, schema, store.opening(), seed);
         self.clock.start(now_ms);
         self.device = Some(Device::unwatched(engine, store));
     }

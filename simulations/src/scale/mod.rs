@@ -63,11 +63,14 @@ fn is_done_here(act: &Act) -> bool {
 /// Whether a fault is one that this fidelity knows.
 fn is_possible(fault: &FaultKind) -> bool {
     match fault {
-        FaultKind::Kill { .. } | FaultKind::PowerCut { .. } | FaultKind::ClockJump { .. } => true,
+        // What is left of half a transaction is for disks to say.
+        FaultKind::Kill { amid, .. } | FaultKind::PowerCut { amid, .. } => amid.is_none(),
+        FaultKind::ClockJump { .. } => true,
         FaultKind::IgnoredSync { .. }
         | FaultKind::DiskFull { .. }
         | FaultKind::Rot { .. }
         | FaultKind::RotEntry { .. }
+        | FaultKind::Wear { .. }
         | FaultKind::Restore { .. }
         | FaultKind::RestoreUnnoticed { .. }
         | FaultKind::Wipe {} => false,

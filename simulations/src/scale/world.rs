@@ -16,14 +16,13 @@ use super::device::Seat;
 use super::is_possible;
 use super::pool::{Pool, SharedPool};
 use super::spread::Spread;
+use crate::alike::{self, GROUP_MAX, KILL_NOTICE_MS, POWER_NOTICE_MS};
 use crate::device::{Ask, Fetch};
 use crate::draw::Draw;
 use crate::holding::Holdings;
 use crate::plan::{Act, FaultKind, Plan, schema};
 use crate::queue::Queue;
 use crate::verified;
-use crate::world::power::{KILL_NOTICE_MS, POWER_NOTICE_MS};
-use crate::world::store::{GROUP_MAX, REPORT_MS_MAX};
 
 /// Something that happens.
 pub(super) enum Event {
@@ -431,8 +430,7 @@ impl<'p> World<'p> {
     fn commit(&mut self, number: usize) {
         let now_ms = self.queue.now_ms();
         self.pool.borrow_mut().spread.at(now_ms);
-        let case = now_ms.wrapping_mul(64).wrapping_add(number as u64);
-        let report_ms = self.draw.number("report", case, 0..REPORT_MS_MAX);
+        let report_ms = alike::report_ms(&self.draw, number, now_ms);
         let Some(seat) = self.seats.get_mut(&number) else {
             return;
         };
@@ -473,7 +471,7 @@ impl<'p> World<'p> {
         let is_on = seat.device.is_some();
         let (down_ms, notice_ms) = match fault.kind {
             FaultKind::ClockJump { by_ms } => return seat.clock.jump(by_ms),
-            FaultKind::Kill { down_ms } => (down_ms, KILL_NOTICE_MS),
+            FaultKind::Kill { down_ms, .. } => (down_ms, KILL_NOTICE_MS),
             FaultKind::PowerCut { down_ms, .. } => (down_ms, POWER_NOTICE_MS),
             ref other => {
                 debug_assert!(!is_possible(other), "the plan was checked");

@@ -21,11 +21,7 @@ impl World<'_> {
     pub(super) fn operate(&mut self, number: usize) {
         let operation = self.plan.operations[number].clone();
         let device = operation.device;
-        if self
-            .seats
-            .get(&device)
-            .is_none_or(|seat| seat.device.is_none())
-        {
+        if self.device(device).is_none() {
             self.note_missed();
             return;
         }

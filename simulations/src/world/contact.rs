@@ -11,19 +11,12 @@ use fieldmesh::wire::message::Message;
 use super::World;
 use super::event::{Bytes, Event};
 use super::wire::{Wire, end_of, session_of};
-use crate::link::{Lane, Passage};
+use crate::alike::{self, CUT_NOTICE_MS, DIALS_MAX, NOTICE_MS_MAX, STARTED_DIAL_MS};
+use crate::link::Passage;
 use crate::oracle::{self, Oracle};
 use crate::plan::Contact;
 use crate::sometimes::Sometimes;
 use crate::trace::{Line, Measured};
-
-/// Longest time until one side notices that the other is out of reach.
-pub(crate) const NOTICE_MS_MAX: u64 = 20_000;
-/// First and longest wait before dialling again.
-pub(crate) const REDIAL_MS: u64 = 1_000;
-pub(crate) const REDIAL_MS_MAX: u64 = 60_000;
-/// How often one contact is dialled at most: bounds what those who turn each other away cost.
-pub(crate) const DIALS_MAX: u32 = 60;
 
 /// A contact of the plan, or one of the time after the faults.
 #[derive(Debug)]
@@ -84,8 +77,7 @@ impl World<'_> {
         };
         wire.is_dead = true;
         for end in 0..2 {
-            let case = session_of(id, end);
-            let delay_ms = self.draw.number("notice", case, 0..notice_ms.max(1));
+            let delay_ms = alike::notice_ms(&self.draw, wire.key, end, notice_ms);
             self.queue.after(delay_ms, Event::Hangup { wire: id, end });
         }
     }
@@ -96,16 +88,16 @@ impl World<'_> {
         };
         let state = &mut self.contacts[number];
         state.dials += 1;
-        let Contact { class, faults, .. } = state.contact;
+        let lanes = alike::lanes(&state.contact, state.dials);
+        let key = alike::wire_key(&state.contact, state.dials);
         let id = self.next_wire;
         self.next_wire += 1;
-        let key = |end: usize| number as u64 * 4096 + u64::from(state.dials) * 2 + end as u64;
-        let lanes = [0, 1].map(|end| Lane::new(class, faults, ends[end], key(end)));
         let held = ends.map(|end| self.seats[&end].durable.clone());
         if held[0] == held[1] && !held[0].is_empty() {
             self.reach(Sometimes::EqualRootsSaidNothing);
         }
-        self.wires.insert(id, Wire::new(number, ends, lanes, held));
+        self.wires
+            .insert(id, Wire::new((number, key), ends, lanes, held));
         self.counts.connections += 1;
         for end in 0..2 {
             self.open_end(id, ends, end);
@@ -183,7 +175,7 @@ impl World<'_> {
         let limit = self.contacts[wire.contact].contact.faults.cut_at_bytes;
         if limit.is_some_and(|limit| wire.bytes > limit) {
             self.reach(Sometimes::CutInsideFrame);
-            return self.sever(id, 200);
+            return self.sever(id, CUT_NOTICE_MS);
         }
         match wire.lanes[end].send(&self.draw, t_ms, bytes) {
             Passage::Arrives { at_ms } => {
@@ -214,7 +206,6 @@ impl World<'_> {
         };
         match message {
             Some(Message::Data(runs)) => {
-                wire.data_frames += 1;
                 let author = self.seats[&wire.ends[end]].id();
                 let is_relayed = runs.iter().any(|run| run.header.device != author);
                 let forked = &self.ledger.went_back;
@@ -306,11 +297,9 @@ impl World<'_> {
     }
 
     fn redial(&mut self, number: usize) {
-        let dials = self.contacts[number].dials;
-        let wait_ms = (REDIAL_MS << dials.min(6)).min(REDIAL_MS_MAX);
-        let case = number as u64 * 4096 + u64::from(dials);
-        let jitter_ms = self.draw.number("redial", case, 0..REDIAL_MS);
-        self.queue.after(wait_ms + jitter_ms, Event::Dial(number));
+        let ContactState { contact, dials, .. } = &self.contacts[number];
+        let wait_ms = alike::redial_ms(&self.draw, contact, *dials);
+        self.queue.after(wait_ms, Event::Dial(number));
     }
 
     /// A device's process is gone, and with it its ends of all connections.
@@ -339,7 +328,7 @@ impl World<'_> {
         for (index, state) in self.contacts.iter().enumerate() {
             let is_part = [state.contact.a, state.contact.b].contains(&number);
             if state.is_active && is_part {
-                self.queue.after(500, Event::Dial(index));
+                self.queue.after(STARTED_DIAL_MS, Event::Dial(index));
             }
         }
     }

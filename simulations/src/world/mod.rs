@@ -6,9 +6,11 @@
 //! are asked on the way and at the end; the first that does not hold ends the run.
 
 pub(crate) mod act;
+mod amid;
 mod causes;
 pub(crate) mod contact;
 mod event;
+mod faults;
 mod holding;
 pub(crate) mod power;
 mod rot;
@@ -24,7 +26,7 @@ use std::collections::BTreeMap;
 
 use fieldmesh::engine::input::{Input, Now};
 
-use crate::device::Ask;
+use crate::device::{Ask, Device};
 use crate::draw::Draw;
 use crate::family::Family;
 use crate::hostile::Actor;
@@ -301,6 +303,11 @@ impl<'o> World<'o> {
             | Event::Refresh { .. }
             | Event::Wake { .. } => {}
         }
+    }
+
+    /// The device of that number, if it is on.
+    pub(crate) fn device(&self, number: usize) -> Option<&Device> {
+        self.seats.get(&number)?.device.as_ref()
     }
 
     fn lives(&self, device: usize, life: u64) -> bool {

@@ -5,29 +5,37 @@ use fieldmesh::engine::batch::{Held, Walk};
 use fieldmesh::store::Reader;
 
 use super::World;
-use super::event::Event;
-use super::power::{KILL_NOTICE_MS, REPLACE_MS};
+use super::power::REPLACE_MS;
+use crate::alike::KILL_NOTICE_MS;
+use crate::draw::key;
 
 /// Most bits that flip at once.
 const BITS_MAX: u64 = 64;
 
 impl World<'_> {
     /// The device is off for a while, and some bits of cold pages flip.
-    pub(super) fn rot(&mut self, device: usize, number: usize, bits: u64) {
-        self.power_off(device, false, KILL_NOTICE_MS);
-        if let Some(seat) = self.seats.get_mut(&device) {
-            for bit in 0..bits.min(BITS_MAX) {
-                seat.disk.rot(&self.draw, number as u64 * BITS_MAX + bit);
-            }
+    /// Returns whether there were such pages.
+    pub(super) fn rot(&mut self, device: usize, case: u64, bits: u64) -> bool {
+        if self.device(device).is_none() {
+            return false;
         }
+        self.power_off(device, None, KILL_NOTICE_MS);
+        let Some(seat) = self.seats.get_mut(&device) else {
+            return false;
+        };
+        let bits = (0..bits.min(BITS_MAX)).map(|bit| key(&[case, bit]));
+        let flipped = bits.filter_map(|case| seat.disk.rot(&self.draw, case));
+        let has_rotten = flipped.count() > 0;
         self.end_rot(device);
+        has_rotten
     }
 
     /// The device is switched off properly for a while, and a bit of one entry flips. After a kill the
     /// database would be repaired, which looks at every page and gives all of it up.
-    pub(super) fn rot_entry(&mut self, device: usize, place: u64) {
+    /// Returns whether there was such an entry.
+    pub(super) fn rot_entry(&mut self, device: usize, place: u64) -> bool {
         let Some(entry) = self.entry_at(device, place) else {
-            return;
+            return false;
         };
         if let Some(seat) = self.seats.get_mut(&device) {
             seat.close_store();
@@ -35,14 +43,14 @@ impl World<'_> {
         }
         self.drop_ends(device, KILL_NOTICE_MS);
         self.end_rot(device);
+        true
     }
 
     fn end_rot(&mut self, device: usize) {
         if let Some(seat) = self.seats.get_mut(&device) {
             (seat.may_lose, seat.may_be_damaged) = (true, true);
         }
-        let again = false;
-        self.queue.after(REPLACE_MS, Event::Boot { device, again });
+        self.boot_after(device, REPLACE_MS);
     }
 
     /// The bytes of one of the entries that a device holds.

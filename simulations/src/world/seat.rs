@@ -9,7 +9,7 @@ use fieldmesh::store::{StorePlace, WitnessRecord};
 
 use crate::clock::Clock;
 use crate::device::{Device, device_id};
-use crate::disk::SimDisk;
+use crate::disk::{DiskCounters, SimDisk};
 use crate::hostile::Actor;
 use crate::plan::DeviceSpec;
 
@@ -43,6 +43,12 @@ pub(crate) struct Seat {
     pub(crate) may_be_damaged: bool,
     /// What the device was, by the fault that restores it.
     pub(crate) backups: BTreeMap<usize, Backup>,
+    /// Faults that wait for a transaction to happen in, by their place in the plan.
+    pub(crate) awaited: Vec<usize>,
+    /// Faults of its disk that have not been felt yet.
+    pub(crate) ongoing: Vec<Ongoing>,
+    /// What the transaction would have done in which it died, until it is started.
+    pub(crate) cut_short: Option<CommitReport>,
     /// Transactions that are durable and not reported, oldest first.
     pub(crate) unreported: std::collections::VecDeque<CommitReport>,
     /// When the engine will be woken, if an event for it waits.
@@ -73,6 +79,15 @@ pub(crate) struct Backup {
     pub(crate) may_be_damaged: bool,
 }
 
+/// A fault of a disk that has begun.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ongoing {
+    /// Its place in the plan.
+    pub(crate) number: usize,
+    /// What had been done with the disk until then.
+    pub(crate) counters: DiskCounters,
+}
+
 impl Seat {
     pub(crate) fn new(spec: DeviceSpec, identity: usize, actor: Option<Actor>) -> Self {
         Self {
@@ -91,6 +106,9 @@ impl Seat {
             has_lost: false,
             may_be_damaged: false,
             backups: BTreeMap::new(),
+            awaited: Vec::new(),
+            ongoing: Vec::new(),
+            cut_short: None,
             unreported: std::collections::VecDeque::new(),
             wake_ms: None,
             reads: 0,

@@ -81,8 +81,12 @@ impl World<'_> {
                 self.drop_ends(number, APART_MS);
                 continue;
             }
-            let (device, again) = (number, false);
-            self.queue.after(0, Event::Boot { device, again });
+            seat.awaited.clear();
+            // Nobody goes on with a disk that cannot be read.
+            match seat.disk.is_worn() {
+                true => self.lose_store(number),
+                false => self.boot_after(number, 0),
+            }
         }
         self.run_until(self.queue.now_ms() + APART_MS);
         self.mend_stores();
@@ -94,7 +98,7 @@ impl World<'_> {
 
     /// A device leaves for ever while no link is up.
     fn leave(&mut self, number: usize) {
-        self.power_off(number, false, APART_MS);
+        self.power_off(number, None, APART_MS);
         if let Some(seat) = self.seats.get_mut(&number) {
             seat.is_gone = true;
         }
@@ -287,7 +291,7 @@ impl World<'_> {
         }
         if text.is_empty() {
             let busy = living.iter().filter(|number| {
-                let device = self.seats[number].device.as_ref();
+                let device = self.device(**number);
                 device.is_none_or(|device| !device.is_idle())
             });
             let busy: Vec<_> = busy.collect();
@@ -301,11 +305,7 @@ impl World<'_> {
     }
 
     fn obstacle(&self, number: usize, log: &LogId) -> (Obstacle, String) {
-        let Some(device) = self
-            .seats
-            .get(&number)
-            .and_then(|seat| seat.device.as_ref())
-        else {
+        let Some(device) = self.device(number) else {
             return (Obstacle::Off, "; it is off".to_owned());
         };
         let fleet = device.fleet();

@@ -6,15 +6,11 @@ use fieldmesh::engine::input::Input;
 
 use super::World;
 use super::event::{Event, Hidden};
+use crate::alike::{self, GROUP_MAX};
 use crate::device::Fetch;
 use crate::oracle::Oracle;
 use crate::sometimes::Sometimes;
 use crate::trace::{Line, Measured};
-
-/// Most batches in one transaction, as in the daemon.
-pub(crate) const GROUP_MAX: usize = 512;
-/// Longest time between a commit and the report of it.
-pub(crate) const REPORT_MS_MAX: u64 = 3;
 
 impl World<'_> {
     pub(super) fn write(&mut self, number: usize) {
@@ -31,6 +27,9 @@ impl World<'_> {
     }
 
     pub(super) fn commit(&mut self, number: usize) {
+        if self.dies_amid(number) {
+            return;
+        }
         let now_ms = self.queue.now_ms();
         let Some(seat) = self.seats.get_mut(&number) else {
             return;
@@ -41,14 +40,14 @@ impl World<'_> {
         let report = device.commit();
         let (life, has_queue) = (seat.life, device.has_queue());
         seat.record_witness();
-        let case = now_ms.wrapping_mul(64).wrapping_add(number as u64);
-        let report_ms = self.draw.number("report", case, 0..REPORT_MS_MAX);
+        let report_ms = alike::report_ms(&self.draw, number, now_ms);
         if report.local.len() + report.remote.len() > 1 {
             self.reached.note(Sometimes::GroupCommit);
         }
         if seat.reads > 0 {
             self.reached.note(Sometimes::CommitDuringRead);
         }
+        self.note_disk_faults(number);
         self.note_commit(number, &report);
         self.note_taken(number, &report);
         self.follow_schema(number);
@@ -63,7 +62,7 @@ impl World<'_> {
     }
 
     /// Notes in the ledger what has become durable, and for each log the chain up to there.
-    fn note_commit(&mut self, number: usize, report: &CommitReport) {
+    pub(super) fn note_commit(&mut self, number: usize, report: &CommitReport) {
         let failed = report.remote.iter().any(|outcome| outcome.result.is_err());
         let Some(seat) = self.seats.get_mut(&number) else {
             return;

@@ -11,7 +11,8 @@ use fieldmesh::store::{StoreError, UseSchemaError};
 
 use super::World;
 use super::event::Event;
-use super::power::{KILL_NOTICE_MS, REPLACE_MS};
+use super::power::REPLACE_MS;
+use crate::alike::KILL_NOTICE_MS;
 use crate::ledger::Asked;
 use crate::oracle::Oracle;
 use crate::sometimes::Sometimes;
@@ -25,11 +26,7 @@ const REFRESH_MS: u64 = 700;
 impl World<'_> {
     /// The schema in use on a device; the oldest if it is off.
     pub(super) fn schema_of(&self, number: usize) -> Arc<Schema> {
-        let device = self
-            .seats
-            .get(&number)
-            .and_then(|seat| seat.device.as_ref());
-        match device {
+        match self.device(number) {
             Some(device) => device.reader().schema(),
             None => Arc::clone(self.family.first()),
         }
@@ -84,22 +81,17 @@ impl World<'_> {
 
     /// Another file is put beside the store, as an update of the program does, and the device starts again.
     pub(super) fn install(&mut self, number: usize, version: u32) {
-        self.power_off(number, false, KILL_NOTICE_MS);
+        self.power_off(number, None, KILL_NOTICE_MS);
         if let Some(seat) = self.seats.get_mut(&number) {
             seat.own_version = version;
         }
-        let (device, again) = (number, false);
-        self.queue.after(REPLACE_MS, Event::Boot { device, again });
+        self.boot_after(number, REPLACE_MS);
     }
 
     /// What a device does about versions when it starts: it publishes those that others may need.
     pub(super) fn start_versions(&mut self, number: usize) {
         self.follow_schema(number);
-        let Some(device) = self
-            .seats
-            .get(&number)
-            .and_then(|seat| seat.device.as_ref())
-        else {
+        let Some(device) = self.device(number) else {
             return;
         };
         let state = device.reader().schemas();
@@ -183,10 +175,7 @@ impl World<'_> {
         if !self.observer.wants_measures() {
             return;
         }
-        let device = self
-            .seats
-            .get(&number)
-            .and_then(|seat| seat.device.as_ref());
+        let device = self.device(number);
         if let Some(Ok(open)) = device.map(|device| device.reader().reviews()) {
             let t_ms = self.queue.now_ms();
             self.observer.measure(&Measured::Reviews {
@@ -214,10 +203,7 @@ impl World<'_> {
     /// Shows those who count what the fleet has come to.
     pub(super) fn measure_settled(&mut self) {
         let mut living = self.living().into_iter();
-        let reader = living.find_map(|number| {
-            let seat = self.seats.get(&number)?;
-            Some(seat.device.as_ref()?.reader())
-        });
+        let reader = living.find_map(|number| Some(self.device(number)?.reader()));
         if let Some(reader) = reader {
             self.observer
                 .measure(&Measured::Settled { reader: &reader });

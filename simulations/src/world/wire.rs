@@ -13,6 +13,8 @@ use crate::link::Lane;
 #[derive(Debug)]
 pub(crate) struct Wire {
     pub(crate) contact: usize,
+    /// Keys its draws.
+    pub(crate) key: u64,
     pub(crate) ends: [usize; 2],
     /// Which ends still believe in it.
     pub(crate) is_open: [bool; 2],
@@ -20,7 +22,6 @@ pub(crate) struct Wire {
     pub(crate) is_dead: bool,
     pub(crate) lanes: [Lane; 2],
     pub(crate) bytes: u64,
-    pub(crate) data_frames: u64,
     /// What each end held when the session opened.
     pub(crate) held: [Held; 2],
     decoders: [FrameDecoder; 2],
@@ -37,15 +38,20 @@ pub(crate) fn end_of(session: SessionId) -> (u64, usize) {
 }
 
 impl Wire {
-    pub(crate) fn new(contact: usize, ends: [usize; 2], lanes: [Lane; 2], held: [Held; 2]) -> Self {
+    pub(crate) fn new(
+        (contact, key): (usize, u64),
+        ends: [usize; 2],
+        lanes: [Lane; 2],
+        held: [Held; 2],
+    ) -> Self {
         Self {
             contact,
+            key,
             ends,
             is_open: [true; 2],
             is_dead: false,
             lanes,
             bytes: 0,
-            data_frames: 0,
             held,
             decoders: [FrameDecoder::new(), FrameDecoder::new()],
         }

@@ -88,10 +88,10 @@ impl World<'_> {
 fn fault_words(kind: &FaultKind) -> String {
     let name = kind.name().replace('_', " ");
     match kind {
-        FaultKind::Kill { down_ms } | FaultKind::PowerCut { down_ms, .. } => {
+        FaultKind::Kill { down_ms, .. } | FaultKind::PowerCut { down_ms, .. } => {
             format!("{name} for {down_ms} ms")
         }
-        FaultKind::IgnoredSync { for_ms } | FaultKind::DiskFull { for_ms } => {
+        FaultKind::IgnoredSync { for_ms, .. } | FaultKind::DiskFull { for_ms } => {
             format!("{name} for {for_ms} ms")
         }
         FaultKind::Restore { taken_ms, .. } | FaultKind::RestoreUnnoticed { taken_ms } => {

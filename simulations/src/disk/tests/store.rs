@@ -147,7 +147,7 @@ fn examine(store: &Store) -> Result<u64, StoreError> {
 #[test]
 fn no_power_cut_loses_what_an_honest_disk_has_acknowledged() {
     let mut disk = SimDisk::default();
-    let (mut acknowledged, mut unsynced) = (0, 0);
+    let (mut acknowledged, mut lost, mut torn) = (0, 0, 0);
     for cut in 0..300 {
         let mut store = open(&disk).unwrap_or_else(|error| panic!("cut {cut}: {error}"));
         let seq = examine(&store).expect("it reads");
@@ -160,21 +160,14 @@ fn no_power_cut_loses_what_an_honest_disk_has_acknowledged() {
             write(&mut store, acknowledged + 1).expect("a write");
             acknowledged += 1;
         }
-        // The power fails before the n-th disk write of a commit, if it has so many.
-        let failing = disk.counters().writes + DRAW.number("op", cut, 1..14);
-        disk.fail_power_before(failing);
+        disk.stop_amid(&DRAW, cut);
         write(&mut store, acknowledged + 1).expect("the process does not notice");
-        acknowledged += u64::from(!disk.has_power_failed());
-        unsynced += u64::from(disk.has_power_failed());
-        disk.power_cut(&DRAW, cut);
+        assert!(disk.has_stopped(), "cut {cut}: a commit writes");
+        let damage = disk.power_cut(&DRAW, cut);
+        (lost, torn) = (lost + damage.lost, torn + damage.torn);
     }
 
-    let counters = disk.counters();
-    assert!(unsynced > 50, "{unsynced} cuts hit a write");
-    assert!(
-        counters.sectors_lost > 100 && counters.sectors_torn > 10,
-        "{counters:?}"
-    );
+    assert!(lost > 100 && torn > 10, "{lost} sectors lost, {torn} torn");
     assert!(acknowledged > 300, "{acknowledged}");
 }
 
@@ -188,10 +181,9 @@ fn a_power_cut_during_recovery_is_no_worse() {
     let mut interruptions = 0;
     for cut in 0..80 {
         disk.power_cut(&DRAW, cut);
-        let interrupted = disk.counters().writes + DRAW.number("recovery", cut, 1..12);
-        disk.fail_power_before(interrupted);
+        disk.stop_amid(&DRAW, cut);
         drop(open(&disk).expect("the process does not notice"));
-        interruptions += u64::from(disk.has_power_failed());
+        interruptions += u64::from(disk.has_stopped());
         disk.power_cut(&DRAW, cut + 1000);
 
         let store = open(&disk).unwrap_or_else(|error| panic!("cut {cut}: {error}"));
@@ -207,15 +199,16 @@ fn a_store_is_made_however_often_its_making_is_cut_short() {
     for case in 0..60 {
         let mut disk = SimDisk::default();
         for attempt in 0..3 {
-            let at = disk.counters().writes + DRAW.number("making", case * 3 + attempt, 1..8);
+            let number = case * 3 + attempt;
             if case % 2 == 0 {
-                disk.fail_power_before(at);
+                disk.stop_amid(&DRAW, number);
                 drop(open(&disk).unwrap_or_else(|error| panic!("case {case}: {error}")));
-                cuts += u64::from(disk.has_power_failed());
-                disk.power_cut(&DRAW, case * 3 + attempt);
+                cuts += u64::from(disk.has_stopped());
+                disk.power_cut(&DRAW, number);
             } else {
+                let full = DRAW.number("making", number, 0..7);
                 disk.set_faults(DiskFaults {
-                    full_from_write: Some(at - 1),
+                    full_from_write: Some(disk.counters().writes + full),
                     ..DiskFaults::default()
                 });
                 let refused = open(&disk).map(drop);
