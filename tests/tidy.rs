@@ -66,6 +66,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "fieldmesh::store",
             "fieldmesh::wire",
             "campaign",
+            "checks",
             "clock",
             "commands",
             "device",

@@ -20,6 +20,7 @@ pub mod intent;
 pub mod json_line;
 pub mod lens;
 mod merge;
+pub mod mutation;
 pub mod nearest;
 pub mod op;
 pub mod reference;

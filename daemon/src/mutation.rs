@@ -7,7 +7,13 @@
 //! begins with the one that the environment variable `FIELDMESH_MUTATION` names, if it names one, so that any
 //! test can be run with a bug in it.
 //!
+//! Those of the merge have their places in `crdt-schema`, where [`Flaw`] stands for them. They are planted together with
+//! ours, when the thread first asks for one of ours.
+//!
 //! This module does not know the places.
+
+#[cfg(feature = "mutations")]
+use crdt_schema::mutation::Flaw;
 
 /// Declares the mutations: each with the name that plans and the environment use, and a sentence.
 macro_rules! mutations {
@@ -100,6 +106,24 @@ mutations! {
         "what is shown of a record stays as it was when a peer edits it";
     TallyStale, "tally_stale",
         "the counts of a collection stay as they were when a record is deleted or restored";
+    EditDropped, "edit_dropped",
+        "of a write to several records the last edit is left out";
+    AdditionInflated, "addition_inflated",
+        "an author writes an addition twice as large as it was asked for";
+    LogRestarted, "log_restarted",
+        "a log that goes ahead of the order is sent from its first entry on";
+    MarkRepeated, "mark_repeated",
+        "a state that two devices have in common is told again and again";
+    EqualSumsOnce, "equal_sums_once",
+        "two devices that have added the same to a counter count once";
+    RankBackwards, "rank_backwards",
+        "of concurrent choices the one that is least far along wins";
+    RacedDeleteUndone, "raced_delete_undone",
+        "where deletions win, one that raced an edit is undone";
+    AnswerHidesOthers, "answer_hides_others",
+        "an answer closes the review of values that it had not seen";
+    OffsetForgotten, "offset_forgotten",
+        "a converted temperature lacks the offset between the scales";
 }
 
 impl Mutation {
@@ -109,6 +133,19 @@ impl Mutation {
             .iter()
             .copied()
             .find(|mutation| mutation.name() == name)
+    }
+
+    /// The flaw that it is, if its place is in the merge.
+    #[cfg(feature = "mutations")]
+    fn flaw(self) -> Option<Flaw> {
+        Some(match self {
+            Self::EqualSumsOnce => Flaw::EqualSumsOnce,
+            Self::RankBackwards => Flaw::RankBackwards,
+            Self::RacedDeleteUndone => Flaw::RacedDeleteUndone,
+            Self::AnswerHidesOthers => Flaw::AnswerHidesOthers,
+            Self::OffsetForgotten => Flaw::OffsetForgotten,
+            _ => return None,
+        })
     }
 }
 
@@ -129,6 +166,8 @@ pub(crate) use planted::is_planted;
 mod planted {
     use std::cell::Cell;
 
+    use crdt_schema::mutation as merge;
+
     use super::Mutation;
 
     thread_local! {
@@ -144,6 +183,7 @@ mod planted {
             known.is_some(),
             "FIELDMESH_MUTATION names no mutation: {name}"
         );
+        merge::plant(known.and_then(Mutation::flaw));
         known
     }
 
@@ -151,11 +191,12 @@ mod planted {
     pub fn plant(mutation: Option<Mutation>) {
         PLANTED.set(mutation);
         IS_REACHED.set(false);
+        merge::plant(mutation.and_then(Mutation::flaw));
     }
 
     /// Whether the place of the planted bug has been come to since it was planted.
     pub fn was_reached() -> bool {
-        IS_REACHED.get()
+        IS_REACHED.get() || merge::was_reached()
     }
 
     /// Whether the bug is planted.

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
+use crate::checks::Checks;
 use crate::generate::{Profile, generate};
 use crate::outcome::Outcome;
 use crate::plan::Plan;
@@ -52,7 +53,7 @@ pub struct Summary {
     /// Device-hours of all runs.
     pub device_hours: f64,
     /// Checks of oracles.
-    pub checks: u64,
+    pub checks: Checks,
 }
 
 impl Campaign {
@@ -108,7 +109,7 @@ impl Summary {
         self.differing += u64::from(played.differs.is_some());
         self.reached.add(&played.outcome.reached);
         self.device_hours += played.outcome.counts.device_ms as f64 / HOUR_MS as f64;
-        self.checks += played.outcome.counts.checks;
+        self.checks.add(&played.outcome.counts.checks);
     }
 }
 

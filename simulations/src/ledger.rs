@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{DeviceId, Dot, LogId};
-use crdt_schema::op::{ChangeSet, Op};
+use crdt_schema::op::{ChangeSet, Edit, Op};
 use fieldmesh::engine::batch::{LocalEdit, LogHeader};
 
 /// A change set that an honest device committed.
@@ -39,6 +39,8 @@ pub struct Asked {
     pub key: Option<String>,
     /// The review that it answers.
     pub review: Option<String>,
+    /// The version of the schema that the person saw.
+    pub version: u32,
 }
 
 /// The truth about a run.
@@ -46,6 +48,8 @@ pub struct Asked {
 pub struct Ledger {
     /// Everything asked for, by request.
     pub asked: BTreeMap<u64, Asked>,
+    /// Requests whose change sets were committed and could not be read back: their devices were in trouble.
+    pub unread: BTreeSet<u64>,
     /// What a request's change set must be later than: the latest time that its device had taken in when it was asked.
     pub asked_after: BTreeMap<u64, Timestamp>,
     /// Every change set that an honest store has made durable.
@@ -56,24 +60,22 @@ pub struct Ledger {
     pub branches: BTreeMap<Dot, Vec<Entry>>,
     /// The branches that forked logs have gone on in.
     pub families: BTreeMap<LogId, BTreeSet<LogId>>,
-    /// Positions whose change set was written again in another log.
-    pub written_again: BTreeSet<Dot>,
-    /// The logs that they are in.
+    /// The logs that honest devices have written.
     pub logs: BTreeSet<LogId>,
     /// How every log begins that any store holds, those of liars too.
     pub headers: BTreeMap<LogId, LogHeader>,
-    /// Those that their author was told of. A log that went back may have several at one position.
+    /// The change sets that people were told are saved. A log that went back may have several at one position.
     pub acknowledged: BTreeMap<Dot, Vec<Told>>,
-    /// The positions of those that may be lost.
+    /// The positions of acknowledged change sets that may be lost.
     pub excused: BTreeSet<Dot>,
-    /// What each idempotency key of each device has given.
+    /// The change set that each idempotency key of each device has given, whether anybody was told of it or not.
     pub keys: BTreeMap<(usize, String), Dot>,
     /// The reviews that have been answered, and the change set that did it.
     pub answered: BTreeMap<String, Dot>,
     /// The answers that people were refused for their role: device and review.
     pub refused_answers: BTreeSet<(usize, String)>,
-    /// The reviews that rules of the schema opened and somebody set out to accept.
-    pub flags: BTreeSet<String>,
+    /// The reviews that rules of the schema opened and somebody set out to accept, and the name of the rule.
+    pub flags: BTreeMap<String, String>,
     /// The chains of the logs up to the entries that their authors made durable last, of plans that mix
     /// versions of the schema.
     pub chains: BTreeMap<Dot, [u8; 32]>,
@@ -125,6 +127,12 @@ impl Ledger {
         }
     }
 
+    /// What honest devices have made durable at a position.
+    pub fn contents(&self, dot: Dot) -> impl Iterator<Item = &Entry> {
+        let others = self.branches.get(&dot).into_iter().flatten();
+        self.entries.get(&dot).into_iter().chain(others)
+    }
+
     /// Whether a position may have several contents.
     pub fn is_forked(&self, dot: &Dot) -> bool {
         self.families.contains_key(&dot.log) || self.branches.contains_key(dot)
@@ -164,13 +172,15 @@ impl Ledger {
                 parts.map(|edit| (edit.collection.clone(), edit.id.clone(), edit.ops.clone()));
             parts.collect::<Vec<_>>()
         };
-        let others = self.branches.get(&was).into_iter().flatten();
-        let mut known = self.entries.get(&was).into_iter().chain(others).peekable();
-        if known.peek().is_some() && known.all(|entry| says(&entry.set) != says(&set)) {
+        let is_known = self.contents(was).next().is_some();
+        if is_known
+            && self
+                .contents(was)
+                .all(|entry| says(&entry.set) != says(&set))
+        {
             return Err(format!("{was} was written again as {is} with other edits"));
         }
         self.commit(is, device, set.clone())?;
-        self.written_again.insert(was);
         // What another history has there still stands at the old position.
         let told = self.acknowledged.remove(&was).unwrap_or_default();
         for told in told {
@@ -197,7 +207,7 @@ impl Ledger {
         let others = self.branches.get(&dot).into_iter().flatten().rev();
         let mut here = others.chain(self.entries.get(&dot)).peekable();
         let last = here.peek().copied();
-        let Some(entry) = here.find(|entry| covers(&entry.set, edits)).or(last) else {
+        let Some(entry) = here.find(|entry| says(&entry.set, edits)).or(last) else {
             return;
         };
         let all = self.acknowledged.entry(dot).or_default();
@@ -233,33 +243,34 @@ impl Ledger {
     /// Whether a change set is what somebody answered a review with. Its position may have several contents.
     pub fn is_answer(&self, review: &str, set: &ChangeSet) -> bool {
         let mut asked = self.asked.values();
-        asked.any(|asked| asked.review.as_deref() == Some(review) && covers(set, &asked.edits))
+        asked.any(|asked| asked.review.as_deref() == Some(review) && says(set, &asked.edits))
     }
 
-    /// Whether somebody asked the device for what a change set says. Committing may add defaults, so what
-    /// was asked for must be a part of it.
-    pub fn was_asked(&self, devices: &[usize], set: &ChangeSet) -> bool {
-        self.asked
-            .values()
-            .any(|asked| devices.contains(&asked.device) && covers(set, &asked.edits))
+    /// Whether a change set is what one of the devices committed when nobody could read it back.
+    pub fn is_unread(&self, devices: &[usize], set: &ChangeSet) -> bool {
+        let mut asked = self.unread.iter().filter_map(|it| self.asked.get(it));
+        asked.any(|asked| devices.contains(&asked.device) && says(set, &asked.edits))
     }
 }
 
-fn covers(set: &ChangeSet, edits: &[LocalEdit]) -> bool {
-    set.edits.iter().all(|edit| {
-        edits.iter().any(|asked| {
-            asked.collection == edit.collection
-                && asked.id == edit.id
-                && asked.ops.iter().all(|op: &Op| edit.ops.contains(op))
-        })
-    })
+/// Whether a change set says what was asked for and edits no other record. Its author may have given new records
+/// their defaults besides.
+pub(crate) fn says(set: &ChangeSet, edits: &[LocalEdit]) -> bool {
+    let is_said = |asked| set.edits.iter().any(|edit| beyond(edit, asked).is_some());
+    set.edits.len() == edits.len() && edits.iter().all(is_said)
+}
+
+/// What an edit does besides what was asked for; `None` if it is of another record or does not do that.
+pub(crate) fn beyond<'e>(edit: &'e Edit, asked: &LocalEdit) -> Option<&'e [Op]> {
+    let is_of_it = edit.collection == asked.collection && edit.id == asked.id;
+    let beyond = edit.ops.strip_prefix(asked.ops.as_slice());
+    beyond.filter(|_| is_of_it)
 }
 
 #[cfg(test)]
 mod tests {
     use crdt_schema::hlc::Timestamp;
     use crdt_schema::ident::LogId;
-    use crdt_schema::op::Edit;
     use fieldmesh::engine::batch::WriteMode;
 
     use super::*;
@@ -329,6 +340,7 @@ mod tests {
             edits: vec![edits(reason)],
             key: None,
             review: review.map(str::to_owned),
+            version: 1,
         };
         let mut ledger = Ledger::default();
         ledger.asked.insert(1, asked("first", None));
@@ -337,6 +349,7 @@ mod tests {
         assert!(ledger.is_answer("r", &delete(9, "second")));
         assert!(!ledger.is_answer("r", &delete(9, "first")));
         assert!(!ledger.is_answer("other", &delete(9, "second")));
+        assert!(!ledger.is_answer("r", &set(9)), "it leaves the edit out");
     }
 
     #[test]

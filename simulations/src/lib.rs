@@ -11,6 +11,7 @@
 
 mod alike;
 pub mod campaign;
+pub mod checks;
 pub mod clock;
 pub mod compare;
 pub mod device;

@@ -1,13 +1,14 @@
 //! Do the oracles see anything? Plants each bug of [`fieldmesh::mutation`] in turn and plays the kept plans
-//! and seeds until one of them fails.
+//! and seeds until one of them fails. A plan that fails without any bug says nothing of one, so each is first played
+//! without.
 //!
 //! A bug that no seed shows is a hole in the generator or in the oracles, unless [`OUT_OF_REACH`] says why no
 //! simulated fleet can show it; then a test by hand does (`fieldmesh::mutation::caught_tests`).
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use fieldmesh::mutation::{Mutation, plant, was_reached};
@@ -48,6 +49,8 @@ pub struct Tried {
     pub runs: u64,
     /// In how many of them its place was come to.
     pub reached: u64,
+    /// How many plans were left out, since they fail without it.
+    pub left_out: u64,
     /// In how many runs what did not hold, by the name of the oracle.
     pub caught: BTreeMap<&'static str, u64>,
     /// The first plan that failed.
@@ -85,9 +88,44 @@ fn seen_by(verdict: &Verdict) -> Option<&'static str> {
     }
 }
 
-/// The fleets that a bug is tried with after the kept plans: of `seeds_max` seeds from 1.
-fn fleets(seeds_max: u64) -> impl Iterator<Item = Plan> {
-    (1..=seeds_max).filter_map(|seed| Some(generate(seed, &profile("quick")?)))
+/// The plans that bugs are tried with: the kept ones, and then fleets of `seeds_max` seeds from 1.
+#[derive(Debug)]
+struct Bench<'k> {
+    kept: &'k [Plan],
+    seeds_max: u64,
+    /// Whether each plan that was played without a bug held, by its place.
+    held: Mutex<BTreeMap<usize, bool>>,
+}
+
+impl<'k> Bench<'k> {
+    fn new(kept: &'k [Plan], seeds_max: u64) -> Self {
+        let held = Mutex::default();
+        Self {
+            kept,
+            seeds_max,
+            held,
+        }
+    }
+
+    fn plans(&self) -> impl Iterator<Item = Plan> {
+        let fleet = |seed| Some(generate(seed, &profile("quick")?));
+        let fleets = (1..=self.seeds_max).filter_map(fleet);
+        self.kept.iter().cloned().chain(fleets)
+    }
+
+    /// Whether the plan at a place holds without a bug.
+    fn holds(&self, place: usize, plan: &Plan) -> bool {
+        // A thread that panicked has left whole answers.
+        let held = || self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = held().get(&place).copied() {
+            return known;
+        }
+        plant(None);
+        let outcome = World::run_within(plan, EVENTS_MAX, &mut ());
+        let is_held = outcome.verdict.is_held();
+        held().insert(place, is_held);
+        is_held
+    }
 }
 
 /// Plays a plan with a bug in it. Says whether its place was come to.
@@ -99,19 +137,24 @@ pub fn play_with(mutation: Mutation, plan: &Plan) -> (Outcome, bool) {
     (outcome, is_reached)
 }
 
-/// Plays the kept plans and up to `seeds_max` seeds from 1 with one bug.
-fn attempt(mutation: Mutation, kept: &[Plan], seeds_max: u64) -> Tried {
+/// Plays the plans of the bench with one bug, until it was seen and often enough.
+fn attempt(mutation: Mutation, bench: &Bench<'_>) -> Tried {
     let mut tried = Tried {
         mutation,
         runs: 0,
         reached: 0,
+        left_out: 0,
         caught: BTreeMap::new(),
         first: None,
     };
-    let runs_least = kept.len() as u64 + SEEDS_LEAST;
-    for plan in kept.iter().cloned().chain(fleets(seeds_max)) {
+    let runs_least = bench.kept.len() as u64 + SEEDS_LEAST;
+    for (place, plan) in bench.plans().enumerate() {
         if tried.runs >= runs_least && !tried.caught.is_empty() {
             break;
+        }
+        if !bench.holds(place, &plan) {
+            tried.left_out += 1;
+            continue;
         }
         let (outcome, is_reached) = play_with(mutation, &plan);
         tried.runs += 1;
@@ -134,16 +177,17 @@ pub fn campaign(
     jobs: usize,
     each: &(dyn Fn(&Tried) + Sync),
 ) -> Vec<Tried> {
+    let bench = Bench::new(kept, seeds_max);
     let next = AtomicUsize::new(0);
     let done = Mutex::new(BTreeMap::new());
     thread::scope(|scope| {
         for _ in 0..jobs.max(1) {
             scope.spawn(|| {
                 while let Some(mutation) = mutations.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let tried = attempt(*mutation, kept, seeds_max);
+                    let tried = attempt(*mutation, &bench);
                     each(&tried);
                     // A thread that panicked has left whole entries: they are inserted at once.
-                    let mut done = done.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                    let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
                     done.insert(*mutation, tried);
                 }
             });
@@ -192,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_planted_bug_is_caught_and_its_plan_is_made_small_and_fails_again_from_its_file() {
-        let tried = attempt(Mutation::AdditionTwice, &[], 20);
+        let tried = attempt(Mutation::AdditionTwice, &Bench::new(&[], 20));
         let (plan, verdict) = tried.first.expect("somebody catches it");
         let mut play = |plan: &Plan| play_with(Mutation::AdditionTwice, plan).0.verdict;
 
@@ -211,8 +255,47 @@ mod tests {
     #[test]
     fn a_bug_is_caught_by_a_kept_plan_where_there_are_no_seeds() {
         let kept = regressions::named("two-branches-of-one-length").unwrap();
-        let tried = attempt(Mutation::ForkUnseen, &[kept], 0);
+        let tried = attempt(Mutation::ForkUnseen, &Bench::new(&[kept], 0));
         assert_eq!((tried.runs, tried.count()), (1, 1));
+    }
+
+    #[test]
+    fn a_plan_that_fails_without_a_bug_catches_none() {
+        let mut hopeless = generate(1, &profile("quick").unwrap());
+        hopeless.header.settle_ms = 0;
+        let kept = [hopeless];
+        let bench = Bench::new(&kept, 0);
+
+        for mutation in [Mutation::AckTooMuch, Mutation::PushSkipped] {
+            let tried = attempt(mutation, &bench);
+            assert_eq!((tried.runs, tried.left_out, tried.count()), (0, 1, 0));
+        }
+    }
+
+    /// What an oracle says is what it can tell apart from its opposite.
+    #[test]
+    fn each_oracle_sees_a_bug_of_its_own() {
+        let kept = regressions::named("an-answer-and-a-value-that-it-had-not-seen").unwrap();
+        let kept = [kept];
+        let bench = Bench::new(&kept, 60);
+        for (mutation, name) in [
+            (Mutation::EditDropped, "no invention"),
+            (Mutation::AdditionInflated, "no invention"),
+            (Mutation::EqualSumsOnce, "counter exact"),
+            (Mutation::RankBackwards, "register rule"),
+            (Mutation::RacedDeleteUndone, "tombstone"),
+            (Mutation::AnswerHidesOthers, "review stability"),
+            (Mutation::OffsetForgotten, "schema versions"),
+            (Mutation::LogRestarted, "resume"),
+            (Mutation::MarkRepeated, "bounded"),
+        ] {
+            let is_seen = |(place, plan): (usize, Plan)| {
+                let verdict = play_with(mutation, &plan).0.verdict;
+                seen_by(&verdict) == Some(name) && bench.holds(place, &plan)
+            };
+            let mut plans = bench.plans().enumerate();
+            assert!(plans.any(is_seen), "{}", mutation.name());
+        }
     }
 
     #[test]

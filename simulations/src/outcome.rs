@@ -5,6 +5,7 @@ use std::hash::{Hash, Hasher};
 
 use serde::Serialize;
 
+use crate::checks::Checks;
 use crate::likeness::{Crash, Stall, about};
 use crate::oracle::Oracle;
 use crate::sometimes::Reached;
@@ -83,7 +84,7 @@ pub struct Counts {
     pub answered: u64,
     /// Contacts that began.
     pub contacts: u64,
-    /// Connections that were made.
+    /// Connections that were made between honest devices.
     pub connections: u64,
     /// Connections that ended while devices could reach each other.
     pub cuts: u64,
@@ -98,7 +99,7 @@ pub struct Counts {
     /// Faults of devices, by name.
     pub faults: BTreeMap<&'static str, u64>,
     /// Checks of oracles.
-    pub checks: u64,
+    pub checks: Checks,
 }
 
 /// A run and how it ended.

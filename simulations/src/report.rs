@@ -142,11 +142,18 @@ fn or_nothing(text: &str) -> &str {
 fn verdict(outcome: &Outcome) -> String {
     let digest = outcome.digest.get(..16).unwrap_or_default();
     match &outcome.verdict {
-        Verdict::Held => format!(
-            "oracle  {n}/{n} held ({} checks)  digest {digest}  PASS",
-            outcome.counts.checks,
-            n = Oracle::ALL.len() + 1
-        ),
+        Verdict::Held => {
+            let checks = &outcome.counts.checks;
+            let not_asked = checks.not_asked();
+            let all = Oracle::ALL.len() + 1;
+            let (held, checks) = (all - not_asked.len(), checks.total());
+            let names: Vec<&str> = not_asked.iter().map(|oracle| oracle.name()).collect();
+            let others = match names.is_empty() {
+                true => String::new(),
+                false => format!("; not asked: {}", names.join(", ")),
+            };
+            format!("oracle  {held}/{all} held ({checks} checks{others})  digest {digest}  PASS")
+        }
         Verdict::Broken(failure) => format!(
             "oracle  {} {} at {:.3} s  digest {digest}  FAIL\n        must hold: {}\n        found: {}",
             failure.oracle.number(),

@@ -146,7 +146,7 @@ fn a_power_cut_while_syncs_are_ignored_takes_what_a_dead_process_has_written() {
 
 /// The frames between devices 2 and 3, and when they were sent.
 #[derive(Default)]
-struct Frames(Vec<(u64, usize, usize)>);
+struct Frames(Vec<(u64, usize, u64)>);
 
 impl Observer for Frames {
     fn trace(&mut self, line: &Line) {

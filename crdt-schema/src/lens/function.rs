@@ -21,6 +21,7 @@
 
 use std::str::FromStr;
 
+use crate::mutation::{Flaw, is_planted};
 use crate::value::Value;
 
 /// A named conversion of single values.
@@ -201,6 +202,9 @@ impl Function {
         match (self, value) {
             (_, Value::Null) => Some(Value::Null),
             (Self::FToC, Value::Number(n)) => measured((n - 32.0) * 5.0 / 9.0),
+            (Self::CToF, Value::Number(n)) if is_planted(Flaw::OffsetForgotten) => {
+                measured(n * 9.0 / 5.0)
+            }
             (Self::CToF, Value::Number(n)) => measured(n * 9.0 / 5.0 + 32.0),
             (Self::LbToKg, Value::Number(n)) => measured(n * KG_PER_LB),
             (Self::KgToLb, Value::Number(n)) => measured(n / KG_PER_LB),

@@ -6,14 +6,24 @@
 //! opens that closes by itself when the sum is within them again.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 use super::{Merged, Record, review};
+use crate::mutation::{Flaw, is_planted};
 use crate::resolution::{Candidate, Review, ReviewSubject};
 use crate::schema::{Field, check_bounds};
 use crate::value::Value;
 
 pub(super) fn merge(sums: &[Candidate], field: &Field, record: &Record<'_>) -> Merged {
-    let total: i128 = sums.iter().map(amount).sum();
+    let total: i128 = match is_planted(Flaw::EqualSumsOnce) {
+        true => sums
+            .iter()
+            .map(amount)
+            .collect::<BTreeSet<_>>()
+            .iter()
+            .sum(),
+        false => sums.iter().map(amount).sum(),
+    };
     let shown = i64::try_from(total).unwrap_or(if total < 0 { i64::MIN } else { i64::MAX });
     let mut latest = sums.to_vec();
     latest.sort_by_key(|sum| Reverse((sum.hlc, sum.dot)));

@@ -9,6 +9,7 @@
 use std::cmp::Reverse;
 
 use super::{Merged, lww};
+use crate::mutation::{Flaw, is_planted};
 use crate::resolution::Candidate;
 use crate::schema::{Field, FieldType};
 use crate::value::Value;
@@ -17,6 +18,9 @@ pub(super) fn merge(candidates: &[Candidate], field: &Field) -> Merged {
     let mut ranked = lww::ranked(candidates);
     // The sort is stable, so equal ranks stay in the order of `lww`.
     ranked.sort_by_key(|candidate| Reverse(rank(field, &candidate.value)));
+    if is_planted(Flaw::RankBackwards) {
+        ranked.reverse();
+    }
     lww::first_of(ranked, |_, count| {
         format!("{count} concurrent writes; the one that is furthest along wins")
     })

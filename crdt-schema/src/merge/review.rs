@@ -8,6 +8,7 @@
 
 use super::{Merged, Record, lww};
 use crate::ident::Dot;
+use crate::mutation::{Flaw, is_planted};
 use crate::resolution::{Candidate, Review, ReviewId, ReviewSubject};
 use crate::schema::Field;
 
@@ -65,10 +66,14 @@ fn is_conflict(candidates: &[Candidate]) -> bool {
     let differ = candidates
         .iter()
         .any(|candidate| candidate.value != candidates[0].value);
-    let all_answers = candidates
+    let mut answers = candidates
         .iter()
-        .all(|candidate| candidate.answer.is_some());
-    differ && !all_answers
+        .map(|candidate| candidate.answer.is_some());
+    let is_answered = match is_planted(Flaw::AnswerHidesOthers) {
+        true => answers.any(|is_answer| is_answer),
+        false => answers.all(|is_answer| is_answer),
+    };
+    differ && !is_answered
 }
 
 /// The name of a review: the same wherever the same dots conflict over the same thing.

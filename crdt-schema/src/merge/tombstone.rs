@@ -6,6 +6,7 @@
 
 use super::{Record, lww, review};
 use crate::document::{LifeMark, State};
+use crate::mutation::{Flaw, is_planted};
 use crate::resolution::{Candidate, Life, Resolution, Review, ReviewSubject};
 use crate::schema::DeletePolicy;
 use crate::value::Value;
@@ -27,6 +28,10 @@ pub(super) fn judge(state: &State, policy: DeletePolicy, record: &Record<'_>) ->
     }
     let raced = !state.unseen_by_delete.is_empty() || state.life.iter().any(|mark| !mark.deleted);
     match (raced, policy) {
+        (true, DeletePolicy::DeleteWins) if is_planted(Flaw::RacedDeleteUndone) => Fate {
+            life: Life::Live,
+            review: None,
+        },
         (false, _) | (true, DeletePolicy::DeleteWins) => Fate {
             life: Life::Deleted,
             review: None,

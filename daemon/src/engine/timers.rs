@@ -69,6 +69,12 @@ impl Engine {
         });
         if marks {
             self.mark(id);
+            if is_planted(Mutation::MarkRepeated)
+                && let Some(session) = self.sessions.get_mut(&id)
+            {
+                session.marked = None;
+                Self::expect_mark(session, now);
+            }
         }
         let want = self.sessions.get(&id).and_then(|session| session.want);
         if want.is_some_and(|want| want.due_ms <= now.mono_ms) {

@@ -128,6 +128,42 @@ const CAUGHT_BY: &[(Mutation, &str)] = &[
         Mutation::TallyStale,
         "store::tests::remote::two_stores_converge_on_records_tallies_and_lives",
     ),
+    (
+        Mutation::EditDropped,
+        "store::tests::promises::a_write_to_several_records_says_what_was_asked_for_and_nothing_else",
+    ),
+    (
+        Mutation::AdditionInflated,
+        "store::tests::promises::a_write_to_several_records_says_what_was_asked_for_and_nothing_else",
+    ),
+    (
+        Mutation::LogRestarted,
+        "store::tests::walks::a_log_goes_ahead_as_far_as_its_causes_are_known",
+    ),
+    (
+        Mutation::MarkRepeated,
+        "engine::tests::checkpoints::two_that_hold_the_same_fall_silent",
+    ),
+    (
+        Mutation::EqualSumsOnce,
+        "store::tests::merges::equal_additions_of_two_devices_are_both_counted",
+    ),
+    (
+        Mutation::RankBackwards,
+        "store::tests::merges::of_concurrent_choices_the_one_that_is_furthest_along_is_shown",
+    ),
+    (
+        Mutation::RacedDeleteUndone,
+        "store::tests::merges::where_deletions_win_a_raced_one_stands",
+    ),
+    (
+        Mutation::AnswerHidesOthers,
+        "store::tests::merges::an_answer_does_not_speak_for_a_value_that_it_had_not_seen",
+    ),
+    (
+        Mutation::OffsetForgotten,
+        "store::tests::merges::a_temperature_is_read_in_the_unit_of_the_version_in_use",
+    ),
 ];
 
 #[test]

@@ -14,6 +14,7 @@ use crdt_schema::schema::{PUBLISHED, Schema, published_collection};
 use crate::engine::batch::implied::implied;
 use crate::engine::batch::planned::{Planned, carry_out, time_of, unchanged};
 use crate::engine::batch::{CommitOutcome, LocalCommit, LocalEdit, Rejection, StoreFault};
+use crate::mutation::{Mutation, is_planted};
 
 use super::log::LogWriter;
 use super::record::RecordWriter;
@@ -114,6 +115,9 @@ impl<'txn> Author<'_, 'txn> {
         mut plan: Vec<Planned<'txn>>,
     ) -> Result<CommitOutcome, Refusal> {
         plan.sort_by_key(Planned::order);
+        if plan.len() > 1 && is_planted(Mutation::EditDropped) {
+            plan.pop();
+        }
         let end = self.end_of(commit)?;
         let dot = Dot::new(commit.log.log, end.seq + 1);
         let hlc = time_of(commit, end.hlc, &plan);

@@ -15,6 +15,7 @@ use crdt_schema::ident::{Dot, LogId, SpaceName};
 use redb::ReadTransaction;
 
 use crate::engine::batch::{Arrival, Fetched, Held, LogHeader, Run, Walk};
+use crate::mutation::{Mutation, is_planted};
 use crate::wire::changeset::decode_change_set;
 use crate::wire::limits::POINT_GAP_BYTES;
 
@@ -151,7 +152,10 @@ impl Fetch<'_> {
                 // What it continues must come before it: it waits for its place in the order.
                 continue;
             }
-            let mut from = self.seq_known(&taken, log).saturating_add(1);
+            let mut from = match is_planted(Mutation::LogRestarted) {
+                true => 1,
+                false => self.seq_known(&taken, log).saturating_add(1),
+            };
             while from < end {
                 if self.is_full() {
                     return Ok(false);

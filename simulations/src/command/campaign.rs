@@ -161,12 +161,16 @@ fn tell_summary(summary: &Summary, took_s: f64, voice: Voice) {
             summary.failed,
             summary.differing,
             summary.device_hours,
-            summary.checks,
+            summary.checks.total(),
             summary.reached.count(),
             Sometimes::ALL.len()
         );
         for state in &missing {
             words.push_str(&format!("\n  never: {state}"));
+        }
+        for oracle in summary.checks.not_asked() {
+            let (number, name) = (oracle.number(), oracle.name());
+            words.push_str(&format!("\n  not asked: {number} {name}"));
         }
         words
     };

@@ -64,8 +64,14 @@ impl Mutants {
             self.keep(path, first, voice)?;
         }
         let survivors = all.iter().filter(|tried| tried.survived()).count();
+        let left_out = all.iter().map(|tried| tried.left_out).max().unwrap_or(0);
         voice.say(format!("{} bugs, {survivors} survived", all.len()));
-        Ok(u8::from(survivors > 0))
+        if left_out > 0 {
+            voice.say(format!(
+                "{left_out} plans were left out: they fail without a bug"
+            ));
+        }
+        Ok(u8::from(survivors > 0 || left_out > 0))
     }
 
     fn keep(&self, path: &std::path::Path, tried: &Tried, voice: Voice) -> Result<(), String> {
@@ -92,6 +98,7 @@ fn object(tried: &Tried) -> serde_json::Value {
     json!({
         "bug": tried.mutation.name(),
         "runs": tried.runs,
+        "left_out": tried.left_out,
         "reached": tried.reached,
         "caught": tried.caught,
         "excuse": tried.excuse(),

@@ -15,7 +15,7 @@ const DISK_BYTES_BASE: u64 = 6 << 20;
 const DISK_TIMES_MAX: u64 = 200;
 
 pub(super) fn judge(world: &mut World<'_>) -> Judged {
-    world.counts.checks += 1;
+    world.counts.checks.note(Oracle::Bounded, 1);
     // A device that lost its store is given everything again.
     let losses = world.plan.faults.iter().filter(|fault| match fault.kind {
         FaultKind::Wipe {}
@@ -42,7 +42,7 @@ pub(super) fn judge(world: &mut World<'_>) -> Judged {
     let living = world.living();
     let entry_bytes = world.counts.entry_bytes / living.len().max(1) as u64;
     for number in living {
-        world.counts.checks += 1;
+        world.counts.checks.note(Oracle::Bounded, 1);
         let disk_bytes = world.seats[&number].disk.allocated_bytes();
         world.counts.disk_bytes = world.counts.disk_bytes.max(disk_bytes);
         let disk_bytes_max = DISK_BYTES_BASE + entry_bytes * DISK_TIMES_MAX;

@@ -7,12 +7,13 @@ use crdt_schema::hlc::Timestamp;
 use crdt_schema::ident::{DeviceId, Dot, LogId, RecordKey};
 use crdt_schema::op::ChangeSet;
 use crdt_schema::resolution::RecordView;
-use crdt_schema::schema::Collection;
+use crdt_schema::schema::{Collection, Schema};
 use fieldmesh::engine::batch::{Held, Run, Walk};
 use fieldmesh::store::{FeedItem, Progress, Reader};
 use fieldmesh::wire::chain::{SEALED, chain_next, chain_start};
 use serde_json::{Map, Value as Json};
 
+use super::model::is_related;
 use super::replays::{Edited, Replays};
 use super::shown::{reader, shown};
 use super::{Judged, Oracle};
@@ -31,6 +32,8 @@ pub(super) fn judge(world: &mut World<'_>) -> Judged {
         let items = reader
             .feed(0, usize::MAX)
             .map_err(|error| (Oracle::NoLostWrite, format!("device {number}: {error}")))?;
+        let acknowledged = world.ledger.acknowledged.len() as u64;
+        world.counts.checks.note(Oracle::NoLostWrite, acknowledged);
         nothing_lost(world, number, &reader)?;
         judge_one(world, number, &reader, &items, &mut replays)?;
     }
@@ -45,7 +48,11 @@ pub(super) fn judge_one(
     items: &[FeedItem],
     replays: &mut Replays,
 ) -> Judged {
-    world.counts.checks += items.len() as u64;
+    let (entries, checks) = (items.len() as u64, &mut world.counts.checks);
+    for oracle in [Oracle::NoInvention, Oracle::OneHistory, Oracle::Order] {
+        checks.note(oracle, entries);
+    }
+    checks.note(Oracle::Audit, 1);
     nothing_invented(world, number, items)?;
     causes_first(number, items)?;
     audit(world, number, reader)?;
@@ -96,11 +103,14 @@ fn nothing_invented(world: &mut World<'_>, number: usize, items: &[FeedItem]) ->
             world.reached.note(Sometimes::LiarsEntriesTaken);
             continue;
         }
-        let known = world.ledger.entries.get(&dot);
-        let mut branches = world.ledger.branches.get(&dot).into_iter().flatten();
-        if known.is_some_and(|known| known.set != item.set)
-            && branches.all(|branch| branch.set != item.set)
-        {
+        // A branch keeps the numbers of the log that it was.
+        let whole = Dot::new(item.header.signed_as(), item.seq);
+        let names = [dot, whole].into_iter();
+        let mut known = names
+            .flat_map(|name| world.ledger.contents(name))
+            .peekable();
+        let is_known = known.peek().is_some();
+        if is_known && known.all(|known| known.set != item.set) {
             let detail = format!(
                 "device {number} holds {dot} with another content than its author committed"
             );
@@ -110,7 +120,7 @@ fn nothing_invented(world: &mut World<'_>, number: usize, items: &[FeedItem]) ->
             .get(&item.header.device)
             .cloned()
             .unwrap_or_default();
-        if known.is_none() && !world.ledger.was_asked(&devices, &item.set) {
+        if !is_known && !world.ledger.is_unread(&devices, &item.set) {
             let detail = format!(
                 "device {number} holds {dot}, which nobody asked for: {:?}",
                 item.set.edits
@@ -206,28 +216,15 @@ fn rebuild(
 ) -> Judged {
     if items.iter().any(|item| item.header.branch_of.is_some()) {
         // Entries may name others by what their logs were before they forked, which the store must read.
+        world.counts.checks.note(Oracle::Rebuild, 1);
         return check(number, reader);
     }
     let schema = reader.schema();
-    let mut edits: BTreeMap<(String, String), Vec<Edited>> = BTreeMap::new();
-    for item in items {
-        let dot = Dot::new(item.header.log, item.seq);
-        for edit in &item.set.edits {
-            let key = (edit.collection.clone(), edit.id.clone());
-            if key.1.starts_with(LIAR_PREFIX) || schema.collection(&key.0).is_none() {
-                continue;
-            }
-            let edit = edit.clone();
-            edits.entry(key).or_default().push(Edited {
-                dot,
-                hlc: item.set.hlc,
-                version: item.set.schema_version,
-                edit,
-            });
-        }
-    }
+    let edits = edits_by_record(items, &schema);
     let shown = shown(reader).map_err(|why| (Oracle::Rebuild, why))?;
-    world.counts.checks += edits.len() as u64;
+    let checks = &mut world.counts.checks;
+    checks.note(Oracle::Rebuild, edits.len() as u64);
+    checks.note(Oracle::Atomic, edits.len() as u64);
     for (key, edits) in &edits {
         let Some(collection) = schema.collection(&key.0) else {
             continue;
@@ -235,29 +232,24 @@ fn rebuild(
         let view = replays
             .view(collection, &key.1, edits)
             .map_err(|why| (Oracle::Rebuild, format!("device {number}: {why}")))?;
+        let place = format!("device {number}: {}/{}", key.0, key.1);
         let Some(found) = shown.get(key) else {
-            let detail = format!(
-                "device {number} holds edits of {}/{} and does not show it",
-                key.0, key.1
-            );
+            let detail = format!("{place} is not shown, and edits of it are held");
             return Err((Oracle::Atomic, detail));
         };
         if found.heads != view.heads {
             let detail = format!(
-                "device {number}: {}/{} shows the edits up to {:?}, its log has {:?}",
-                key.0, key.1, found.heads, view.heads
+                "{place} shows the edits up to {:?}, its log has {:?}",
+                found.heads, view.heads
             );
             return Err((Oracle::Atomic, detail));
         }
-        let is_as_the_log_says = match schema.has_references() {
+        let is_as_the_log_says = match is_related(&schema, &key.0) {
             true => unrelated(found, collection) == unrelated(view, collection),
             false => found == view,
         };
         if !is_as_the_log_says {
-            let detail = format!(
-                "device {number}: {}/{}: {found:?} is shown, {view:?} follows from the log",
-                key.0, key.1
-            );
+            let detail = format!("{place}: {found:?} is shown, {view:?} follows from the log");
             return Err((Oracle::Rebuild, detail));
         }
     }
@@ -269,6 +261,26 @@ fn rebuild(
         return Err((Oracle::NoInvention, detail));
     }
     documents_contain(number, reader, items)
+}
+
+/// The edits of each record of honest people, in the order in which they came.
+fn edits_by_record(items: &[FeedItem], schema: &Schema) -> BTreeMap<(String, String), Vec<Edited>> {
+    let mut edits: BTreeMap<_, Vec<Edited>> = BTreeMap::new();
+    for item in items {
+        for edit in &item.set.edits {
+            let key = (edit.collection.clone(), edit.id.clone());
+            if key.1.starts_with(LIAR_PREFIX) || schema.collection(&key.0).is_none() {
+                continue;
+            }
+            edits.entry(key).or_default().push(Edited {
+                dot: Dot::new(item.header.log, item.seq),
+                hlc: item.set.hlc,
+                version: item.set.schema_version,
+                edit: edit.clone(),
+            });
+        }
+    }
+    edits
 }
 
 /// The store's own comparison of everything that it derives with its logs.

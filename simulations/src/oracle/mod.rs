@@ -7,6 +7,7 @@
 //! Numbers 17 and 18 (revocation, expiry) are kept free for subjects that the simulated devices do not
 //! have.
 
+mod asked;
 mod branches;
 mod cost;
 mod death;
@@ -19,6 +20,7 @@ mod shown;
 mod status;
 mod versions;
 
+pub(crate) use asked::as_asked;
 pub(crate) use shown::shown;
 
 use std::collections::BTreeSet;
@@ -196,7 +198,6 @@ pub(crate) const IDLE_MEETING_BYTES_MAX: u64 = 512;
 
 /// What must hold of two devices whose contact has ended.
 pub(crate) fn after_contact(world: &mut World<'_>, a: usize, b: usize) -> Judged {
-    world.counts.checks += 2;
     shown::pair_agrees(world, a, b)?;
     status::beliefs_are_true(world, a)?;
     status::beliefs_are_true(world, b)
@@ -238,7 +239,7 @@ pub(crate) fn resent(
 ) -> Judged {
     for run in runs.iter().filter(|run| !forked.contains(&run.header.log)) {
         let known = held.get(&run.header.log).copied().unwrap_or(0);
-        if run.last() <= known {
+        if run.from <= known {
             let detail = format!(
                 "between devices {} and {}: entries {} to {} of log {} were sent to a device that held {known}",
                 ends[0],
@@ -264,7 +265,38 @@ pub(crate) fn farewell(reason: &CloseReason, is_hostile: bool) -> Judged {
 
 #[cfg(test)]
 mod tests {
+    use crdt_schema::ident::SpaceName;
+    use fieldmesh::engine::batch::LogHeader;
+
     use super::*;
+    use crate::device::device_id;
+
+    #[test]
+    fn a_log_that_is_begun_again_is_seen_even_if_it_has_grown() {
+        let log = LogId([1; 16]);
+        let run = |from, entries: usize| Run {
+            header: LogHeader {
+                log,
+                space: SpaceName::default(),
+                device: device_id(1),
+                name: String::new(),
+                branch_of: None,
+            },
+            from,
+            entries: vec![vec![0]; entries],
+            signature: [0; 64],
+        };
+        let held = Held::from([(log, 5)]);
+        let judged = |run: Run| resent(&[run], &held, &BTreeSet::new(), [0, 1]);
+
+        assert_eq!(judged(run(6, 2)), Ok(()));
+        for again in [run(1, 6), run(5, 2), run(2, 3)] {
+            assert_eq!(
+                judged(again).map_err(|(oracle, _)| oracle),
+                Err(Oracle::Resume)
+            );
+        }
+    }
 
     #[test]
     fn every_oracle_has_its_own_number_and_its_sentence() {

@@ -3,9 +3,11 @@
 //!
 //! This shares no code with the merge. It needs only what a change set says: its edits, its time and what
 //! it had seen. What it has no short rule for, it leaves to the oracles of convergence and rebuilding: fields
-//! that a migration changes, trials, other provisional values than the latest, removals that win, and the
-//! life of records that references decide over (see [`is_modelled`]).
+//! that a migration changes where versions meet, trials, other provisional values than the latest, removals
+//! that win, and the life of records whose restricted deletion a person may have let (see [`is_modelled`] and
+//! [`relations`]).
 
+mod relations;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -23,6 +25,7 @@ use super::shown::{reader, shown};
 use super::{Judged, Oracle};
 use crate::sometimes::Sometimes;
 use crate::world::World;
+use relations::Lives;
 
 pub(super) fn judge(world: &mut World<'_>) -> Judged {
     let Some((number, reader)) = world
@@ -40,33 +43,65 @@ pub(super) fn judge_device(world: &mut World<'_>, number: usize, reader: &Reader
     let schema = reader.schema();
     let read = |why: String| (Oracle::Register, format!("device {number}: {why}"));
     let records = records(reader).map_err(|error| read(error.to_string()))?;
+    let mut lives = Lives::new(&schema, &records);
     for (key, view) in shown(reader).map_err(read)? {
         let (Some(record), Some(collection)) =
             (records.get(&key), modelled(world, &schema, &key.0))
         else {
             continue;
         };
-        world.counts.checks += collection.fields.len() as u64;
         if view.life == Life::Contested {
             world.reached.note(Sometimes::DeletionContested);
         }
         let place = format!("{}/{}", key.0, key.1);
-        let has_references = schema.has_references();
+        let life = lives.of(&key);
+        note_asked(world, &collection, life);
         follows(record, &view).map_err(|why| (Oracle::Order, format!("{place}: {why}")))?;
-        judge_record(record, &collection, &view, has_references)
+        judge_record(record, &collection, &view, life)
+            .and_then(|()| rules::flags(record, &collection, &view, &world.ledger.flags))
             .map_err(|(oracle, why)| (oracle, format!("{place}: {why}")))?;
         answered_stay_closed(world, &place, &view)?;
     }
     Ok(())
 }
 
+/// Whether references have a say in what becomes of the collection's records: they refer to others, or others refer
+/// to them.
+pub(super) fn is_related(schema: &Schema, name: &str) -> bool {
+    let mut all = schema.collections.values();
+    all.any(|collection| {
+        let mut references = collection.references();
+        references.any(|field| collection.name == name || field.refers_to() == Some(name))
+    })
+}
+
+/// Notes what is asked of a record of the collection.
+fn note_asked(world: &mut World<'_>, collection: &Collection, life: Option<Life>) {
+    let checks = &mut world.counts.checks;
+    checks.note(Oracle::Order, 1);
+    checks.note(Oracle::Tombstone, u64::from(life.is_some()));
+    checks.note(Oracle::Review, collection.rules.len() as u64);
+    for field in collection.fields.values() {
+        let oracle = match field.kind {
+            FieldType::Counter => Oracle::Counter,
+            _ => Oracle::Register,
+        };
+        checks.note(oracle, 1);
+        checks.note(
+            Oracle::Review,
+            u64::from(field.merge == MergePolicy::Review),
+        );
+    }
+}
+
 /// The collection with those of its fields that there are short rules for.
 fn modelled(world: &World<'_>, schema: &Schema, name: &str) -> Option<Collection> {
     let mut collection = schema.collection(name)?.clone();
-    let family = &world.family;
+    let is_read_otherwise =
+        |field: &str| world.plan.mixes_versions() && world.family.is_migrated(name, field);
     collection
         .fields
-        .retain(|field_name, field| !family.is_migrated(name, field_name) && is_modelled(field));
+        .retain(|name, field| !is_read_otherwise(name) && is_modelled(field));
     Some(collection)
 }
 
@@ -105,7 +140,7 @@ fn judge_record(
     record: &Record,
     collection: &Collection,
     view: &RecordView,
-    has_references: bool,
+    life: Option<Life>,
 ) -> Judged {
     for field in collection.fields.values() {
         let found = view.fields.get(&field.name).cloned().unwrap_or(Json::Null);
@@ -126,10 +161,12 @@ fn judge_record(
             rules::review(record, field, view)?;
         }
     }
-    rules::flags(record, collection, view)?;
-    match has_references {
-        true => Ok(()),
-        false => rules::life(record, collection, view),
+    match life.filter(|life| *life != view.life) {
+        None => Ok(()),
+        Some(life) => {
+            let why = format!("it is {:?} and should be {life:?}", view.life);
+            Err((Oracle::Tombstone, why))
+        }
     }
 }
 

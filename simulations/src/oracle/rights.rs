@@ -12,6 +12,7 @@ use crate::plan::DeviceSpec;
 use crate::world::World;
 
 pub(super) fn judge(world: &mut World<'_>) -> Judged {
+    let mut judged = 0;
     for (dot, entry) in &world.ledger.entries {
         let Some(schema) = world.family.get(entry.set.schema_version) else {
             continue;
@@ -23,12 +24,18 @@ pub(super) fn judge(world: &mut World<'_>) -> Judged {
                 refused.contains(&(number, review.to_owned()))
             };
             for edit in &entry.set.edits {
+                let answers = edit.ops.iter().filter(|op| is_answer(op)).count() as u64;
+                judged += answers * u64::from(spec.duty.is_some());
                 judge_edit(*dot, spec, schema, edit, &is_refused)?;
             }
         }
-        world.counts.checks += 1;
     }
+    world.counts.checks.note(Oracle::Rights, judged);
     Ok(())
+}
+
+fn is_answer(op: &Op) -> bool {
+    matches!(op, Op::Resolve { .. } | Op::Accept { .. })
 }
 
 /// The devices that go by that name.

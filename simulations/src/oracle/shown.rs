@@ -52,6 +52,7 @@ pub(super) fn pair_agrees(world: &mut World<'_>, a: usize, b: usize) -> Judged {
     if world.honest_held(a) != world.honest_held(b) || !read_alike(&one, &other) {
         return Ok(());
     }
+    world.counts.checks.note(Oracle::Convergence, 1);
     let broken = |why| (Oracle::Convergence, why);
     let one = shown(&one).map_err(broken)?;
     let other = shown(&other).map_err(broken)?;
@@ -121,7 +122,8 @@ pub(super) fn all_agree(world: &mut World<'_>) -> Judged {
         let Some(reader) = reader(world, number) else {
             continue;
         };
-        world.counts.checks += 2;
+        world.counts.checks.note(Oracle::Rebuild, 1);
+        world.counts.checks.note(Oracle::Convergence, 1);
         counts_are_true(number, &reader)?;
         let broken = |why| (Oracle::Convergence, why);
         let now = shown(&reader).map_err(broken)?;

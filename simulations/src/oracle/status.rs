@@ -24,7 +24,7 @@ fn judge_beliefs(world: &mut World<'_>, number: usize, is_settled: bool) -> Judg
     else {
         return Ok(());
     };
-    let fleet = device.fleet();
+    let (fleet, mut judged) = (device.fleet(), 0);
     for other in world.seats.values().filter(|seat| seat.is_honest()) {
         let Some(peer) = fleet.peers.get(&other.id()) else {
             continue;
@@ -34,6 +34,7 @@ fn judge_beliefs(world: &mut World<'_>, number: usize, is_settled: bool) -> Judg
         if other.spec.device == number || is_left_out {
             continue;
         }
+        judged += 1;
         // What a peer has moved to a branch it still holds, under a name that this device need not know yet.
         let holds = |name: Dot| {
             let held = other.durable.get(&name.log);
@@ -64,6 +65,7 @@ fn judge_beliefs(world: &mut World<'_>, number: usize, is_settled: bool) -> Judg
             return Err((Oracle::Status, detail));
         }
     }
+    world.counts.checks.note(Oracle::Status, judged);
     Ok(())
 }
 
@@ -76,7 +78,6 @@ fn excess(one: &Held, other: &Held) -> u64 {
 
 pub(super) fn judge(world: &mut World<'_>) -> Judged {
     for number in world.living() {
-        world.counts.checks += 2;
         judge_beliefs(world, number, true)?;
         synced_is_at_a_hub(world, number)?;
         nothing_refused(world, number)?;
@@ -114,7 +115,7 @@ fn synced_is_at_a_hub(world: &mut World<'_>, number: usize) -> Judged {
             return Err((Oracle::Status, detail));
         }
     }
-    world.counts.checks += shown.len() as u64;
+    world.counts.checks.note(Oracle::Status, shown.len() as u64);
     Ok(())
 }
 
@@ -142,6 +143,7 @@ fn nothing_refused(world: &mut World<'_>, number: usize) -> Judged {
             .refused_logs
             .iter()
             .find(|(log, _)| world.is_honest_log(log));
+        world.counts.checks.note(Oracle::Containment, 1);
         // Of a peer that is not connected the last meeting is shown: what has become of it since is not known.
         if let Some((log, why)) = honest.filter(|_| seat.is_honest() && peer.connected) {
             let detail = format!(

@@ -39,7 +39,7 @@ pub(super) fn judge(world: &mut World<'_>) -> Judged {
             let Some(reader) = put_to_use(world, number, version)? else {
                 continue;
             };
-            world.counts.checks += 1;
+            world.counts.checks.note(Oracle::Versions, 1);
             let shown = shown(&reader).map_err(|why| broken(number, why))?;
             if let Some((other, before)) = &first {
                 shown::agree(*other, before, number, &shown)
@@ -108,7 +108,7 @@ fn entries_are_kept(world: &mut World<'_>) -> Judged {
                 .or_insert_with(|| chain_start(&ORGANISATION, &run.header));
             for (seq, entry) in (run.from..).zip(&run.entries) {
                 *end = chain_next(end, entry);
-                world.counts.checks += 1;
+                world.counts.checks.note(Oracle::Versions, 1);
                 let first = chains.get(&log).and_then(|points| points.get(&seq));
                 if first.is_some_and(|first| first != end) {
                     let dot = Dot::new(log, seq);
@@ -156,7 +156,7 @@ fn conversions_follow(
             let Some(record) = records.get(&(collection.clone(), id.clone())) else {
                 continue;
             };
-            world.counts.checks += 1;
+            world.counts.checks.note(Oracle::Versions, 1);
             let expected = latest(record, [field, name], to, is_new);
             let found = view.fields.get(shown_name).and_then(|json| json.as_f64());
             let is_right = match (found, expected) {

@@ -68,7 +68,7 @@ impl World<'_> {
         if seat.may_lose || seat.is_troubled() {
             return false;
         }
-        self.counts.checks += 1;
+        self.counts.checks.note(Oracle::Atomic, 1);
         let commits = |store: StoreIdentity| store.commits;
         let now = seat.device.as_ref().map(|device| device.identity());
         let now = now.and_then(Result::ok).map(commits);

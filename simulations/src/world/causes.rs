@@ -24,7 +24,6 @@ impl World<'_> {
         set: &ChangeSet,
         (alone, latest_ms): (bool, u64),
     ) {
-        self.counts.checks += set.edits.len() as u64;
         for edit in &set.edits {
             // A time beyond the bound is suspect, and nobody's clock follows it, even when it has come near.
             let is_later = |dep: &Dot| {
@@ -34,6 +33,9 @@ impl World<'_> {
                             || cause.set.hlc.ms() > latest_ms.saturating_add(DRIFT_MAX_MS)
                     })
             };
+            self.counts
+                .checks
+                .note(Oracle::Clock, edit.deps.len() as u64);
             if let Some(dep) = edit.deps.iter().find(|dep| !is_later(dep)) {
                 let detail = format!("{dot} follows {dep} and is not later: {:?}", set.hlc);
                 return self.break_oracle(Oracle::Clock, detail);
@@ -47,6 +49,7 @@ impl World<'_> {
                 Ok(Some(stored)) => stored.view.heads,
                 Ok(None) | Err(_) => continue,
             };
+            self.counts.checks.note(Oracle::Order, u64::from(alone));
             if alone && heads.len() > 1 {
                 let detail = format!("{dot} was written to {key} and leaves {heads:?} standing");
                 return self.break_oracle(Oracle::Order, detail);
@@ -83,7 +86,7 @@ impl World<'_> {
 
     /// A change set is later than all that its device had taken in when it was asked for.
     pub(super) fn judge_asked(&mut self, number: usize, request: u64, outcome: &CommitOutcome) {
-        self.counts.checks += 1;
+        self.counts.checks.note(Oracle::Clock, 1);
         let after = self.ledger.asked_after.get(&request).copied();
         if let Some(after) = after.filter(|after| outcome.hlc <= *after) {
             let detail = format!(

@@ -98,7 +98,8 @@ impl World<'_> {
         }
         self.wires
             .insert(id, Wire::new((number, key), ends, lanes, held));
-        self.counts.connections += 1;
+        let is_between_honest = ends.iter().all(|end| self.seats[end].is_honest());
+        self.counts.connections += u64::from(is_between_honest);
         for end in 0..2 {
             self.open_end(id, ends, end);
         }
@@ -213,6 +214,7 @@ impl World<'_> {
                 if is_relayed {
                     self.reach(Sometimes::PeerRelayedOthersEntries);
                 }
+                self.counts.checks.note(Oracle::Resume, 1);
                 self.note_failure(judged);
             }
             Some(Message::Want) => self.reach(Sometimes::NewsAskedFor),
@@ -265,6 +267,7 @@ impl World<'_> {
                 self.reach(Sometimes::StrangerTurnedAway);
             }
             reason => {
+                self.counts.checks.note(Oracle::Containment, 1);
                 let judged = oracle::farewell(reason, is_hostile);
                 self.note_failure(judged);
             }

@@ -12,6 +12,7 @@ pub(crate) mod contact;
 mod event;
 mod faults;
 mod holding;
+mod mend;
 pub(crate) mod power;
 mod rot;
 mod seat;
@@ -21,6 +22,7 @@ pub(crate) mod store;
 mod versions;
 pub(crate) mod wire;
 mod words;
+mod written;
 
 use std::collections::BTreeMap;
 
@@ -388,7 +390,6 @@ impl<'o> World<'o> {
     }
 
     fn note_failure(&mut self, judged: Result<(), (Oracle, String)>) {
-        self.counts.checks += 1;
         if let Err((oracle, detail)) = judged {
             self.break_oracle(oracle, detail);
         }

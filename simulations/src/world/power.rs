@@ -166,7 +166,7 @@ impl World<'_> {
             (Some(_), None, _) => self.reached.note(Sometimes::RollbackSeenByWitness),
             (None, ..) => {}
         }
-        self.counts.checks += 1;
+        self.counts.checks.note(Oracle::NoLostWrite, 1);
         if lost.is_some() || may_lose {
             self.excuse(number, &held);
         }
@@ -185,6 +185,7 @@ impl World<'_> {
             let judged = oracle::after_death(self, number);
             self.note_failure(judged);
         }
+        self.look_through(number);
         self.await_deadline(number);
         self.start_versions(number);
         self.dial_from(number);

@@ -18,6 +18,7 @@ impl World<'_> {
                 Ok(Outcome::Settled { ends, moved }) => (ends, moved),
                 Ok(Outcome::Mended { .. }) => {
                     self.reached.note(Sometimes::DamageMended);
+                    self.look_through(number);
                     continue;
                 }
                 Ok(Outcome::Forked(forked)) => {
@@ -38,7 +39,7 @@ impl World<'_> {
                 seat.device.as_ref().map(|device| device.reader()),
             );
             for (was, is) in moved {
-                self.counts.checks += 1;
+                self.counts.checks.note(Oracle::NoInvention, 1);
                 let found = reader.as_ref().map(|reader| reader.entry(*is));
                 let Some(Ok(Some((_, set)))) = found else {
                     let detail = format!("device {number} wrote {was} again as {is} and lacks it");

@@ -61,27 +61,51 @@ impl World<'_> {
         }
     }
 
-    /// Notes in the ledger what has become durable, and for each log the chain up to there.
+    /// Notes in the ledger what has become durable, and judges what people asked for.
     pub(super) fn note_commit(&mut self, number: usize, report: &CommitReport) {
+        let Some(seat) = self.seats.get(&number) else {
+            return;
+        };
+        let went_back = report.arrival < seat.arrival;
+        let held_before = seat.durable.clone();
+        self.note_rows(number, report);
+        if went_back {
+            let detail = format!("device {number} went back to arrival {}", report.arrival);
+            return self.break_oracle(Oracle::Session, detail);
+        }
+        self.observer.trace(&Line::Saved {
+            t_ms: self.queue.now_ms(),
+            device: number,
+            entries: report.arrival,
+        });
+        self.note_settled(number, report);
+        let alone = report.remote.is_empty() && report.repairs.is_empty();
+        for (request, result) in &report.local {
+            if let Some(outcome) = result.as_ref().ok().filter(|outcome| !outcome.replayed) {
+                let is_new = held_before.seq(&outcome.dot.log) < outcome.dot.seq;
+                self.note_written(number, *request, outcome, (is_new, alone));
+            }
+        }
+    }
+
+    /// Notes how far each log has become durable, and the chain up to there.
+    fn note_rows(&mut self, number: usize, report: &CommitReport) {
         let failed = report.remote.iter().any(|outcome| outcome.result.is_err());
         let Some(seat) = self.seats.get_mut(&number) else {
             return;
         };
+        self.counts.checks.note(Oracle::Session, 1);
+        seat.arrival = report.arrival;
         for row in &report.rows {
+            let point = Dot::new(row.header.log, row.seq);
             self.observer.measure(&Measured::Held {
                 t_ms: self.queue.now_ms(),
                 device: number,
-                log: row.header.log,
-                seq: row.seq,
+                log: point.log,
+                seq: point.seq,
             });
-        }
-        let went_back = report.arrival < seat.arrival;
-        let held_before = seat.durable.clone();
-        seat.arrival = report.arrival;
-        for row in &report.rows {
-            seat.durable.insert(row.header.log, row.seq);
+            seat.durable.insert(point.log, point.seq);
             self.ledger.note_log(&row.header);
-            let point = Dot::new(row.header.log, row.seq);
             if self.plan.mixes_versions() && row.header.device == seat.id() {
                 self.ledger.chains.insert(point, row.chain);
             }
@@ -96,86 +120,6 @@ impl World<'_> {
             self.reached.note(Sometimes::StoreRecoveredWithoutRestart);
         }
         seat.has_failed |= failed;
-        let Some(device) = &seat.device else {
-            return;
-        };
-        let reader = device.reader();
-        let latest_ms = seat.clock.latest_ms();
-        let (id, mut own_log, has_lost) = (seat.id(), seat.own_log, seat.has_lost);
-        let is_troubled = seat.is_troubled();
-        if went_back {
-            let detail = format!("device {number} went back to arrival {}", report.arrival);
-            return self.break_oracle(Oracle::Session, detail);
-        }
-        self.observer.trace(&Line::Saved {
-            t_ms: self.queue.now_ms(),
-            device: number,
-            entries: report.arrival,
-        });
-        self.note_settled(number, report);
-        let written = report
-            .local
-            .iter()
-            .filter_map(|(request, result)| Some((*request, result.as_ref().ok()?)));
-        for (request, outcome) in written.filter(|(_, outcome)| !outcome.replayed) {
-            match reader.entry(outcome.dot) {
-                Ok(Some((header, set))) => {
-                    self.judge_time(number, outcome.dot, set.hlc.ms(), latest_ms);
-                    // A write that changes nothing is answered with the change set that its record is owed to.
-                    if held_before.seq(&outcome.dot.log) < outcome.dot.seq {
-                        self.judge_asked(number, request, outcome);
-                    }
-                    let alone = report.remote.is_empty() && report.repairs.is_empty();
-                    let place = (&header, outcome.dot);
-                    self.judge_causes(&reader, place, &set, (alone, latest_ms));
-                    let is_new = has_lost
-                        && header.device == id
-                        && own_log.is_some_and(|own| own != header.log);
-                    if is_new {
-                        self.reached.note(Sometimes::RollbackSeenByPeer);
-                    }
-                    if header.device == id {
-                        own_log = Some(header.log);
-                    }
-                    self.observer.measure(&Measured::Written {
-                        t_ms: self.queue.now_ms(),
-                        dot: outcome.dot,
-                        set: &set,
-                    });
-                    if set.edits.len() > 1 {
-                        self.reached.note(Sometimes::BatchOverSeveralRecords);
-                    }
-                    if let Err(why) = self.ledger.commit(outcome.dot, header.device, set) {
-                        self.break_oracle(Oracle::OneHistory, why);
-                    }
-                }
-                Ok(None) | Err(_) if is_troubled => {}
-                found => {
-                    let detail = format!(
-                        "device {number} committed {} and reads {:?}",
-                        outcome.dot,
-                        found.map(|_| ())
-                    );
-                    self.break_oracle(Oracle::NoLostWrite, detail);
-                }
-            }
-        }
-        if let Some(seat) = self.seats.get_mut(&number) {
-            seat.own_log = own_log;
-        }
-    }
-
-    /// No peer may drag an author's clock along further than the bound.
-    fn judge_time(&mut self, number: usize, dot: Dot, entry_ms: u64, latest_ms: u64) {
-        self.counts.checks += 1;
-        let bound_ms = latest_ms.saturating_add(crdt_schema::hlc::DRIFT_MAX_MS);
-        // A clock that was set back goes on from the latest time it has used, in any of its lives.
-        if entry_ms > bound_ms {
-            let detail = format!(
-                "device {number}, whose clock never showed more than {latest_ms} ms, dated {dot} at {entry_ms} ms"
-            );
-            self.break_oracle(Oracle::Clock, detail);
-        }
     }
 
     pub(super) fn report(&mut self, number: usize) {

@@ -49,6 +49,7 @@ impl World<'_> {
             edits: vec![edit],
             key: None,
             review: None,
+            version: self.schema_of(number).version,
         };
         self.ask(number, asked);
     }

@@ -75,6 +75,13 @@ impl<'s> Planned<'s> {
             let field = op.key().and_then(|key| collection.field_by_key(key));
             edit.ops.contains(op) || field.is_none_or(|field| calendar.is_open(field))
         });
+        if is_planted(Mutation::AdditionInflated) {
+            for op in &mut ops {
+                if let Op::Add { delta, .. } = op {
+                    *delta *= 2;
+                }
+            }
+        }
         if is_new && ops.is_empty() {
             let errors = check_record(collection, &view.fields);
             let errors = errors_or(errors, "a new record needs at least one field");

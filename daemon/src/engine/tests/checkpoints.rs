@@ -58,6 +58,21 @@ fn a_second_meeting_tells_only_the_rows_that_moved() {
 }
 
 #[test]
+fn two_that_hold_the_same_fall_silent() {
+    let mut world = level_world(2);
+    world.write(0, "p9", "Barasa");
+    world.meet(0, 1);
+    world.pass(2 * MARK_DELAY_MS);
+    world.said.clear();
+
+    for _ in 0..10 {
+        world.pass(2 * MARK_DELAY_MS);
+    }
+
+    assert!(world.said.is_empty(), "{:?}", world.said);
+}
+
+#[test]
 fn without_a_checkpoint_one_side_tells_the_whole_frontier() {
     let mut world = level_world(3);
     world.write(1, "p9", "Barasa");

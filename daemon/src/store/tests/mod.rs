@@ -9,6 +9,7 @@ mod implied;
 mod implied_forked;
 mod kept;
 mod log;
+mod merges;
 mod promises;
 mod records;
 mod references;

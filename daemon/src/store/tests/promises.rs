@@ -84,3 +84,22 @@ fn an_edit_names_every_change_that_it_follows() {
     a.pull(c, usize::MAX);
     assert_eq!(heads(a), heads(c));
 }
+
+#[test]
+fn a_write_to_several_records_says_what_was_asked_for_and_nothing_else() {
+    let mut device = Device::new(1);
+    let old = vec![upsert("1", vec![set("name", "A"), set("status", "open")])];
+    device.write(old).expect("a write");
+    let asked = vec![
+        upsert("1", vec![add("visits", 3), set("notes", "well")]),
+        upsert("2", vec![set("name", "B"), set("status", "closed")]),
+    ];
+
+    let outcome = device.write(asked.clone()).expect("a write");
+
+    let entry = device.reader().entry(outcome.dot).expect("the store reads");
+    let (_, set) = entry.expect("the entry");
+    let said = set.edits.iter().map(|edit| (&edit.id, &edit.ops));
+    let wanted = asked.iter().map(|edit| (&edit.id, &edit.ops));
+    assert!(said.eq(wanted), "{:?}", set.edits);
+}

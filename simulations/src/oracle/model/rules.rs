@@ -1,7 +1,7 @@
 //! The short rules: what a field, a review and the life of a record must be, from the edits of the record.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crdt_schema::op::Op;
 use crdt_schema::resolution::{Life, RecordView, ReviewSubject};
@@ -103,19 +103,29 @@ pub(super) fn review(record: &Record, field: &Field, view: &RecordView) -> Judge
     Err((Oracle::Review, why))
 }
 
-/// A rule's review is open while its condition holds, unless somebody has accepted it.
-pub(super) fn flags(record: &Record, collection: &Collection, view: &RecordView) -> Judged {
+/// A rule's review is open while its condition holds, unless somebody has accepted it. `known` tells which rule a
+/// review that somebody set out to accept was of.
+pub(super) fn flags(
+    record: &Record,
+    collection: &Collection,
+    view: &RecordView,
+    known: &BTreeMap<String, String>,
+) -> Judged {
     if view.life != Life::Live {
         return Ok(());
     }
-    let mut ops = record.edits.iter().flat_map(|node| &node.ops);
-    let is_accepted = ops.any(|op| matches!(op, Op::Accept { .. }));
+    let ops = record.edits.iter().flat_map(|node| &node.ops);
+    let accepted = ops.filter_map(|op| match op {
+        Op::Accept { review, .. } => known.get(review),
+        _ => None,
+    });
+    let accepted: BTreeSet<&String> = accepted.collect();
     for rule in &collection.rules {
         let is_holding = rule.condition.holds(&view.fields);
         let mut subjects = view.reviews.iter().map(|open| &open.subject);
         let is_open = subjects
             .any(|subject| matches!(subject, ReviewSubject::Rule { name } if *name == rule.name));
-        if is_open != is_holding && (is_open || !is_accepted) {
+        if is_open != is_holding && (is_open || !accepted.contains(&rule.name)) {
             let (found, expected) = (word(is_open), word(is_holding));
             let why = format!(
                 "the review of rule {:?} is {found} and should be {expected}",
@@ -134,7 +144,8 @@ fn word(is_open: bool) -> &'static str {
     }
 }
 
-pub(super) fn life(record: &Record, collection: &Collection, view: &RecordView) -> Judged {
+/// What becomes of the record by its own marks and edits alone.
+pub(super) fn life(record: &Record, collection: &Collection) -> Life {
     let marks = record.standing(|op| matches!(op, Op::Delete { .. } | Op::Restore { .. }));
     let is_delete = |op: &Op| matches!(op, Op::Delete { .. });
     let deletes: Vec<usize> = marks
@@ -142,33 +153,23 @@ pub(super) fn life(record: &Record, collection: &Collection, view: &RecordView) 
         .filter(|(_, op)| is_delete(op))
         .filter_map(|(node, _)| record.by_dot.get(&node.dot).copied())
         .collect();
-    let expected = if deletes.is_empty() {
-        Life::Live
-    } else {
-        let races = |index: usize, node: &Node| {
-            let is_edit = node.ops.iter().any(|op| op.key().is_some());
-            let is_apart = |delete: &usize| {
-                *delete != index
-                    && !record.edits[*delete].seen.contains(&index)
-                    && !node.seen.contains(delete)
-            };
-            is_edit && deletes.iter().all(is_apart)
-        };
-        let is_raced = marks.iter().any(|(_, op)| !is_delete(op))
-            || record
-                .edits
-                .iter()
-                .enumerate()
-                .any(|(index, node)| races(index, node));
-        match (is_raced, collection.delete) {
-            (false, _) | (true, DeletePolicy::DeleteWins) => Life::Deleted,
-            (true, DeletePolicy::EditWins) => Life::Live,
-            (true, DeletePolicy::Review) => Life::Contested,
-        }
-    };
-    if view.life == expected {
-        return Ok(());
+    if deletes.is_empty() {
+        return Life::Live;
     }
-    let why = format!("it is {:?} and should be {expected:?}", view.life);
-    Err((Oracle::Tombstone, why))
+    let races = |(index, node): (usize, &Node)| {
+        let is_edit = node.ops.iter().any(|op| op.key().is_some());
+        let is_apart = |delete: &usize| {
+            *delete != index
+                && !record.edits[*delete].seen.contains(&index)
+                && !node.seen.contains(delete)
+        };
+        is_edit && deletes.iter().all(is_apart)
+    };
+    let is_raced =
+        marks.iter().any(|(_, op)| !is_delete(op)) || record.edits.iter().enumerate().any(races);
+    match (is_raced, collection.delete) {
+        (false, _) | (true, DeletePolicy::DeleteWins) => Life::Deleted,
+        (true, DeletePolicy::EditWins) => Life::Live,
+        (true, DeletePolicy::Review) => Life::Contested,
+    }
 }

@@ -96,7 +96,8 @@ fn merged(items: &[FeedItem], follows: &[&[usize]]) -> RecordView {
 fn judged(items: &[FeedItem], branches: &Branches, view: &RecordView) -> [Result<(), Oracle>; 2] {
     let records = gathered(items, branches);
     let record = &records[&("patient".to_owned(), "p1".to_owned())];
-    let by_rules = judge_record(record, &collection(), view, false);
+    let life = rules::life(record, &collection());
+    let by_rules = judge_record(record, &collection(), view, Some(life));
     [
         follows(record, view).map_err(|_| Oracle::Order),
         by_rules.map_err(|(oracle, _)| oracle),
