@@ -29,6 +29,7 @@ pub mod measure;
 pub mod mobility;
 #[cfg(feature = "mutations")]
 pub mod mutants;
+pub mod notes;
 pub mod oracle;
 pub mod outcome;
 mod panics;

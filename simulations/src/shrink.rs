@@ -368,7 +368,10 @@ mod tests {
         (plan.contacts, plan.operations, plan.faults) = (Vec::new(), Vec::new(), Vec::new());
         plan.header.horizon_ms *= 2;
         let small = shrink_by(&plan, &verdict, 1, &mut always, &mut |_, _| {}).plan;
-        assert_eq!(small.header.horizon_ms, plan.header.horizon_ms / 2 + 60_000);
+        assert_eq!(
+            small.header.horizon_ms,
+            plan.header.horizon_ms / 2 + MINUTE_MS
+        );
     }
 
     #[test]

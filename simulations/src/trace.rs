@@ -1,7 +1,6 @@
-//! What a run tells while it goes on: lines for plots, and notes for people.
+//! What a run tells while it goes on: lines for plots, measures for reports, and notes for people ([`crate::notes`]).
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::fmt;
 use std::io::Write;
 
@@ -12,13 +11,13 @@ use fieldmesh::store::Reader;
 use serde::{Deserialize, Serialize};
 
 use crate::link::LinkClass;
+use crate::notes::Part;
 use crate::plan::Plan;
-use crate::plan::text::Lines;
 
 /// One line of a trace file, as it is written and read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ev", rename_all = "snake_case")]
-pub enum Trace {
+pub enum Line {
     /// The first line.
     World {
         /// The devices, in the order of their numbers in the other lines.
@@ -84,7 +83,7 @@ pub enum Trace {
     },
 }
 
-impl Trace {
+impl Line {
     /// When it was, in virtual milliseconds.
     pub fn t_ms(&self) -> u64 {
         match self {
@@ -110,7 +109,7 @@ pub struct TraceDevice {
 
 /// Something that is counted and not traced.
 #[derive(Debug)]
-#[expect(missing_docs, reason = "the fields are named as in `Trace`")]
+#[expect(missing_docs, reason = "the fields are named as in `Line`")]
 pub enum Measured<'a> {
     /// A frame is sent between honest devices.
     Sent {
@@ -153,29 +152,6 @@ pub enum Measured<'a> {
     Settled { reader: &'a Reader },
 }
 
-/// A part of the plan, by its place in the list of its kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// A contact.
-    Contact(usize),
-    /// Something that a person does.
-    Operation(usize),
-    /// Something that breaks.
-    Fault(usize),
-}
-
-impl Part {
-    /// The line of the plan's file in which it stands; what the plan does not spell out stands in none.
-    pub fn line(self, lines: &Lines) -> Option<usize> {
-        let (list, place) = match self {
-            Self::Contact(place) => (&lines.contacts, place),
-            Self::Operation(place) => (&lines.operations, place),
-            Self::Fault(place) => (&lines.faults, place),
-        };
-        list.get(place).copied()
-    }
-}
-
 /// What a person who set out to write was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
@@ -198,7 +174,7 @@ pub trait Observer {
     fn measure(&mut self, _what: &Measured<'_>) {}
 
     /// A line of the trace.
-    fn trace(&mut self, _line: &Trace) {}
+    fn trace(&mut self, _line: &Line) {}
 
     /// Whether [`Self::note`] is wanted; notes cost time.
     fn wants_notes(&self) -> bool {
@@ -245,7 +221,7 @@ impl<O: Observer> Observer for Watched<'_, O> {
         self.inner.measure(what);
     }
 
-    fn trace(&mut self, line: &Trace) {
+    fn trace(&mut self, line: &Line) {
         (self.told)(line.t_ms());
         self.inner.trace(line);
     }
@@ -287,7 +263,7 @@ impl<O> Renumbered<O> {
 }
 
 impl<O: Observer> Observer for Renumbered<O> {
-    fn trace(&mut self, line: &Trace) {
+    fn trace(&mut self, line: &Line) {
         let place = |number: &mut usize| {
             if let Ok(place) = self.numbers.binary_search(number) {
                 *number = place;
@@ -298,17 +274,17 @@ impl<O: Observer> Observer for Renumbered<O> {
         }
         let mut line = line.clone();
         match &mut line {
-            Trace::ContactStart { a, b, .. } | Trace::ContactEnd { a, b, .. } => {
+            Line::ContactStart { a, b, .. } | Line::ContactEnd { a, b, .. } => {
                 place(a);
                 place(b);
             }
-            Trace::Frame { from, to, .. } => {
+            Line::Frame { from, to, .. } => {
                 place(from);
                 place(to);
             }
-            Trace::Saved { device, .. } | Trace::Fault { device, .. } => place(device),
-            Trace::World { .. } => {}
-            Trace::Settled { .. } => self.is_over = true,
+            Line::Saved { device, .. } | Line::Fault { device, .. } => place(device),
+            Line::World { .. } => {}
+            Line::Settled { .. } => self.is_over = true,
         }
         self.inner.trace(&line);
     }
@@ -352,101 +328,15 @@ impl<W: Write> Writer<W> {
 }
 
 impl<W: Write> Observer for Writer<W> {
-    fn trace(&mut self, line: &Trace) {
+    fn trace(&mut self, line: &Line) {
         if self.error.is_some() || self.is_over {
             return;
         }
-        self.is_over = matches!(line, Trace::Settled { .. });
+        self.is_over = matches!(line, Line::Settled { .. });
         let written = serde_json::to_writer(&mut self.out, line)
             .map_err(std::io::Error::from)
             .and_then(|()| self.out.write_all(b"\n"));
         self.error = written.err();
-    }
-}
-
-/// One note of a run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Note {
-    /// Virtual milliseconds.
-    pub t_ms: u64,
-    /// The line of the plan that it comes from, if it comes from one.
-    pub line: Option<usize>,
-    /// What happened.
-    pub text: String,
-}
-
-impl fmt::Display for Note {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:>12.3} s  {}", self.t_ms as f64 / 1000.0, self.text)?;
-        match self.line {
-            Some(line) => write!(f, "  (plan line {line})"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl Note {
-    /// Whether it has these words as whole words: "device 2" is not in what is said of device 20.
-    pub fn has_words(&self, words: &str) -> bool {
-        let text = self.to_string();
-        let is_in_word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
-        let starts_word = is_in_word(words.chars().next());
-        let ends_word = is_in_word(words.chars().next_back());
-        let mut found = text.match_indices(words);
-        found.any(|(at, _)| {
-            let before = text[..at].chars().next_back();
-            let after = text[at + words.len()..].chars().next();
-            let begins_inside = starts_word && is_in_word(before);
-            let ends_inside = ends_word && is_in_word(after);
-            !begins_inside && !ends_inside
-        })
-    }
-}
-
-/// Keeps the last notes of a run that somebody wants.
-#[derive(Clone, Debug)]
-pub struct Notes {
-    notes: VecDeque<Note>,
-    notes_max: usize,
-    only: Option<String>,
-    lines: Lines,
-}
-
-impl Notes {
-    /// Keeps the last `notes_max` that have the words `only`. `lines` are those of the plan's file.
-    pub fn new(notes_max: usize, only: Option<&str>, lines: Lines) -> Self {
-        Self {
-            notes: VecDeque::new(),
-            notes_max,
-            only: only.map(str::to_owned),
-            lines,
-        }
-    }
-
-    /// The notes, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = &Note> {
-        self.notes.iter()
-    }
-}
-
-impl Observer for Notes {
-    fn wants_notes(&self) -> bool {
-        true
-    }
-
-    fn note(&mut self, t_ms: u64, text: &str, part: Option<Part>) {
-        let note = Note {
-            t_ms,
-            line: part.and_then(|part| part.line(&self.lines)),
-            text: text.to_owned(),
-        };
-        if self.only.as_ref().is_some_and(|only| !note.has_words(only)) {
-            return;
-        }
-        self.notes.push_back(note);
-        if self.notes.len() > self.notes_max {
-            self.notes.pop_front();
-        }
     }
 }
 
@@ -458,44 +348,19 @@ mod tests {
     fn a_trace_has_one_json_object_a_line() {
         let mut out = Vec::new();
         let mut writer = Writer::new(&mut out);
-        writer.trace(&Trace::Fault {
+        writer.trace(&Line::Fault {
             t_ms: 5,
             kind: "power_cut".into(),
             device: 2,
         });
-        writer.trace(&Trace::Settled { t_ms: 9 });
-        writer.trace(&Trace::Settled { t_ms: 10 });
+        writer.trace(&Line::Settled { t_ms: 9 });
+        writer.trace(&Line::Settled { t_ms: 10 });
         writer.finish().unwrap();
 
         let text = String::from_utf8(out).unwrap();
         assert_eq!(
             text,
             "{\"ev\":\"fault\",\"t_ms\":5,\"kind\":\"power_cut\",\"device\":2}\n{\"ev\":\"settled\",\"t_ms\":9}\n"
-        );
-    }
-
-    #[test]
-    fn only_the_last_notes_that_somebody_wants_are_kept_with_their_lines_of_the_plan() {
-        let lines = Lines {
-            operations: vec![7, 9],
-            ..Lines::default()
-        };
-        let mut notes = Notes::new(2, Some("device 2"), lines);
-        for number in 0..5 {
-            let part = Some(Part::Operation(number));
-            notes.note(number as u64 * 1000, "device 2 writes", part);
-            notes.note(number as u64 * 1000, "device 20 writes", part);
-            notes.note(number as u64 * 1000, "a device 2x", None);
-        }
-        notes.note(9000, "  device 2: it is damaged", Some(Part::Operation(1)));
-
-        let kept: Vec<String> = notes.iter().map(Note::to_string).collect();
-        assert_eq!(
-            kept,
-            [
-                "       4.000 s  device 2 writes",
-                "       9.000 s    device 2: it is damaged  (plan line 9)"
-            ]
         );
     }
 }

@@ -71,7 +71,7 @@ fn complaint(output: &Output) -> &str {
 fn objects(arguments: &[&str]) -> Vec<Value> {
     let output = sim(arguments);
     let lines = told(&output).lines();
-    let objects = lines.map(|line| serde_json::from_str(line));
+    let objects = lines.map(serde_json::from_str);
     let objects: Result<Vec<Value>, _> = objects.collect();
     let objects = objects.unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
     assert!(objects.iter().all(Value::is_object), "{arguments:?}");

@@ -6,7 +6,7 @@ use simulations::outcome::Outcome;
 use simulations::plan::Plan;
 use simulations::regressions;
 use simulations::sometimes::Sometimes;
-use simulations::trace::{Observer, Trace};
+use simulations::trace::{Line, Observer};
 use simulations::world::World;
 
 /// A plan of three devices with a header of this seed.
@@ -149,9 +149,9 @@ fn a_power_cut_while_syncs_are_ignored_takes_what_a_dead_process_has_written() {
 struct Frames(Vec<(u64, usize, u64)>);
 
 impl Observer for Frames {
-    fn trace(&mut self, line: &Trace) {
+    fn trace(&mut self, line: &Line) {
         match line {
-            Trace::Frame {
+            Line::Frame {
                 t_ms, from, bytes, ..
             } if [2, 3].contains(from) && *t_ms < 600_000 => {
                 self.0.push((*t_ms, *from, *bytes));

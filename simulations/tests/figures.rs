@@ -105,12 +105,12 @@ fn what_is_sent_is_not_held_against_entries_that_nobody_has_counted() {
 {"device":{"device":0}}"#;
     let plan = Plan::from_text(text, Family::bundled().unwrap()).unwrap();
     let held = World::run(&plan, &mut ());
-    assert!(report::closing(&held, Some(1.0)).contains("(0.00 × entries held)"));
+    assert!(report::closing(&held, None).contains("(0.00 × entries held)"));
 
     let failed = World::run_within(&plan, 0, &mut ());
 
     assert!(!failed.verdict.is_held());
-    let told = report::closing(&failed, Some(1.0));
+    let told = report::closing(&failed, None);
     assert!(told.contains("(- × entries held)"), "{told}");
 }
 

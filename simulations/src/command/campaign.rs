@@ -175,6 +175,10 @@ fn tell_summary(summary: &Summary, took_s: f64, voice: Voice) {
         for state in &missing {
             words.push_str(&format!("\n  never: {state}"));
         }
+        for oracle in summary.checks.not_asked() {
+            let (number, name) = (oracle.number(), oracle.name());
+            words.push_str(&format!("\n  not asked: {number} {name}"));
+        }
         words
     };
     let object = json!({ "campaign": {

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use clap::Args;
+use simulations::notes::Notes;
 use simulations::report;
-use simulations::trace::Notes;
 
 use super::chosen::Which;
 use super::voice::Voice;

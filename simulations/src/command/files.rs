@@ -38,14 +38,14 @@ pub(super) enum Source {
     /// A plan.
     Plan(Plan),
     /// A workload.
-    Workload(Workload),
+    Workload(Box<Workload>),
 }
 
 /// Reads a plan or a workload, whichever the file is; without one, the village.
 pub(super) fn read_source(path: Option<&Path>, family: &Family) -> Result<Source, String> {
     let Some(path) = path else {
         let village = Workload::village().map_err(|error| error.to_string())?;
-        return Ok(Source::Workload(village));
+        return Ok(Source::Workload(Box::new(village)));
     };
     let text = read(path)?;
     let wrong = |why: String| format!("{}: {why}", path.display());
@@ -55,5 +55,5 @@ pub(super) fn read_source(path: Option<&Path>, family: &Family) -> Result<Source
     }
     let workload = Workload::read(&text, family.first());
     let workload = workload.map_err(|error| wrong(error.to_string()))?;
-    Ok(Source::Workload(workload))
+    Ok(Source::Workload(Box::new(workload)))
 }

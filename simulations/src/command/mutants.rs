@@ -71,7 +71,7 @@ impl Mutants {
                 "{left_out} plans were left out: they fail without a bug"
             ));
         }
-        Ok(u8::from(survivors + left_out as usize > 0))
+        Ok(u8::from(survivors > 0 || left_out > 0))
     }
 
     fn keep(&self, path: &std::path::Path, tried: &Tried, voice: Voice) -> Result<(), String> {
@@ -98,6 +98,7 @@ fn object(tried: &Tried) -> serde_json::Value {
     json!({
         "bug": tried.mutation.name(),
         "runs": tried.runs,
+        "left_out": tried.left_out,
         "reached": tried.reached,
         "caught": tried.caught,
         "excuse": tried.excuse(),

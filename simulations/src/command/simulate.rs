@@ -102,7 +102,7 @@ impl Simulate {
     /// What is played, written out for the oldest version of the schema.
     fn scene(&self, family: &Family) -> Result<Days, String> {
         let mut workload = match read_source(self.workload.as_deref(), family)? {
-            Source::Workload(workload) => workload,
+            Source::Workload(workload) => *workload,
             Source::Plan(plan) if self.days.is_none() && self.seed.is_none() => {
                 return Ok(Days {
                     plan,

@@ -22,7 +22,7 @@ use crate::outcome::Outcome;
 use crate::plan::{Act, Plan, Role};
 use crate::plot::Picture;
 use crate::time::DAY_MS;
-use crate::trace::{Measured, Observer, Renumbered, Told, Trace};
+use crate::trace::{Line, Measured, Observer, Renumbered, Told};
 use crate::workload::Prices;
 
 use reviews::Reviews;
@@ -100,7 +100,7 @@ impl Meter {
             saved: self.saved,
             refused: self.refused.clone(),
             missed: self.missed,
-            settled_s: settled_ms.map(|it| it as f64 / 1000.0),
+            settled_s: settled_ms.map(|settled_ms| settled_ms as f64 / 1000.0),
             verdict: verdict(&outcome.verdict),
             digest: outcome.digest.clone(),
         }
@@ -150,7 +150,7 @@ impl Meter {
 }
 
 impl Observer for Meter {
-    fn trace(&mut self, line: &Trace) {
+    fn trace(&mut self, line: &Line) {
         if let Some(picture) = &mut self.picture {
             picture.trace(line);
         }

@@ -24,7 +24,7 @@ use crate::draw::Draw;
 
 pub use crate::link::LinkClass;
 pub use places::{Depot, Hub, Market, Shuttle};
-pub use trace::{Trace, TraceError};
+pub use trace::{Recording, TraceError};
 pub use waypoint::Waypoint;
 
 /// Two devices that can talk for a while.
@@ -59,7 +59,7 @@ pub enum Mobility {
     /// Contacts that were recorded.
     Recorded {
         /// Lines of `at_s,end_s,a,b,class`, with this header.
-        csv: Trace,
+        csv: Recording,
     },
     /// Several of these at once.
     All {

@@ -229,7 +229,7 @@ fn a_damaged_recording_is_refused_by_line_and_column() {
         ("at_s,end_s,a,b,class\n1,2,0,1,Wifi\n", 2, 5),
     ];
     for (text, line, column) in cases {
-        let error = Trace::parse(text).expect_err(text);
+        let error = Recording::parse(text).expect_err(text);
         assert_eq!(
             (error.line, error.column),
             (line, column),

@@ -19,7 +19,7 @@ const SECONDS_MAX: u64 = 100 * 366 * 86_400;
 /// A recording that has been read and found good.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Trace {
+pub struct Recording {
     contacts: Vec<Contact>,
 }
 
@@ -35,7 +35,7 @@ pub struct TraceError {
     pub what: String,
 }
 
-impl Trace {
+impl Recording {
     /// The contacts, as they were recorded.
     pub fn contacts(&self) -> &[Contact] {
         &self.contacts
@@ -76,7 +76,7 @@ impl Trace {
     }
 }
 
-impl TryFrom<String> for Trace {
+impl TryFrom<String> for Recording {
     type Error = TraceError;
 
     fn try_from(text: String) -> Result<Self, TraceError> {
@@ -84,8 +84,8 @@ impl TryFrom<String> for Trace {
     }
 }
 
-impl From<Trace> for String {
-    fn from(trace: Trace) -> Self {
+impl From<Recording> for String {
+    fn from(trace: Recording) -> Self {
         let mut text = COLUMNS.join(",");
         text.push('\n');
         for contact in trace.contacts {

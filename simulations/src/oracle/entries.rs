@@ -32,10 +32,8 @@ pub(super) fn judge(world: &mut World<'_>) -> Judged {
         let items = reader
             .feed(0, usize::MAX)
             .map_err(|error| (Oracle::NoLostWrite, format!("device {number}: {error}")))?;
-        world
-            .counts
-            .checks
-            .note(Oracle::NoLostWrite, world.ledger.acknowledged.len() as u64);
+        let acknowledged = world.ledger.acknowledged.len() as u64;
+        world.counts.checks.note(Oracle::NoLostWrite, acknowledged);
         nothing_lost(world, number, &reader)?;
         judge_one(world, number, &reader, &items, &mut replays)?;
     }

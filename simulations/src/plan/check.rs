@@ -13,15 +13,16 @@ use super::{
     Act, Contact, DeviceSpec, EditSpec, Fault, FaultKind, Header, OpSpec, Operation, Plan,
 };
 use crate::family::Family;
+use crate::time::HOUR_MS;
 
 /// Greatest number of a device.
 const DEVICE_MAX: usize = 4096;
 /// The longest that a store takes for a transaction or a read: an hour, in milliseconds.
-const STORE_MS_MAX: u64 = 3_600_000;
+const STORE_MS_MAX: u64 = HOUR_MS;
 /// Most bits of a store that flip at once.
 const ROT_BITS_MAX: u64 = 100_000;
-/// Most pages of a store that wear out at once.
-const WORN_PAGES_MAX: u64 = 100_000;
+/// Most pages of a store that cannot be read at once.
+const WEAR_PAGES_MAX: u64 = 100_000;
 /// How fast and how slow a clock runs at most, in millionths: it stands still, or runs at double speed.
 const DRIFT_PPM_MAX: u64 = 1_000_000;
 /// How many times slower a link becomes at most.
@@ -173,12 +174,8 @@ impl Checked {
                     return Err("bits is at least 1".to_owned());
                 }
             }
-            FaultKind::Wear { pages } => {
-                at_most("pages", pages, WORN_PAGES_MAX)?;
-                if pages == 0 {
-                    return Err("pages is at least 1".to_owned());
-                }
-            }
+            FaultKind::Wear { pages: 0 } => return Err("pages is at least 1".to_owned()),
+            FaultKind::Wear { pages } => at_most("pages", pages, WEAR_PAGES_MAX)?,
             FaultKind::ClockJump { by_ms } => {
                 at_most("by_ms", by_ms.unsigned_abs(), HORIZON_MS_MAX)?;
             }

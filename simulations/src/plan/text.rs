@@ -15,13 +15,14 @@ use serde::{Deserialize, Serialize};
 use super::check::Checked;
 use super::{Contact, DeviceSpec, Fault, Header, OpSpec, Operation, PLAN_FORMAT, Plan};
 use crate::family::Family;
+use crate::time::DAY_MS;
 
 /// Longest plan file, in bytes.
 pub const PLAN_BYTES_MAX: usize = 64 << 20;
 /// The longest run: ten years, in milliseconds.
-pub const HORIZON_MS_MAX: u64 = 10 * 366 * 24 * 3_600_000;
+pub const HORIZON_MS_MAX: u64 = 10 * 366 * DAY_MS;
 /// The longest time to settle: thirty days, in milliseconds. The fleet is looked at every second of it.
-pub const SETTLE_MS_MAX: u64 = 30 * 24 * 3_600_000;
+pub const SETTLE_MS_MAX: u64 = 30 * DAY_MS;
 
 /// Why a plan cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

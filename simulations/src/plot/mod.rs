@@ -27,7 +27,7 @@ use std::io::BufRead;
 use canvas::Canvas;
 use trace::Trace;
 
-use crate::trace::{Observer, Trace as Line};
+use crate::trace::{Line, Observer};
 
 pub use trace::PlotError;
 

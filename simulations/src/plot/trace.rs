@@ -9,7 +9,8 @@ use std::io::{BufRead, Read};
 use crdt_schema::json_line::complaint;
 
 use crate::link::LinkClass;
-use crate::trace::{Trace as Line, TraceDevice};
+use crate::time::DAY_MS;
+use crate::trace::{Line, TraceDevice};
 
 /// Longest line, in bytes. The first one names every device.
 const LINE_BYTES_MAX: usize = 4 << 20;
@@ -20,7 +21,7 @@ const NAME_BYTES_MAX: usize = 256;
 /// Most contacts and faults that are kept.
 const MARKS_MAX: usize = 2_000_000;
 /// Longest run: a hundred years.
-const HORIZON_MS_MAX: u64 = 100 * 366 * 86_400_000;
+const HORIZON_MS_MAX: u64 = 100 * 366 * DAY_MS;
 /// Into how many steps the time axis is divided.
 pub(super) const STEPS: usize = 480;
 

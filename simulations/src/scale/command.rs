@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use clap::Args;
 
-use super::fleet::{Movement, Season};
+use super::fleet::{LargeFleet, Movement};
 use super::report::{self, Cost};
 use super::run;
 use crate::progress::Progress;
@@ -48,7 +48,7 @@ impl Scale {
     /// Why it cannot be played, in words.
     #[expect(clippy::print_stdout, reason = "it is a command")]
     pub fn play(&self) -> Result<(), String> {
-        let season = Season {
+        let fleet = LargeFleet {
             devices: self.devices,
             days: self.days,
             movement: self.mobility,
@@ -58,7 +58,7 @@ impl Scale {
             every_h: self.every_h,
             seed: self.seed,
         };
-        let plan = season.plan().map_err(|error| error.to_string())?;
+        let plan = fleet.plan().map_err(|error| error.to_string())?;
         if !self.json {
             println!(
                 "scale   {} devices, {} days of {}, {} writes, {} contacts, seed {}",

@@ -37,7 +37,7 @@ pub enum Movement {
 
 /// A large fleet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Season {
+pub struct LargeFleet {
     /// How many devices.
     pub devices: usize,
     /// For how many days.
@@ -56,9 +56,9 @@ pub struct Season {
     pub seed: u64,
 }
 
-/// Why a season makes no sense.
+/// Why a large fleet makes no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SeasonError {
+pub enum LargeFleetError {
     /// A number is out of bounds.
     #[error("{0}")]
     OutOfBounds(&'static str),
@@ -70,12 +70,12 @@ pub enum SeasonError {
     Movement(#[from] MobilityError),
 }
 
-impl Season {
-    /// The season as a plan.
+impl LargeFleet {
+    /// The fleet as a plan.
     ///
     /// # Errors
     /// Why it makes no sense.
-    pub fn plan(&self) -> Result<Plan, SeasonError> {
+    pub fn plan(&self) -> Result<Plan, LargeFleetError> {
         self.check()?;
         let draw = Draw::new(self.seed);
         let movement = self.mobility();
@@ -86,7 +86,7 @@ impl Season {
         let talks = || met.iter().flat_map(|met| self.talks(met));
         if talks().nth(CONTACTS_MAX).is_some() {
             let what = format!("there would be more than {CONTACTS_MAX} contacts");
-            return Err(SeasonError::TooLarge(what));
+            return Err(LargeFleetError::TooLarge(what));
         }
         let mut contacts: Vec<Contact> = talks().collect();
         contacts.sort_by_key(|contact| (contact.at_ms, contact.a, contact.b));
@@ -112,7 +112,7 @@ impl Season {
         })
     }
 
-    fn check(&self) -> Result<(), SeasonError> {
+    fn check(&self) -> Result<(), LargeFleetError> {
         let holds = [
             (
                 (2..=DEVICES_MAX).contains(&self.devices),
@@ -140,24 +140,24 @@ impl Season {
             ),
         ];
         match holds.iter().find(|(holds, _)| !holds) {
-            Some((_, why)) => Err(SeasonError::OutOfBounds(why)),
+            Some((_, why)) => Err(LargeFleetError::OutOfBounds(why)),
             None => self.check_size(),
         }
     }
 
     /// Whether what is written, and what becomes of it, has room.
-    fn check_size(&self) -> Result<(), SeasonError> {
+    fn check_size(&self) -> Result<(), LargeFleetError> {
         let writes = self.writes();
         if writes > WRITES_MAX {
             let what = format!("{writes} writes are more than {WRITES_MAX}");
-            return Err(SeasonError::TooLarge(what));
+            return Err(LargeFleetError::TooLarge(what));
         }
         let copies = writes * self.devices as u64;
         if copies > COPIES_MAX {
             let what = format!(
                 "{writes} writes on all devices are {copies} copies, more than {COPIES_MAX}"
             );
-            return Err(SeasonError::TooLarge(what));
+            return Err(LargeFleetError::TooLarge(what));
         }
         Ok(())
     }
@@ -287,7 +287,7 @@ fn patient(draw: &Draw, case: u64, number: u64) -> EditSpec {
 mod tests {
     use super::*;
 
-    const SEASON: Season = Season {
+    const LARGE_FLEET: LargeFleet = LargeFleet {
         devices: 12,
         days: 4,
         movement: Movement::Shuttle,
@@ -307,7 +307,7 @@ mod tests {
             b: 2,
             class: LinkClass::Wifi,
         };
-        let talks: Vec<Contact> = SEASON.talks(&together).collect();
+        let talks: Vec<Contact> = LARGE_FLEET.talks(&together).collect();
 
         let times: Vec<_> = talks.iter().map(|talk| (talk.at_ms, talk.end_ms)).collect();
         let day = |n: u64| 5 + n * DAY_MS;
@@ -316,8 +316,8 @@ mod tests {
     }
 
     #[test]
-    fn a_season_is_a_plan_that_reads_back() {
-        let plan = SEASON.plan().unwrap();
+    fn a_large_fleet_is_a_plan_that_reads_back() {
+        let plan = LARGE_FLEET.plan().unwrap();
         let schema = crate::plan::schema().unwrap();
 
         assert_eq!(plan.operations.len(), 48);
@@ -329,63 +329,63 @@ mod tests {
 
     #[test]
     fn a_season_that_has_no_room_names_the_argument_that_is_too_large() {
-        let of = |season: Season| season.plan().err().map(|error| error.to_string());
+        let of = |season: LargeFleet| season.plan().err().map(|error| error.to_string());
         let (large, long) = (20_000, 3_660);
         for (season, words) in [
             (
-                Season {
+                LargeFleet {
                     devices: 1,
-                    ..SEASON
+                    ..LARGE_FLEET
                 },
                 "--devices",
             ),
             (
-                Season {
+                LargeFleet {
                     awake_min: 400_000_000_000_000,
-                    ..SEASON
+                    ..LARGE_FLEET
                 },
                 "--awake-min",
             ),
             (
-                Season {
+                LargeFleet {
                     awake_min: 0,
-                    ..SEASON
+                    ..LARGE_FLEET
                 },
                 "--awake-min",
             ),
             (
-                Season {
+                LargeFleet {
                     every_h: 100_000,
-                    ..SEASON
+                    ..LARGE_FLEET
                 },
                 "--every-h",
             ),
             // 10,000 in ten days on 20,000 devices for ten years.
             (
-                Season {
+                LargeFleet {
                     devices: large,
                     days: long,
                     writes_in_10_days: 10_000,
-                    ..SEASON
+                    ..LARGE_FLEET
                 },
                 "73200000000 writes are more than 20000000",
             ),
             // One a day for 30 days on 20,000 devices, each copied to all.
             (
-                Season {
+                LargeFleet {
                     devices: large,
                     days: 30,
-                    ..SEASON
+                    ..LARGE_FLEET
                 },
                 "12000000000 copies, more than 1000000000",
             ),
             (
-                Season {
+                LargeFleet {
                     movement: Movement::Waypoint,
                     devices: large,
                     days: long,
                     writes_in_10_days: 0,
-                    ..SEASON
+                    ..LARGE_FLEET
                 },
                 "positions are to be compared",
             ),

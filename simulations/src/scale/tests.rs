@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::fleet::{Movement, Season};
+use super::fleet::{LargeFleet, Movement};
 use super::{ScaleError, plain, run_and_settle};
 use crate::generate::{Profile, generate, profile};
 use crate::holding::digest;
@@ -64,7 +64,7 @@ fn both_fidelities_send_the_same_bytes_and_end_with_the_same_values() {
 
 /// A device that writes alone for long, another that fetches it all over a slow link, and a third.
 fn long_log() -> Plan {
-    let season = Season {
+    let fleet = LargeFleet {
         devices: 3,
         days: 1,
         movement: Movement::Depot,
@@ -74,7 +74,7 @@ fn long_log() -> Plan {
         every_h: 1,
         seed: 5,
     };
-    let mut plan = season.plan().unwrap();
+    let mut plan = fleet.plan().unwrap();
     for operation in &mut plan.operations {
         operation.device = 1 + operation.device % 2;
     }

@@ -20,7 +20,7 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use crate::link::LinkClass;
-use crate::mobility::{Trace as Recording, Waypoint};
+use crate::mobility::{Recording, Waypoint};
 use crate::time::HOUR_MS;
 
 pub use days::plan;

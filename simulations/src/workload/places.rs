@@ -7,7 +7,7 @@ use toml::Spanned;
 use super::{Workload, WorkloadError};
 use crate::draw::Draw;
 use crate::link::{LinkClass, LinkFaults};
-use crate::mobility::{self, Mobility, Trace};
+use crate::mobility::{self, Mobility, Recording};
 use crate::plan::{Contact, DeviceSpec, Role};
 use crate::time::DAY_MS;
 
@@ -86,7 +86,7 @@ pub(super) fn parts(workload: &Workload) -> Vec<(Place, Mobility)> {
         let csv = recorded.get_ref().clone();
         of.push((recorded.span(), Mobility::Recorded { csv }));
     }
-    let csv = Trace::of(staying(workload));
+    let csv = Recording::of(staying(workload));
     of.push((0..0, Mobility::Recorded { csv }));
     of
 }

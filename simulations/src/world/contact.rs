@@ -16,7 +16,7 @@ use crate::link::Passage;
 use crate::oracle::{self, Oracle};
 use crate::plan::Contact;
 use crate::sometimes::Sometimes;
-use crate::trace::{Measured, Trace};
+use crate::trace::{Line, Measured};
 
 /// A contact of the plan, or one of the time after the faults.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl World<'_> {
         self.counts.contacts += 1;
         let t_ms = self.queue.now_ms();
         self.observer
-            .trace(&Trace::ContactStart { t_ms, a, b, class });
+            .trace(&Line::ContactStart { t_ms, a, b, class });
         self.queue.after(0, Event::Dial(number));
     }
 
@@ -56,8 +56,7 @@ impl World<'_> {
         state.is_active = false;
         let Contact { a, b, class, .. } = state.contact;
         let t_ms = self.queue.now_ms();
-        self.observer
-            .trace(&Trace::ContactEnd { t_ms, a, b, class });
+        self.observer.trace(&Line::ContactEnd { t_ms, a, b, class });
         let wires: Vec<u64> = self
             .wires
             .iter()
@@ -154,7 +153,7 @@ impl World<'_> {
         if is_between_honest {
             self.counts.frames += 1;
             self.counts.bytes += bytes as u64;
-            self.observer.trace(&Trace::Frame {
+            self.observer.trace(&Line::Frame {
                 t_ms,
                 from,
                 to,

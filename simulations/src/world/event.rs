@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 use fieldmesh::engine::batch::{Fetched, SessionId};
 
 use crate::device::Fetch;
-use crate::trace::Part;
+use crate::notes::Part;
 
 /// Bytes. Their length and digest stand for them in words.
 #[derive(Hash)]

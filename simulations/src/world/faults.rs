@@ -11,7 +11,7 @@ use crate::disk::{DiskFaults, Syncs};
 use crate::draw::key;
 use crate::plan::{Fault, FaultKind};
 use crate::sometimes::Sometimes;
-use crate::trace::Trace;
+use crate::trace::Line;
 
 /// Most pages that wear out at once.
 const PAGES_MAX: u64 = 64;
@@ -72,7 +72,7 @@ impl World<'_> {
         let t_ms = self.queue.now_ms();
         *self.counts.faults.entry(kind).or_default() += 1;
         let kind = kind.into();
-        self.observer.trace(&Trace::Fault { t_ms, kind, device });
+        self.observer.trace(&Line::Fault { t_ms, kind, device });
     }
 
     /// A kill or a power cut. Returns whether anything has come of it.

@@ -40,7 +40,7 @@ use crate::panics;
 use crate::plan::{FaultKind, Plan};
 use crate::queue::Queue;
 use crate::sometimes::{Reached, Sometimes};
-use crate::trace::{Observer, Trace, TraceDevice};
+use crate::trace::{Line, Observer, TraceDevice};
 use crate::verified;
 
 use contact::ContactState;
@@ -216,7 +216,7 @@ impl<'o> World<'o> {
             name: format!("device {}", seat.spec.device),
             hub: seat.spec.role == crate::plan::Role::Hub,
         });
-        let line = Trace::World {
+        let line = Line::World {
             devices: devices.collect(),
             horizon_ms: self.plan.header.horizon_ms,
         };

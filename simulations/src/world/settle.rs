@@ -17,7 +17,7 @@ use crate::disk::DiskFaults;
 use crate::likeness::{Obstacle, Stall, about};
 use crate::oracle::{IDLE_MEETING_BYTES_MAX, Oracle};
 use crate::plan::{Contact, Role};
-use crate::trace::Trace;
+use crate::trace::Line;
 
 /// How often it is looked whether the fleet has settled.
 pub(crate) const LOOK_MS: u64 = 1_000;
@@ -42,7 +42,7 @@ impl World<'_> {
             let now_ms = self.queue.now_ms();
             if self.is_settled() {
                 let t_ms = now_ms;
-                self.observer.trace(&Trace::Settled { t_ms });
+                self.observer.trace(&Line::Settled { t_ms });
                 self.run_until(now_ms + REST_MS);
                 return Ok(Some(now_ms - healed_ms));
             }

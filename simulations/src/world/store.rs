@@ -10,7 +10,7 @@ use crate::alike::{self, GROUP_MAX};
 use crate::device::Fetch;
 use crate::oracle::Oracle;
 use crate::sometimes::Sometimes;
-use crate::trace::{Measured, Trace};
+use crate::trace::{Line, Measured};
 
 impl World<'_> {
     pub(super) fn write(&mut self, number: usize) {
@@ -73,7 +73,7 @@ impl World<'_> {
             let detail = format!("device {number} went back to arrival {}", report.arrival);
             return self.break_oracle(Oracle::Session, detail);
         }
-        self.observer.trace(&Trace::Saved {
+        self.observer.trace(&Line::Saved {
             t_ms: self.queue.now_ms(),
             device: number,
             entries: report.arrival,

@@ -93,6 +93,7 @@ fn fault_words(kind: &FaultKind) -> String {
                 None => "",
                 Some(Amid::Own) => ", in the middle of its next own write",
                 Some(Amid::Peers) => ", in the middle of its next write from a peer",
+                Some(Amid::Repair) => ", in the middle of its next repair",
             };
             format!("{name} for {down_ms} ms{amid}")
         }

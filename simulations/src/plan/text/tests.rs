@@ -236,6 +236,7 @@ fn lines_without_an_effect_are_refused_and_say_what_would_have_one() {
         (r#"{"fault":{"at_ms":1001,"device":0,"wipe":{}}}"#.to_owned(), "after the horizon"),
         (r#"{"fault":{"at_ms":1,"device":2,"wipe":{}}}"#.to_owned(), "stranger"),
         (r#"{"fault":{"at_ms":1,"device":0,"rot":{"bits":0}}}"#.to_owned(), "at least 1"),
+        (r#"{"fault":{"at_ms":1,"device":0,"wear":{"pages":0}}}"#.to_owned(), "at least 1"),
         (r#"{"device":{"device":9,"schema":9}}"#.to_owned(), "no version 9"),
         (r#"{"device":{"device":9,"gone_ms":1001}}"#.to_owned(), "after the horizon"),
         (r#"{"device":{"device":9,"born_ms":1001}}"#.to_owned(), "after the horizon"),
