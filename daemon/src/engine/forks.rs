@@ -11,24 +11,26 @@
 //!
 //! A sealed end needs no signature: the chain value in the proof says what is before it.
 //!
-//! This module does not know how peers find a fork (see [`super::inquiry`]), nor how the store moves a branch.
+//! This module does not know how peers find a fork (see [`super::inquiry`]) or tell each other of it (see
+//! [`super::fork_talk`]), nor how the store moves a branch.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crdt_schema::ident::{DeviceId, Dot, LogId, SpaceName};
+use crdt_schema::ident::{Dot, LogId, SpaceName};
 
 use super::Engine;
-use super::batch::fork::{ForkProof, Forked};
+use super::batch::fork::{ForkProof, Forked, PROOF_BYTES_MAX};
 use super::batch::repair::Repair;
 use super::batch::{Batch, ForkPoint, LogHeader, SessionId};
 use super::effect::{CloseReason, Effect};
 use super::frontier::{End, Frontier, Log};
 use super::ingest::Refusal;
-use super::limits::{BRANCHES_OF_LOG_MAX, FORKS_MAX, FORKS_OF_DEVICE_MAX, SEQ_MAX};
+use super::limits::{
+    BRANCHES_OF_LOG_MAX, FORKS_BYTES_MAX, FORKS_NEEDED_MAX, FORKS_OF_DEVICE_MAX, SEQ_MAX,
+};
 use super::session::protocol;
 use crate::wire::branch::is_proved;
-use crate::wire::message::Message;
 
 /// The forks that are known, and the branches that are held.
 #[derive(Debug, Default)]
@@ -36,11 +38,27 @@ pub(super) struct Forks {
     known: BTreeMap<ForkPoint, Arc<ForkProof>>,
     /// The branches of each forked log, by the id that its device gave it.
     families: BTreeMap<LogId, BTreeSet<LogId>>,
+    /// What the proofs weigh.
+    bytes: usize,
+    /// The forked logs that refused entries depend on.
+    needed: BTreeSet<LogId>,
 }
 
 impl Forks {
     pub(super) fn learn(&mut self, proof: Arc<ForkProof>) {
-        self.known.insert(proof.point(), proof);
+        self.bytes += proof.weight();
+        let before = self.known.insert(proof.point(), proof);
+        self.bytes -= before.map_or(0, |before| before.weight());
+    }
+
+    /// The proofs of all forks.
+    pub(super) fn known(&self) -> impl Iterator<Item = &Arc<ForkProof>> {
+        self.known.values()
+    }
+
+    /// Has the forks of a log settled however many there are. Returns whether that is new.
+    pub(super) fn need(&mut self, family: LogId) -> bool {
+        self.needed.len() < FORKS_NEEDED_MAX && self.needed.insert(family)
     }
 
     /// Notes that a log is known, should it be a branch.
@@ -76,13 +94,18 @@ impl Forks {
         self.families.get(&whole).into_iter().flatten()
     }
 
-    /// Whether another fork of the device's logs may be remembered.
-    fn has_room_for(&self, device: &DeviceId) -> bool {
-        let of_device = self
-            .known
-            .values()
-            .filter(|proof| proof.header.device == *device);
-        self.known.len() < FORKS_MAX && of_device.count() < FORKS_OF_DEVICE_MAX
+    /// Whether another fork of a log may be remembered, with a proof of so many bytes.
+    fn has_room_for(&self, header: &LogHeader, bytes: usize) -> bool {
+        let proofs = self.known.values();
+        let of_device = proofs.filter(|proof| proof.header.device == header.device);
+        let is_needed = self.needed.contains(&header.signed_as());
+        self.bytes + bytes <= FORKS_BYTES_MAX
+            && (is_needed || of_device.count() < FORKS_OF_DEVICE_MAX)
+    }
+
+    /// Whether another branch of a log may be held.
+    fn has_branch_room(&self, whole: LogId) -> bool {
+        self.needed.contains(&whole) || self.family(whole).count() < BRANCHES_OF_LOG_MAX
     }
 }
 
@@ -93,21 +116,18 @@ impl Frontier {
             return Ok(None);
         };
         if !self.forks.known.contains_key(&point) {
-            return Err(Refusal::UnprovedFork);
+            return Err(Refusal::UnprovedFork(point.log));
         }
         let is_new = self.get(&header.log).is_none();
-        if is_new && self.forks.family(header.signed_as()).count() >= BRANCHES_OF_LOG_MAX {
-            return Err(Refusal::TooManyBranches);
+        if is_new && !self.forks.has_branch_room(point.log) {
+            return Err(Refusal::TooManyBranches(point.log));
         }
         let whole = header.whole();
         if point.after == 0 {
             return Ok(Some(self.start(&whole)));
         }
-        let family = self.forks.family(whole.log).chain([&whole.log]);
-        let ends = family.filter_map(|log| self.get(log)).map(|log| log.staged);
-        let parent = ends
-            .into_iter()
-            .find(|end| (end.seq, end.chain) == (point.after, point.chain));
+        let mut ends = self.histories(whole.log).map(|log| log.staged);
+        let parent = ends.find(|end| (end.seq, end.chain) == (point.after, point.chain));
         parent.map(Some).ok_or(Refusal::MissingParent)
     }
 
@@ -131,12 +151,17 @@ impl Frontier {
         self.get(log).map_or(*log, |known| known.header.signed_as())
     }
 
+    /// What is held of a log and its branches, by the id that its device signs.
+    pub(super) fn histories(&self, whole: LogId) -> impl Iterator<Item = &Log> {
+        let family = self.forks.family(whole).copied().chain([whole]);
+        family.filter_map(|log| self.get(&log))
+    }
+
     /// In how many histories of its log the entry that `dot` names is durable here.
     pub(super) fn branches_at(&self, dot: &Dot) -> u64 {
         let whole = self.whole(&dot.log);
-        let logs = self.forks.family(whole).chain([&whole]);
-        let logs = logs.filter_map(|log| self.get(log));
-        logs.filter(|log| (log.header.base() + 1..=log.durable.seq).contains(&dot.seq))
+        self.histories(whole)
+            .filter(|log| (log.header.base() + 1..=log.durable.seq).contains(&dot.seq))
             .count() as u64
     }
 }
@@ -148,6 +173,9 @@ impl Engine {
         if forks.known.contains_key(&proof.point()) {
             return Ok(());
         }
+        if !self.is_fork_of_use(id, &proof) {
+            return Ok(());
+        }
         let organisation = self.config.organisation;
         let check = self.check_point;
         let is_signed = |header: &LogHeader, seq, chain: &[u8; 32], signature: &[u8; 64]| {
@@ -156,7 +184,7 @@ impl Engine {
         if !is_proved(&proof, is_signed) {
             return Err(protocol("FORK without proof"));
         }
-        if !forks.has_room_for(&proof.header.device) {
+        if !forks.has_room_for(&proof.header, proof.weight()) {
             self.refuse(id, proof.header.log, Refusal::TooManyForks);
             return Ok(());
         }
@@ -179,28 +207,12 @@ impl Engine {
 
     /// A peer gave another branch of a log, which may be ours as well.
     pub(super) fn seal(&mut self, id: SessionId, repair: Repair, header: &LogHeader) {
-        if !self.frontier.forks.has_room_for(&header.device) {
+        if !self.frontier.forks.has_room_for(header, PROOF_BYTES_MAX) {
             return self.refuse(id, header.log, Refusal::TooManyForks);
         }
         self.leave(header);
         self.effects
             .push_back(Effect::Commit(Batch::Repair(id, Box::new(repair))));
-    }
-
-    /// Proves to a peer the forks of which it holds no branch: it may hold one under the sealed log's id.
-    pub(super) fn tell_forks(&mut self, id: SessionId) {
-        let Some(session) = self.sessions.get_mut(&id) else {
-            return;
-        };
-        let Some(held) = self.peers.held(&session.device) else {
-            return;
-        };
-        let is_news = |proof: &&Arc<ForkProof>| !proof.branches().any(|id| held.contains_key(&id));
-        let news: Vec<_> = self.frontier.forks.known.values().filter(is_news).collect();
-        for proof in news {
-            let told = Message::Fork(Box::new(ForkProof::clone(proof)));
-            session.send(&told, &mut self.effects);
-        }
     }
 
     pub(super) fn on_forked(&mut self, forked: Forked) {
@@ -212,6 +224,12 @@ impl Engine {
         );
         self.leave(&proof.header);
         self.frontier.forks.learn(proof);
+        self.peers.count_fork(moved);
+        if ends.is_empty() {
+            // What is held is as it was, so what was agreed with others still holds.
+            self.lift_fork(log);
+            return self.resume_lacking(&log);
+        }
         for row in ends {
             let (log, base, after) = (row.header.log, row.header.base(), row.seq);
             let before = self.frontier.durable_seq(&log);
@@ -227,7 +245,6 @@ impl Engine {
         }
         self.peers.forget_all_checkpoints();
         self.accords.forget_all();
-        self.peers.count_fork(moved);
         self.lift_fork(log);
         self.close_all(&CloseReason::Repaired);
     }

@@ -78,15 +78,15 @@ pub(super) enum Refusal {
     /// A fork of it is known, and it ends before these entries.
     #[error("it is forked; what follows is told as branches")]
     Sealed,
-    /// A branch of a fork that has not been proved yet.
-    #[error("it is a branch of a fork that is not proved yet")]
-    UnprovedFork,
+    /// A branch of a fork of this log, or its end at one, that has not been proved yet.
+    #[error("it begins or ends at a fork that is not proved yet")]
+    UnprovedFork(LogId),
     /// Its author has forked its logs too often.
     #[error("its device has signed more than {FORKS_OF_DEVICE_MAX} forks")]
     TooManyForks,
-    /// Its author has signed too many histories of one log.
+    /// Its author has signed too many histories of this log.
     #[error("more than {BRANCHES_OF_LOG_MAX} branches of one log")]
-    TooManyBranches,
+    TooManyBranches(LogId),
     /// An entry depends on one of another branch than is held here.
     #[error("it depends on another branch of {0} than is held here")]
     OtherBranch(Dot),
@@ -116,8 +116,8 @@ impl Refusal {
             Self::MissingDependency { .. } => Some("missing_cause"),
             Self::TooManyLogs => Some("too_many_logs"),
             Self::Sealed => Some("sealed"),
-            Self::UnprovedFork => Some("unproved_fork"),
-            Self::TooManyForks | Self::TooManyBranches => Some("too_many_forks"),
+            Self::UnprovedFork(_) => Some("unproved_fork"),
+            Self::TooManyForks | Self::TooManyBranches(_) => Some("too_many_forks"),
             Self::OtherBranch(_) => Some("other_branch"),
             Self::Unread(_) => Some("damaged_cause"),
             Self::LeftOutBefore(_) => Some("refused_cause"),
@@ -143,9 +143,9 @@ impl Refusal {
             | Self::MissingDependency { .. }
             | Self::TooManyLogs
             | Self::Sealed
-            | Self::UnprovedFork
+            | Self::UnprovedFork(_)
             | Self::TooManyForks
-            | Self::TooManyBranches
+            | Self::TooManyBranches(_)
             | Self::OtherBranch(_)
             | Self::Unread(_)
             | Self::LeftOutBefore(_)
@@ -169,9 +169,9 @@ impl Refusal {
             | Self::TimeWentBack
             | Self::MissingDependency { .. }
             | Self::Sealed
-            | Self::UnprovedFork
+            | Self::UnprovedFork(_)
             | Self::TooManyForks
-            | Self::TooManyBranches
+            | Self::TooManyBranches(_)
             | Self::OtherBranch(_)
             | Self::Unread(_)
             | Self::LeftOutBefore(_)
@@ -266,8 +266,11 @@ impl Engine {
                     self.stage(now, &verified);
                     fresh.push(verified);
                 }
-                Err(refusal) if self.puts_off(id, log, family, &refusal) => continue,
+                Err(refusal) if self.puts_off(id, log, &refusal) => continue,
                 Err(refusal) => {
+                    if refusal == Refusal::Sealed {
+                        self.tell_forks_of(id, family);
+                    }
                     self.refuse(id, log, refusal);
                     if is_planted(Mutation::RefusalDropsRest) {
                         break;
@@ -304,13 +307,17 @@ impl Engine {
     /// Nor is which records an entry is of. Where a log was sealed meanwhile, the session has ended.
     pub(super) fn on_left_out(&mut self, id: SessionId, left_out: Vec<(LogId, LeftOut)>) {
         for (log, why) in left_out {
+            let family = self.frontier.whole(&log);
             self.frontier.unstage_log(&log);
             match why {
                 LeftOut::OtherBranch(dep) => {
                     self.refuse(id, log, Refusal::OtherBranch(dep));
                     self.inquire(id, dep.log);
                 }
-                LeftOut::Sealed(_) => self.refuse(id, log, Refusal::Sealed),
+                LeftOut::Sealed(_) => {
+                    self.tell_forks_of(id, family);
+                    self.refuse(id, log, Refusal::Sealed);
+                }
                 LeftOut::Unread(place) => self.refuse(id, log, Refusal::Unread(place)),
                 LeftOut::Malformed(error) => self.refuse(id, log, Refusal::Malformed(error)),
                 LeftOut::LeftOutBefore(cause) => {
@@ -467,6 +474,9 @@ fn verify(
     if !is_signed && frontier.forks.is_sealed(&run.header, &last) {
         run.signature = chain::SEALED;
         is_signed = true;
+    }
+    if !is_signed && run.signature == chain::SEALED {
+        return Err(Refusal::UnprovedFork(run.header.signed_as()));
     }
     if !is_signed && !is_planted(Mutation::SignatureUnchecked) {
         return Err(Refusal::BadSignature);

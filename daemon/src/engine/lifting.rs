@@ -58,14 +58,17 @@ impl Awaited {
         self.forks.push(log);
     }
 
-    fn puts_off(&mut self, log: LogId, family: LogId, refusal: &Refusal) -> bool {
-        let may_end = match refusal {
-            Refusal::UnprovedFork | Refusal::MissingDependency { .. } => !self.forks.is_empty(),
-            // Where a log is sealed its device has signed nothing.
-            Refusal::BadSignature => self.forks.contains(&family),
-            _ => false,
-        };
-        let is_put_off = may_end && self.put_off.len() < LOGS_MAX;
+    /// What is put off, and why it would be refused.
+    pub(super) fn put_off(&self) -> impl Iterator<Item = (&LogId, &Refusal)> {
+        self.put_off.iter()
+    }
+
+    fn puts_off(&mut self, log: LogId, refusal: &Refusal) -> bool {
+        let may_end = matches!(
+            refusal,
+            Refusal::UnprovedFork(_) | Refusal::MissingDependency { .. }
+        );
+        let is_put_off = may_end && !self.forks.is_empty() && self.put_off.len() < LOGS_MAX;
         if is_put_off {
             self.put_off.insert(log, refusal.clone());
         }
@@ -97,15 +100,9 @@ impl Engine {
     }
 
     /// Puts a log off rather than refusing it, if a fork that is being settled may be why.
-    pub(super) fn puts_off(
-        &mut self,
-        id: SessionId,
-        log: LogId,
-        family: LogId,
-        refusal: &Refusal,
-    ) -> bool {
+    pub(super) fn puts_off(&mut self, id: SessionId, log: LogId, refusal: &Refusal) -> bool {
         let session = self.sessions.get_mut(&id);
-        session.is_some_and(|session| session.awaited.puts_off(log, family, refusal))
+        session.is_some_and(|session| session.awaited.puts_off(log, refusal))
     }
 
     /// Lets what was refused for the lack of a cause come again, if the cause is here now. Of logs that have
@@ -144,9 +141,10 @@ impl Engine {
     pub(super) fn lift_fork(&mut self, family: LogId) {
         let frontier = &self.frontier;
         self.peers.lift(None, |log, refusal| match refusal {
-            Refusal::Forked | Refusal::Sealed | Refusal::UnprovedFork | Refusal::OtherBranch(_) => {
-                true
-            }
+            Refusal::Forked
+            | Refusal::Sealed
+            | Refusal::UnprovedFork(_)
+            | Refusal::OtherBranch(_) => true,
             _ => frontier.whole(log) == family,
         });
         self.lift(&[]);

@@ -67,14 +67,24 @@ pub(super) const FAULTS_MAX: usize = 64;
 /// Most damaged logs that are mended at once. The others are found again when they are next read.
 pub(super) const DAMAGED_LOGS_MAX: usize = 1024;
 
-/// Most forks that are remembered: about 35 MB of the longest proofs.
-pub(super) const FORKS_MAX: usize = 1024;
+/// Most bytes of proofs of forks that are remembered: about two thousand of the longest, or a hundred thousand of the
+/// usual ones. To use them up a member must have signed, and sent, as much.
+pub(super) const FORKS_BYTES_MAX: usize = 64 << 20;
 
-/// Most forks of the logs of one device that are remembered. Each costs every device a rebuilding of records; an
+/// How many bytes of proofs go ahead of everything else in a session: the longest one at least.
+pub(super) const FORK_BYTES_FIRST: usize = 64 << 10;
+
+/// Most bytes of proofs that one session tells: far less than may wait to be sent.
+pub(super) const FORK_BYTES_TOLD_MAX: usize = 1 << 20;
+
+/// Most forked logs that are remembered to be settled because refused entries depend on them.
+pub(super) const FORKS_NEEDED_MAX: usize = 4_096;
+
+/// Most forks of the logs of one device that are remembered, unless entries depend on more. Each costs every device a rebuilding of records; an
 /// honest device has one for every time that its store was copied or restored unnoticed.
 pub(super) const FORKS_OF_DEVICE_MAX: usize = 32;
 
-/// Most branches of one log.
+/// Most branches of one log, unless entries depend on more.
 pub(super) const BRANCHES_OF_LOG_MAX: usize = 64;
 
 /// Most mended places that are remembered, to tell a disk that does not keep what is written to it.

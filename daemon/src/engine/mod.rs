@@ -56,6 +56,7 @@ pub mod input;
 mod accord;
 mod announce;
 mod checkpoint;
+mod fork_talk;
 mod forks;
 mod front;
 mod frontier;

@@ -290,7 +290,10 @@ impl Engine {
                 }
             }
             Ok(Outcome::Settled { ends, moved }) => self.on_settled(log, ends, &moved),
-            Ok(Outcome::Forked(forked)) => self.on_forked(forked),
+            Ok(Outcome::Forked(forked)) => {
+                self.on_forked(forked);
+                self.end_settling(session, log, true);
+            }
             Ok(Outcome::Known) => self.end_settling(session, log, true),
             Err(why) => {
                 tracing::warn!(%log, why, "a repair was not made");

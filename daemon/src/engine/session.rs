@@ -16,6 +16,7 @@ use super::Engine;
 use super::batch::repair::Look;
 use super::batch::{Arrival, Batch, Checkpoint, CheckpointId, Held, SessionId};
 use super::effect::{Breach, CloseReason, Effect};
+use super::fork_talk::ToldForks;
 use super::ingest::Refusal;
 use super::input::Now;
 use super::lifting::Awaited;
@@ -130,6 +131,7 @@ pub(super) struct Session {
     /// The last frontier that we told the peer we both hold.
     pub(super) marked: Option<CheckpointId>,
     pub(super) repair: RepairTalk,
+    pub(super) told_forks: ToldForks,
 }
 
 impl Session {
@@ -163,6 +165,7 @@ impl Session {
             mark_due_ms: None,
             marked: None,
             repair: RepairTalk::default(),
+            told_forks: ToldForks::default(),
         }
     }
 
@@ -417,14 +420,17 @@ impl Engine {
             let why = format!("log {log}: {refusal}");
             self.peers.count(device, code, is_fault.then_some(why));
         }
-        let is_other_history = refusal.is_other_history();
         session.awaited.note(&refusal, &self.frontier);
-        session.refused.insert(log, refusal);
-        if is_other_history {
+        session.refused.insert(log, refusal.clone());
+        if refusal == Refusal::ByPeer {
+            self.tell_forks_of(id, self.frontier.whole(&log));
+        }
+        if refusal.is_other_history() {
             self.peers.forget_log(&device, &log);
             self.leave_forked_log(&log);
             self.inquire(id, log);
         }
+        self.need_fork(id, &refusal);
     }
 
     /// Tells the peer again that a log is refused: it may have missed what the first refusal meant.

@@ -10,6 +10,7 @@ use crdt_schema::ident::LogId;
 
 use super::{ForkPoint, FrontierRow, LogHeader};
 use crate::wire::chain::{branch_id, chain_link};
+use crate::wire::limits::FORK_DIGESTS_MAX;
 
 /// One signed history after a fork point.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,12 @@ pub struct Side {
     /// The device's signature over the chain value at the last of them.
     pub signature: [u8; 64],
 }
+
+/// What a proof weighs besides its digests: header, place and signatures, and how it is kept.
+const PROOF_OVERHEAD_BYTES: usize = 512;
+
+/// What the longest proof weighs.
+pub const PROOF_BYTES_MAX: usize = PROOF_OVERHEAD_BYTES + 2 * 32 * FORK_DIGESTS_MAX;
 
 /// Two signed histories of one log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +48,12 @@ impl ForkProof {
             after: self.after,
             chain: self.chain,
         }
+    }
+
+    /// How many bytes it takes, more or less.
+    pub fn weight(&self) -> usize {
+        let digests: usize = self.sides.iter().map(|side| side.digests.len()).sum();
+        PROOF_OVERHEAD_BYTES + 32 * digests
     }
 
     /// The ids of the two branches. There may be more of them.

@@ -1,12 +1,16 @@
 //! Members who fork their logs on purpose: honest devices that hold what such a member told them apart go on with
 //! each other.
 
-use crdt_schema::ident::SpaceName;
+use std::sync::Arc;
 
-use super::forks::{assert_one_story, give};
+use crdt_schema::ident::{LogId, SpaceName};
+
+use super::forks::{History, assert_one_story, claim, entries, forked, give, mingle};
 use super::puppet::{Author, Puppet, SALT, default_tag};
 use super::world::{Node, ORGANISATION, SECRET, START, World, set_name};
-use crate::engine::limits::FAULTS_MAX;
+use crate::engine::batch::ForkPoint;
+use crate::engine::limits::{BRANCHES_OF_LOG_MAX, FAULTS_MAX, FORKS_OF_DEVICE_MAX};
+use crate::wire::chain::chain_start;
 use crate::wire::message::{Hello, Message, SpaceRoot};
 
 /// More forked logs than a peer may offer damaged ones, each of a key of its own.
@@ -140,4 +144,192 @@ fn a_log_that_an_answer_names_in_two_spaces_is_refused_and_nothing_else() {
     }
 
     assert_goes_on(node, &author, puppet);
+}
+
+/// What the proofs that a device has told weigh, without their headers.
+fn proof_bytes(said: &[(usize, Message)], from: usize) -> usize {
+    let proofs = said.iter().filter_map(|(by, message)| match message {
+        Message::Fork(proof) if *by == from => Some(proof),
+        _ => None,
+    });
+    let sides = proofs.flat_map(|proof| proof.sides.clone());
+    sides.map(|side| 32 * side.digests.len()).sum()
+}
+
+#[test]
+fn proofs_of_forks_of_which_nothing_is_held_go_no_further_and_end_no_session() {
+    let mut world = World::new(2);
+    let mut good = Puppet::meet(&mut world.nodes[0], 3, 1);
+    let proofs: Vec<_> = (0..20).map(|log| forked(Author::new(5, log))).collect();
+    // Of half of them the peer says that it holds the branches.
+    let rows = proofs[..10].iter().flat_map(claim);
+    let mut rows: Vec<_> = rows.collect();
+    rows.sort_by_key(|row| row.log);
+    let mut puppet = Puppet::meet_with(&mut world.nodes[0], 2, 2, rows);
+    for proof in proofs {
+        puppet.say(&mut world.nodes[0], &Message::Fork(Box::new(proof)));
+    }
+
+    let known = world.nodes[0].store.opening().expect("it reads").forks;
+    assert_eq!(known.len(), 10);
+    puppet.assert_open(&world.nodes[0]);
+    good.assert_open(&world.nodes[0]);
+    good.say(
+        &mut world.nodes[0],
+        &Message::Data(vec![Author::new(6, 6).run(1)]),
+    );
+    world.nodes[0].outbox.clear();
+    world.meet(0, 1);
+    assert_eq!(
+        world.count(0, |message| matches!(message, Message::Fork(_))),
+        0
+    );
+    world.assert_converged();
+}
+
+#[test]
+fn forks_of_honest_devices_are_settled_however_many_others_are_known() {
+    let mut first = History::new();
+    first.write(2);
+    let mut second = first.apart(500);
+    first.write(1);
+    second.write(2);
+    let mut world = World::new(2);
+    let some = forked(Author::new(9, 9));
+    for number in 0..1_200 {
+        let mut other = some.clone();
+        other.header = Author::numbered(number).header;
+        other.header.device.0[..4].copy_from_slice(&number.to_le_bytes());
+        world.nodes[0].engine.frontier.forks.learn(Arc::new(other));
+    }
+    give(&mut world, 0, &first.runs);
+    give(&mut world, 1, &second.runs);
+
+    mingle(&mut world);
+
+    assert_one_story(&world);
+    assert_eq!(world.nodes[0].fleet.repairs.forks, 1);
+}
+
+#[test]
+fn a_new_device_is_told_many_long_proofs_a_few_at_a_time_and_gets_every_branch() {
+    let mut world = World::new(3);
+    for log in 0..4 {
+        let mut first = History::of(Author::new(20 + log, log));
+        first.write(1);
+        let mut second = first.apart(500);
+        for history in [&mut first, &mut second] {
+            let run = history.author.run(280);
+            history.runs.push(run);
+        }
+        give(&mut world, 0, &first.runs);
+        give(&mut world, 1, &second.runs);
+    }
+    for _ in 0..8 {
+        world.meet(0, 1);
+    }
+    assert_eq!(world.nodes[0].fleet.repairs.forks, 4);
+    let mut meetings = 0;
+    while entries(&world.nodes[2]) < 4 * 561 {
+        world.said.clear();
+        world.meet(1, 2);
+        let is_data =
+            |(by, message): &(usize, Message)| *by == 1 && matches!(message, Message::Data(_));
+        let data = world.said.iter().position(is_data);
+        let told = proof_bytes(&world.said[..data.unwrap_or(world.said.len())], 1);
+        assert!(told <= 64 << 10, "{told}");
+        meetings += 1;
+        assert!(meetings < 12, "{}", entries(&world.nodes[2]));
+    }
+    mingle(&mut world);
+    assert_one_story(&world);
+    world.said.clear();
+    world.meet(1, 2);
+    assert_eq!(proof_bytes(&world.said, 1), 0);
+}
+
+/// A device that knows as many forks of one device as it remembers, and another with an edit of its own that follows
+/// the history of one more that only it has. Device 3 is new.
+fn edit_after_a_fork_too_many() -> World {
+    let mut first = History::new();
+    first.write(2);
+    let mut second = first.apart(500);
+    first.write(2);
+    second.write(1);
+    let mut world = World::new(3);
+    for log in 0..FORKS_OF_DEVICE_MAX as u8 {
+        let proof = forked(Author::new(5, 100 + log));
+        world.nodes[0].engine.frontier.forks.learn(Arc::new(proof));
+    }
+    give(&mut world, 0, &second.runs);
+    give(&mut world, 1, &first.runs);
+    give(&mut world, 2, &second.runs);
+    world
+}
+
+fn assert_all_have(world: &World, log: &LogId) {
+    for node in &world.nodes {
+        assert_eq!(node.held().get(log), Some(&1), "{:?}", node.fleet.peers);
+    }
+}
+
+fn own_log(node: &Node) -> LogId {
+    node.engine.own_logs.values().next().expect("a log").log
+}
+
+#[test]
+fn a_fork_too_many_is_settled_if_an_honest_edit_follows_one_of_its_histories() {
+    for record in ["shared-0", "shared-2"] {
+        let mut world = edit_after_a_fork_too_many();
+        world.meet(0, 1);
+        world.write(1, record, "by an honest device");
+        let log = own_log(&world.nodes[1]);
+
+        mingle(&mut world);
+
+        assert_all_have(&world, &log);
+        assert_one_story(&world);
+    }
+}
+
+#[test]
+fn a_fork_too_many_is_settled_if_an_honest_edit_follows_one_of_its_branches() {
+    for record in ["shared-0", "shared-2"] {
+        let mut world = edit_after_a_fork_too_many();
+        for _ in 0..3 {
+            world.meet(1, 2);
+        }
+        assert_eq!(world.nodes[1].fleet.repairs.forks, 1);
+        world.write(1, record, "by an honest device");
+        let log = own_log(&world.nodes[1]);
+
+        mingle(&mut world);
+
+        assert_all_have(&world, &log);
+        assert_one_story(&world);
+    }
+}
+
+#[test]
+fn a_branch_too_many_is_taken_if_an_honest_edit_follows_it() {
+    let mut first = History::new();
+    first.write(1);
+    let mut second = first.apart(500);
+    first.write(1);
+    second.write(1);
+    let mut world = World::new(2);
+    let header = &first.author.header;
+    let (log, after, chain) = (header.log, 0, chain_start(&ORGANISATION, header));
+    for number in 0..BRANCHES_OF_LOG_MAX as u8 {
+        let branch = header.branch(ForkPoint { log, after, chain }, LogId([number; 16]));
+        world.nodes[0].engine.frontier.forks.note(&branch);
+    }
+    give(&mut world, 0, &second.runs);
+    give(&mut world, 1, &first.runs);
+    world.write(1, "shared-1", "by an honest device");
+    let log = own_log(&world.nodes[1]);
+
+    mingle(&mut world);
+
+    assert_all_have(&world, &log);
 }

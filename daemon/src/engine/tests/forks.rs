@@ -12,32 +12,34 @@ use crate::engine::batch::{ForkPoint, Run};
 use crate::engine::input::Input;
 use crate::store::{ListQuery, Progress, StoredRecord};
 use crate::wire::chain::{branch_id, chain_start, entry_digest};
-use crate::wire::message::Message;
+use crate::wire::message::{FrontRow, Message};
 
 /// One history of a log, with the runs that it came in.
 #[derive(Clone)]
-struct History {
-    author: Author,
-    runs: Vec<Run>,
+pub(super) struct History {
+    pub(super) author: Author,
+    pub(super) runs: Vec<Run>,
 }
 
 impl History {
-    fn new() -> Self {
-        Self {
-            author: Author::new(5, 5),
-            runs: Vec::new(),
-        }
+    pub(super) fn new() -> Self {
+        Self::of(Author::new(5, 5))
+    }
+
+    pub(super) fn of(author: Author) -> Self {
+        let runs = Vec::new();
+        Self { author, runs }
     }
 
     /// Goes on as another copy of the device would.
-    fn apart(&self, skew: u64) -> Self {
+    pub(super) fn apart(&self, skew: u64) -> Self {
         let mut other = self.clone();
         other.author.clock_ms += skew;
         other
     }
 
     /// Writes `count` edits, signed together, of a few records.
-    fn write(&mut self, count: usize) {
+    pub(super) fn write(&mut self, count: usize) {
         let first = self.author.seq;
         let names = (0..count).map(|n| (first + n as u64) % 3);
         let edits: Vec<String> = names.map(|n| format!("shared-{n}")).collect();
@@ -333,32 +335,47 @@ fn a_branch_of_a_fork_that_is_not_proved_is_not_taken() {
     assert_eq!(world.nodes[0].held().get(&id), None);
 }
 
+/// The proof that a log forks at its first entry.
+pub(super) fn forked(author: Author) -> ForkProof {
+    let mut other = author.clone();
+    other.clock_ms += 500;
+    let (chain, header) = (author.chain(), author.header.clone());
+    let mut sides = [author, other].map(|mut author| {
+        let run = author.run(1);
+        Side {
+            digests: vec![entry_digest(&run.entries[0])],
+            signature: run.signature,
+        }
+    });
+    sides.sort_by_key(|side| side.digests[0]);
+    let after = 0;
+    ForkProof {
+        header,
+        after,
+        chain,
+        sides,
+    }
+}
+
+/// The rows of a peer that says to hold the branches of a fork.
+pub(super) fn claim(proof: &ForkProof) -> Vec<FrontRow> {
+    let row = |log| FrontRow {
+        log,
+        seq: proof.after + 1,
+        chain_tag: [1; 8],
+    };
+    let mut rows: Vec<_> = proof.branches().map(row).collect();
+    rows.sort_by_key(|row| row.log);
+    rows
+}
+
 #[test]
 fn a_device_that_forks_its_logs_without_end_is_listened_to_for_a_while() {
     let mut world = World::new(1);
-    let mut proofs = Vec::new();
-    for n in 0..40 {
-        let mut one = Author::new(5, n);
-        let mut other = one.clone();
-        other.clock_ms += 500;
-        let sides = [&mut one, &mut other].map(|author| {
-            let run = author.run(1);
-            Side {
-                digests: vec![entry_digest(&run.entries[0])],
-                signature: run.signature,
-            }
-        });
-        let mut sides = sides;
-        sides.sort_by_key(|side| side.digests[0]);
-        proofs.push(ForkProof {
-            after: 0,
-            chain: chain_start(&ORGANISATION, &one.header),
-            header: one.header,
-            sides,
-        });
-    }
+    let proofs = (0..40).map(|log| forked(Author::new(5, log)));
     for (n, proof) in (1..).zip(proofs) {
-        let mut puppet = Puppet::meet(&mut world.nodes[0], 2, n);
+        let rows = claim(&proof);
+        let mut puppet = Puppet::meet_with(&mut world.nodes[0], 2, n, rows);
         puppet.say(&mut world.nodes[0], &Message::Fork(Box::new(proof)));
     }
 
