@@ -61,6 +61,9 @@ pub(super) enum Refusal {
     /// Its author signed an entry that no honest author writes.
     #[error("its author signed a malformed entry: {0}")]
     Malformed(WireError),
+    /// The records of an entry cannot be told: there is no such earlier edit in the history that is held here.
+    #[error("its author signed a malformed entry: {0}")]
+    Unnamed(WireError),
     /// Its author signed an entry that is older than the one before.
     #[error("its author signed entries out of order")]
     TimeWentBack,
@@ -111,7 +114,7 @@ impl Refusal {
             Self::TooLong(_) => Some("unsigned_length"),
             Self::Gap { .. } | Self::MissingParent => Some("gap"),
             Self::OwnLog => Some("own_log"),
-            Self::Malformed(_) => Some("malformed_entry"),
+            Self::Malformed(_) | Self::Unnamed(_) => Some("malformed_entry"),
             Self::TimeWentBack => Some("time_went_back"),
             Self::MissingDependency { .. } => Some("missing_cause"),
             Self::TooManyLogs => Some("too_many_logs"),
@@ -137,8 +140,10 @@ impl Refusal {
             | Self::OwnLog
             | Self::Malformed(_)
             | Self::TimeWentBack => true,
-            // A fork between two logs that are both signed is their author's doing as well.
+            // A fork between two logs that are both signed is their author's doing as well, and so are two histories
+            // of which only one has the edit that an entry points to.
             Self::Forked
+            | Self::Unnamed(_)
             | Self::MissingParent
             | Self::MissingDependency { .. }
             | Self::TooManyLogs
@@ -166,6 +171,7 @@ impl Refusal {
             | Self::MissingParent
             | Self::OwnLog
             | Self::Malformed(_)
+            | Self::Unnamed(_)
             | Self::TimeWentBack
             | Self::MissingDependency { .. }
             | Self::Sealed
@@ -319,7 +325,7 @@ impl Engine {
                     self.refuse(id, log, Refusal::Sealed);
                 }
                 LeftOut::Unread(place) => self.refuse(id, log, Refusal::Unread(place)),
-                LeftOut::Malformed(error) => self.refuse(id, log, Refusal::Malformed(error)),
+                LeftOut::Malformed(error) => self.refuse(id, log, Refusal::Unnamed(error)),
                 LeftOut::LeftOutBefore(cause) => {
                     self.refuse(id, log, Refusal::LeftOutBefore(cause));
                 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crdt_schema::ident::{LogId, SpaceName};
+use crdt_schema::op::Implied;
 
 use super::forks::{History, assert_one_story, claim, entries, forked, give, mingle};
 use super::puppet::{Author, Puppet, SALT, default_tag};
@@ -46,6 +47,23 @@ fn devices_that_hold_other_histories_of_many_logs_do_not_take_each_other_for_lia
         assert_eq!(node.fleet.repairs.forks, u64::from(FORKERS));
     }
     assert_one_story(&world);
+}
+
+#[test]
+fn a_peer_with_entries_whose_records_cannot_be_told_here_is_no_liar() {
+    let mut node = Node::new(1);
+    let mut puppet = Puppet::meet(&mut node, 2, 1);
+    // Another history of a log than is held here may have the edit that they point to.
+    for number in 0..=FAULTS_MAX as u32 {
+        let mut author = Author::numbered(number);
+        let told = Implied { back: 1, edit: 1 };
+        let runs = vec![author.run(1), author.run_implying(&[told])];
+        puppet.say(&mut node, &Message::Data(runs));
+    }
+    puppet.say(&mut node, &Message::Data(vec![Author::new(6, 6).run(1)]));
+
+    puppet.assert_open(&node);
+    assert_eq!(node.entries(), FAULTS_MAX as u64 + 2);
 }
 
 fn payroll() -> SpaceName {

@@ -2,6 +2,7 @@
 
 use crdt_schema::ident::{Dot, LogId, SpaceName};
 
+use super::forks::claim;
 use super::puppet::{Author, Puppet};
 use super::world::{Node, START, World, device, key};
 use crate::engine::batch::fork::ForkProof;
@@ -107,7 +108,7 @@ fn what_a_fork_is_needed_for_waits_until_the_store_has_settled_the_fork() {
     let more = effect.run(1);
     let mut node = Node::new(1);
     node.holds_commits = true;
-    let mut puppet = Puppet::meet(&mut node, 2, 1);
+    let mut puppet = Puppet::meet_with(&mut node, 2, 1, claim(&proof));
     puppet.hear(&mut node);
 
     puppet.say(&mut node, &Message::Fork(Box::new(proof)));
@@ -135,7 +136,7 @@ fn what_was_put_off_for_a_fork_that_the_store_cannot_settle_is_refused() {
     logs.sort();
     let mut node = Node::new(1);
     node.holds_commits = true;
-    let mut puppet = Puppet::meet(&mut node, 2, 1);
+    let mut puppet = Puppet::meet_with(&mut node, 2, 1, claim(&proof));
     puppet.say(&mut node, &Message::Fork(Box::new(proof)));
     puppet.say(&mut node, &Message::Data(runs));
     assert_eq!(refused(&node, 2), []);
@@ -156,7 +157,7 @@ fn what_depends_on_a_log_that_forked_at_its_first_entry_is_taken() {
     seen.run(2);
     let effects = effect.run_tagged(vec![(Dot::new(whole, 2), seen.tag(2))]);
     let mut node = Node::new(1);
-    let mut puppet = Puppet::meet(&mut node, 2, 1);
+    let mut puppet = Puppet::meet_with(&mut node, 2, 1, claim(&proof));
     puppet.say(&mut node, &Message::Fork(Box::new(proof)));
     let mut puppet = Puppet::meet(&mut node, 2, 2);
 
