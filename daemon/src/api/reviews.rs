@@ -121,8 +121,7 @@ fn open_review(
     reader: &Reader,
     id: &str,
 ) -> Result<Option<(RecordKey, resolution::Review)>, ApiError> {
-    let open = reader.reviews().map_err(ApiError::of_store)?;
-    Ok(open.into_iter().find(|(_, review)| review.id.0 == id))
+    reader.review(id).map_err(ApiError::of_store)
 }
 
 /// A review as clients are shown it, without the record.

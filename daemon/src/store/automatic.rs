@@ -32,8 +32,19 @@ pub(super) struct Automatic {
 }
 
 impl Grounds<'_> {
-    /// The version that is used if nobody has chosen one; the device's own file if no text can be used.
-    pub(super) fn automatic(self, texts: Texts<'_>) -> Result<Automatic, Trouble> {
+    /// The version that is used if nobody has chosen one; the device's own file if no text can be used. `None`
+    /// while a text does not read back: without it another one might seem to follow.
+    pub(super) fn automatic(self, texts: Texts<'_>) -> Result<Option<Automatic>, Trouble> {
+        match self.walk(texts) {
+            Err(Trouble::Damaged(why)) => {
+                tracing::error!(why, "the version of the schema stays as it is");
+                Ok(None)
+            }
+            walked => walked.map(Some),
+        }
+    }
+
+    fn walk(self, texts: Texts<'_>) -> Result<Automatic, Trouble> {
         let mut adopted: Option<Arc<Schema>> = None;
         let mut held_back = BTreeMap::new();
         let mut walked = 0;
@@ -76,7 +87,8 @@ impl Grounds<'_> {
     /// A person's choice. The version that would be used anyway gives way to those that will be published; any
     /// other stays.
     pub(super) fn chosen(self, version: u32, texts: Texts<'_>) -> Result<Choice, Trouble> {
-        let pinned = self.automatic(texts)?.schema.version != version;
+        let automatic = self.automatic(texts)?;
+        let pinned = automatic.is_none_or(|automatic| automatic.schema.version != version);
         Ok(Choice { version, pinned })
     }
 }

@@ -93,6 +93,22 @@ impl Reader {
         })
     }
 
+    /// The open review with that id, if there is one.
+    ///
+    /// # Errors
+    /// The store's, or that its record is damaged.
+    pub fn review(&self, id: &str) -> Result<Option<(RecordKey, Review)>, StoreError> {
+        let state = self.cell.state();
+        self.handle.read(|tx| {
+            let number = tx.open_table(tables::REVIEWS)?.get(id)?;
+            let Some(number) = number.map(|number| number.value()) else {
+                return Ok(None);
+            };
+            let rows = tx.open_table(tables::VIEWS)?;
+            find_review(&mut Views::new(tx, &state), &rows, number, id)
+        })
+    }
+
     /// The last arrival in the store; 0 if it is empty.
     ///
     /// # Errors

@@ -181,16 +181,19 @@ impl Grounds<'_> {
         mut choice: Choice,
         texts: Texts<'_>,
     ) -> Result<(SchemaState, Choice), Trouble> {
-        let mut held_back = None;
-        let active = if self.follow && !choice.pinned {
-            let automatic = self.automatic(texts)?;
-            held_back = automatic.held_back;
-            automatic.schema
-        } else {
-            self.parse(choice.version, texts)?.unwrap_or_else(|why| {
-                tracing::error!(why, "the device's own schema file is used");
-                Arc::clone(self.own)
-            })
+        let automatic = match self.follow && !choice.pinned {
+            true => self.automatic(texts)?,
+            false => None,
+        };
+        let (active, held_back) = match automatic {
+            Some(automatic) => (automatic.schema, automatic.held_back),
+            None => {
+                let schema = self.parse(choice.version, texts)?.unwrap_or_else(|why| {
+                    tracing::error!(why, "the device's own schema file is used");
+                    Arc::clone(self.own)
+                });
+                (schema, None)
+            }
         };
         choice.version = active.version;
         let mut unusable = BTreeMap::new();

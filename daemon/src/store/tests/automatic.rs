@@ -1,7 +1,9 @@
 //! Which version of the schema is used where nobody chose, and what becomes of choices.
 
+use super::repair::tamper;
 use super::schemas::{publish_edit, retyped, second, version};
 use super::*;
+use crate::store::tables;
 
 #[test]
 fn groups_that_published_apart_end_with_one_version_whatever_arrived_first() {
@@ -162,4 +164,27 @@ fn a_newer_file_stays_in_use_though_others_hold_it_back() {
     assert_eq!(device.active(), 4);
     drop(device);
     assert_eq!(Device::with_schema(&disk, 1, &retyped(4)).active(), 4);
+}
+
+#[test]
+fn a_damaged_text_of_another_version_leaves_the_one_in_use() {
+    let disk = Disk::default();
+    let mut device = Device::on(&disk, 1);
+    let third = version(3, "phone = { type = \"text\" }\n");
+    device.publish(&second());
+    device.publish(&third);
+    drop(device);
+    tamper(&disk, |tx| {
+        let digest = *blake3::hash(second().as_bytes()).as_bytes();
+        let mut texts = tx.open_table(tables::SCHEMA_TEXTS).expect("the table");
+        texts.insert(digest, b"spoilt".as_slice()).expect("a write");
+    });
+
+    let mut device = Device::on(&disk, 1);
+
+    assert_eq!(device.active(), 3);
+    device.publish(&version(4, "phone = { type = \"text\" }\n"));
+    assert_eq!(device.active(), 3);
+    device.store.use_schema(4).expect("it is known");
+    assert_eq!(device.active(), 4);
 }

@@ -5,7 +5,7 @@ use redb::ReadableTable;
 use super::forked::{repaired, run, run_of};
 use super::*;
 use crate::engine::batch::repair::{Found, Look, Outcome, Repair};
-use crate::store::{Checkup, Progress, tables};
+use crate::store::{Checkup, Progress, StoreError, tables};
 use crate::wire::chain::SEALED;
 
 type Change = fn(&redb::WriteTransaction);
@@ -291,12 +291,21 @@ fn one_damaged_record_hides_no_other_reviews_and_not_even_its_own() {
             .expect("a write");
     });
 
-    let left = Device::on(&disk, 1).reader().reviews().expect("reviews");
+    let reader = Device::on(&disk, 1).reader();
+    let left = reader.reviews().expect("reviews");
 
     assert!(
         left.len() == before.len() - 1 && !left.is_empty(),
         "{left:?}"
     );
+    for review in before {
+        let one = reader.review(&review.1.id.0);
+        match left.contains(&review) {
+            true => assert_eq!(one, Ok(Some(review))),
+            false => assert!(matches!(one, Err(StoreError::Damaged { .. })), "{one:?}"),
+        }
+    }
+    assert_eq!(reader.review("none"), Ok(None));
 }
 
 #[test]
