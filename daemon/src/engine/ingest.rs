@@ -424,6 +424,24 @@ fn is_in_bounds(run: &Run) -> bool {
             .is_some_and(|end| end <= SEQ_MAX)
 }
 
+/// Judges a run of which nothing is new by its number of entries. Where two histories of one length come at once,
+/// from those who have not met, nobody else tells that they differ.
+fn repeats(
+    frontier: &Frontier,
+    check_point: PointCheck,
+    run: &Run,
+    end: &End,
+) -> Result<(), Refusal> {
+    let (header, organisation) = (&run.header, frontier.organisation());
+    let is_same = run.last() < end.seq
+        || frontier.forks.is_sealed(header, end)
+        || check_point(organisation, header, end.seq, &end.chain, &run.signature);
+    match is_same || is_planted(Mutation::ForkUnseen) || is_planted(Mutation::SignatureUnchecked) {
+        true => Ok(()),
+        false => Err(Refusal::Forked),
+    }
+}
+
 /// Judges a run by what is held and staged.
 fn verify(
     frontier: &Frontier,
@@ -454,7 +472,7 @@ fn verify(
         if is_planted(Mutation::DuplicateRefused) {
             return Err(Refusal::Gap { from: run.from });
         }
-        return Ok(None);
+        return repeats(frontier, check_point, &run, &end).map(|()| None);
     }
     if run.from > end.seq + 1 {
         return Err(Refusal::Gap { from: run.from });
