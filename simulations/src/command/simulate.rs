@@ -123,7 +123,7 @@ impl Simulate {
             let longer = workload.with_days(days);
             workload = longer.map_err(|error| error.to_string())?;
         }
-        Days::of(&workload, family)
+        Days::of(&workload, self.workload.as_deref(), family)
     }
 }
 
@@ -136,8 +136,12 @@ struct Days {
 }
 
 impl Days {
-    fn of(workload: &Workload, family: &Family) -> Result<Self, String> {
-        let plan = plan(workload, family.first()).map_err(|error| error.to_string())?;
+    /// What is wrong with a workload comes after the name of its file, if it has one.
+    fn of(workload: &Workload, file: Option<&Path>, family: &Family) -> Result<Self, String> {
+        let plan = plan(workload, family.first()).map_err(|error| match file {
+            Some(file) => format!("{}: {error}", file.display()),
+            None => error.to_string(),
+        })?;
         Ok(Self {
             plan,
             prices: workload.prices.clone(),
@@ -225,7 +229,7 @@ impl Compare {
         }
         let days = match read_source(path, family)? {
             Source::Plan(plan) => return Ok(bare(plan)),
-            Source::Workload(workload) => Days::of(&workload, family)?,
+            Source::Workload(workload) => Days::of(&workload, path, family)?,
         };
         Ok(Scene {
             prices: days.prices,

@@ -58,7 +58,7 @@ impl DeviceCost {
 }
 
 /// What came of a run.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Report {
     /// How many days were counted: from when all went apart until the last day was over, or until something did
     /// not hold.
@@ -266,5 +266,46 @@ impl Report {
             )?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_month_costs_thirty_days_of_what_the_counted_days_cost() {
+        // 3 MB over mobile data and 1 MB over a free link in two days: fifteen times as much in a month.
+        let bytes = [(LinkClass::Cell2g, 3_000_000), (LinkClass::Wifi, 1_000_000)];
+        let cost = |days| DeviceCost::new(4, false, bytes.into_iter(), days, &Prices::default());
+
+        let two = cost(2.0);
+        assert!((two.month_bytes - 60e6).abs() < 1.0, "{two:?}");
+        assert!((two.month_money - 2.25).abs() < 1e-9, "{two:?}");
+        let none = cost(0.0);
+        assert_eq!((none.month_bytes, none.month_money), (0.0, 0.0));
+    }
+
+    #[test]
+    fn reviews_a_day_are_those_of_the_days_that_were_counted() {
+        // A week of which six days are training: what comes on the seventh is a day's work.
+        let day = ReviewCount {
+            opened: 7,
+            answered: 3,
+            left: 4,
+        };
+        let report = Report {
+            days: 1.0,
+            supervisors: vec![Supervision {
+                device: 2,
+                days: vec![day],
+            }],
+            ..Report::default()
+        };
+
+        let text = report.text();
+        let line = text.lines().find(|line| line.contains("device 2"));
+        let cells: Vec<&str> = line.unwrap_or_default().split_whitespace().collect();
+        assert_eq!(cells, ["device", "2", "7.0", "3.0", "4", "4"], "{text}");
     }
 }

@@ -173,10 +173,10 @@ impl Fleet<'_> {
     /// As often as the rate says, in the mean.
     fn count(&mut self, rate: f64) -> u64 {
         let case = self.next_case();
-        let more = self
-            .draw
-            .happens("once more", case, (rate.fract() * 1000.0) as u64);
-        rate as u64 + u64::from(more)
+        // In millionths: rare deeds happen too.
+        let more = (rate.fract() * 1e6).round() as u64;
+        let is_more = self.draw.number("once more", case, 0..1_000_000) < more;
+        rate as u64 + u64::from(is_more)
     }
 
     fn moment(&mut self, day: u64, device: usize) -> u64 {
@@ -282,5 +282,25 @@ creates = 0
         assert_eq!(sums, [40, 40]);
         let last_ms = plan.operations.iter().map(|it| it.at_ms).max();
         assert!(last_ms < Some(DAY_MS));
+    }
+
+    #[test]
+    fn what_is_done_once_in_years_happens_somewhere_in_a_large_fleet() {
+        let text = r#"
+days = 100
+who = [{ name = "a", count = 100 }, { name = "b", hub = true }]
+where.hub = [{ hub = "b" }]
+[collections]
+patient = { start = 0, creates = 0.0009, edits = 0, deletes = 0 }
+visit = { start = 0, creates = 0 }
+stock = { start = 0, creates = 0 }
+"#;
+        let schema = schema().unwrap();
+        let workload = Workload::read(text, &schema).unwrap();
+
+        // 10,000 days of a device, nine of them with a new patient in the mean.
+        let count = plan(&workload, &schema).unwrap().operations.len();
+
+        assert!((2..=20).contains(&count), "{count}");
     }
 }

@@ -113,6 +113,9 @@ fn staying(workload: &Workload) -> Vec<mobility::Contact> {
     for near in &workload.places.near {
         let members = workload.members(near.group.get_ref());
         for (index, a) in members.iter().enumerate() {
+            if contacts.len() > CONTACTS_MAX {
+                return contacts;
+            }
             let others = members[index + 1..].iter();
             contacts.extend(others.map(|b| contact(apart_ms, end_ms, *a, *b, near.by)));
         }

@@ -4,7 +4,7 @@ use crdt_schema::schema::{Collection, FieldType, Schema};
 
 use toml::Spanned;
 
-use super::{Work, Workload, WorkloadError};
+use super::{Work, Workload, WorkloadError, values};
 
 /// Most operations of a workload.
 pub const OPERATIONS_MAX: usize = 500_000;
@@ -93,14 +93,11 @@ fn of_collection(workload: &Workload, collection: &Collection) -> Size {
 
 /// About how many bytes of texts a new record has, and an edit.
 fn texts(collection: &Collection, work: &Work) -> [f64; 2] {
-    let [least, most] = *work.text.get_ref();
     let fields = collection.fields.values();
     let texts = fields.filter(|field| field.kind == FieldType::Text);
     let lengths = texts.map(|field| {
-        let most = field
-            .max
-            .map_or(most as f64, |max| max.clamp(0.0, most as f64));
-        ((least as f64).min(most) + most) / 2.0
+        let [least, most] = values::lengths(field, work);
+        (least + most) as f64 / 2.0
     });
     let lengths: Vec<f64> = lengths.collect();
     let record: f64 = lengths.iter().sum();

@@ -3,7 +3,7 @@
 use crdt_schema::schema::{Field, FieldType};
 use serde_json::{Value as Json, json};
 
-use super::Work;
+use super::{TEXT_MAX, Work};
 use crate::draw::Draw;
 use crate::plan::OpSpec;
 
@@ -38,6 +38,16 @@ pub(super) struct Source<'a> {
     /// Keys the draws.
     pub(super) case: u64,
     pub(super) work: &'a Work,
+}
+
+/// The shortest and the longest texts of a field: those of the workload as far as the field's bounds allow.
+pub(super) fn lengths(field: &Field, work: &Work) -> [u64; 2] {
+    let bound = |bound: f64| (bound.max(0.0) as u64).min(TEXT_MAX);
+    let (min, max) = (
+        field.min.map_or(1, bound),
+        field.max.map_or(TEXT_MAX, bound),
+    );
+    work.text.get_ref().map(|length| length.max(min).min(max))
 }
 
 impl Source<'_> {
@@ -122,10 +132,8 @@ impl Source<'_> {
     }
 
     fn text(&self, field: &Field) -> String {
-        let [least, most] = *self.work.text.get_ref();
-        let most = field.max.map_or(most, |max| most.min(max.max(0.0) as u64));
-        let least = least.max(field.min.map_or(1, |min| min.max(0.0) as u64));
-        let length = self.number("length", least.min(most), most) as usize;
+        let [least, most] = lengths(field, self.work);
+        let length = self.number("length", least, most) as usize;
         let mut text = String::new();
         let mut place = self.case.wrapping_mul(32);
         while text.len() < length {
@@ -149,6 +157,30 @@ mod tests {
     use crdt_schema::schema::Schema;
 
     use super::*;
+
+    #[test]
+    fn texts_are_as_long_as_their_field_asks_for_whatever_the_workload_says() {
+        let schema = Schema::parse(
+            r#"
+schema = "texts"
+version = 1
+[collections.note]
+[collections.note.fields]
+long  = { type = "text", min = 100 }
+short = { type = "text", max = 5 }
+any   = { type = "text" }
+huge  = { type = "text", min = 1000000000 }
+"#,
+        )
+        .unwrap();
+        let work = Work::default();
+        let lengths: Vec<[u64; 2]> = schema.collections["note"]
+            .fields
+            .values()
+            .map(|field| lengths(field, &work))
+            .collect();
+        assert_eq!(lengths, [[100, 100], [5, 5], [8, 60], [TEXT_MAX, TEXT_MAX]]);
+    }
 
     #[test]
     fn numbers_are_within_the_bounds_of_their_field_wherever_those_lie() {
