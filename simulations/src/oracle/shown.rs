@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crdt_schema::ident::SpaceName;
+use crdt_schema::ident::{Dot, SpaceName};
 use crdt_schema::resolution::{Life, RecordView};
 use fieldmesh::store::{ListQuery, Reader};
 
@@ -49,7 +49,16 @@ pub(super) fn pair_agrees(world: &mut World<'_>, a: usize, b: usize) -> Judged {
     let (Some(one), Some(other)) = (reader(world, a), reader(world, b)) else {
         return Ok(());
     };
-    if world.honest_held(a) != world.honest_held(b) || !read_alike(&one, &other) {
+    let held = world.honest_held(a);
+    if held != world.honest_held(b) || !read_alike(&one, &other) {
+        return Ok(());
+    }
+    // Two branches of one length, which have not met yet, are not the same entries.
+    let mut forked = held
+        .iter()
+        .filter(|(log, _)| world.ledger.went_back.contains(log))
+        .map(|(log, seq)| Dot::new(*log, *seq));
+    if forked.any(|end| one.entry(end) != other.entry(end)) {
         return Ok(());
     }
     world.counts.checks.note(Oracle::Convergence, 1);
