@@ -16,6 +16,8 @@ pub enum Flaw {
     RacedDeleteUndone,
     /// An answer closes the review of values that it had not seen.
     AnswerHidesOthers,
+    /// A record stays when the one that it goes with is deleted.
+    CascadeIgnored,
     /// A converted temperature lacks the offset between the scales.
     OffsetForgotten,
 }

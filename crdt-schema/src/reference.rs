@@ -10,6 +10,7 @@
 
 use crate::ident::Dot;
 use crate::merge::name_of_review;
+use crate::mutation::{Flaw, is_planted};
 use crate::resolution::{
     Candidate, Life, RecordView, Reference, Resolution, Review, ReviewSubject, Target,
 };
@@ -73,6 +74,7 @@ fn cascade(view: &mut RecordView, collection: &Collection, parents: &[Parent]) {
     for (reference, parent) in view.refs.iter().zip(parents) {
         if let (Some(OnDelete::Cascade), Parent::Deleted(deletes)) =
             (on_delete(collection, reference), parent)
+            && !is_planted(Flaw::CascadeIgnored)
         {
             view.life = Life::Deleted;
             view.deleted_by.extend(deletes);

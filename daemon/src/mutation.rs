@@ -122,6 +122,8 @@ mutations! {
         "where deletions win, one that raced an edit is undone";
     AnswerHidesOthers, "answer_hides_others",
         "an answer closes the review of values that it had not seen";
+    CascadeIgnored, "cascade_ignored",
+        "a record stays when the one that it goes with is deleted";
     OffsetForgotten, "offset_forgotten",
         "a converted temperature lacks the offset between the scales";
 }
@@ -143,6 +145,7 @@ impl Mutation {
             Self::RankBackwards => Flaw::RankBackwards,
             Self::RacedDeleteUndone => Flaw::RacedDeleteUndone,
             Self::AnswerHidesOthers => Flaw::AnswerHidesOthers,
+            Self::CascadeIgnored => Flaw::CascadeIgnored,
             Self::OffsetForgotten => Flaw::OffsetForgotten,
             _ => return None,
         })

@@ -29,6 +29,10 @@ pub const OUT_OF_REACH: &[(Mutation, &str)] = &[
         "its code is hardly ever reached, and the next session sends what was skipped",
     ),
     (
+        Mutation::CascadeIgnored,
+        "the records of the bundled schema do not refer to each other; a workload under another one shows it",
+    ),
+    (
         Mutation::RefusalDropsRest,
         "liars put no good log of others into a frame after a bad one, and honest peers send it again",
     ),
@@ -230,9 +234,11 @@ pub fn table(all: &[Tried]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::family::Family;
     use crate::plan::schema;
     use crate::regressions;
     use crate::shrink::shrink_by;
+    use crate::workload::{self, Workload};
 
     #[test]
     fn a_planted_bug_is_caught_and_its_plan_is_made_small_and_fails_again_from_its_file() {
@@ -257,6 +263,13 @@ mod tests {
         let kept = regressions::named("two-branches-of-one-length").unwrap();
         let tried = attempt(Mutation::ForkUnseen, &Bench::new(&[kept], 0));
         assert_eq!((tried.runs, tried.count()), (1, 1));
+    }
+
+    #[test]
+    fn a_second_change_set_of_a_key_is_seen_though_nobody_was_told_of_the_first() {
+        let kept = regressions::named("a-retry-after-an-answer-that-was-lost").unwrap();
+        let tried = attempt(Mutation::IdempotencyForgotten, &Bench::new(&[kept], 0));
+        assert_eq!(tried.caught, BTreeMap::from([("idempotence", 1)]));
     }
 
     #[test]
@@ -296,6 +309,33 @@ mod tests {
             let mut plans = bench.plans().enumerate();
             assert!(plans.any(is_seen), "{}", mutation.name());
         }
+    }
+
+    /// Few records that refer to each other, and many deletions.
+    const RELIEF: &str = r#"
+days = 1
+together_h = 1
+who = [{ name = "a", count = 2 }]
+where.market = [{ every_days = 1, from_h = 18, to_h = 20 }]
+collections.camp = { start = 2 }
+collections.household = { start = 6, deletes = 2 }
+collections.person = { start = 12 }
+"#;
+
+    #[test]
+    fn a_record_that_outlives_the_one_that_it_goes_with_is_seen() {
+        let family = Family::parse(&[include_str!("../schemas/relief.toml")]).unwrap();
+        let workload = Workload::read(RELIEF, family.first()).unwrap();
+        let plan = workload::plan(&workload, family.first()).unwrap();
+        let play = |mutation| {
+            plant(mutation);
+            let verdict = World::run_under(&plan, &family, &mut ()).verdict;
+            plant(None);
+            seen_by(&verdict)
+        };
+
+        assert_eq!(play(None), None);
+        assert_eq!(play(Some(Mutation::CascadeIgnored)), Some("tombstone"));
     }
 
     #[test]

@@ -44,6 +44,26 @@ fn an_entry_that_does_not_read_back_is_missed_by_one_peer_and_given_back_by_anot
 }
 
 #[test]
+fn an_answer_that_was_lost_with_its_process_is_given_again() {
+    let outcome = kept("a-retry-after-an-answer-that-was-lost");
+
+    assert!(outcome.verdict.is_held());
+    assert!(outcome.reached.has(Sometimes::KilledBeforeReport));
+    assert!(outcome.reached.has(Sometimes::RetryAnsweredOnce));
+}
+
+#[test]
+fn an_oracle_that_was_asked_of_nothing_has_not_held() {
+    let told = report::closing(&kept("a-retry-after-an-answer-that-was-lost"), 1.0);
+
+    assert!(told.contains("not asked: "), "{told}");
+    for name in ["rights", "schema versions"] {
+        let asked_not = told.lines().find(|line| line.contains("not asked: "));
+        assert!(asked_not.is_some_and(|line| line.contains(name)), "{told}");
+    }
+}
+
+#[test]
 fn both_histories_of_a_log_live_on_where_its_author_is_not_there_to_settle_it() {
     let outcome = kept("both-branches-have-spread");
 

@@ -161,6 +161,10 @@ const CAUGHT_BY: &[(Mutation, &str)] = &[
         "store::tests::merges::an_answer_does_not_speak_for_a_value_that_it_had_not_seen",
     ),
     (
+        Mutation::CascadeIgnored,
+        "store::tests::goes_with::a_record_that_is_deleted_with_another_is_not_restored_without_it",
+    ),
+    (
         Mutation::OffsetForgotten,
         "store::tests::merges::a_temperature_is_read_in_the_unit_of_the_version_in_use",
     ),

@@ -171,8 +171,7 @@ impl World<'_> {
 
     /// Listens to a settled fleet, and then to a meeting of two that hold the same.
     pub(super) fn last_quiet(&mut self) {
-        // Two devices of one name turn each other's peers away, and logs that are in doubt are asked about again and
-        // again. A stranger has left nothing behind.
+        // Liars and copies leave logs in doubt, which devices may go on asking about. A stranger leaves nothing.
         let mut specs = self.seats.values().map(|seat| &seat.spec);
         if specs.any(|spec| spec.twin_of.is_some() || spec.role == Role::Liar) {
             return;
