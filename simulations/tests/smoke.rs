@@ -54,7 +54,7 @@ fn an_answer_that_was_lost_with_its_process_is_given_again() {
 
 #[test]
 fn an_oracle_that_was_asked_of_nothing_has_not_held() {
-    let told = report::closing(&kept("a-retry-after-an-answer-that-was-lost"), Some(1.0));
+    let told = report::closing(&kept("a-retry-after-an-answer-that-was-lost"), None);
 
     assert!(told.contains("not asked: "), "{told}");
     for name in ["rights", "schema versions"] {

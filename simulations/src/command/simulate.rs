@@ -136,13 +136,12 @@ struct Days {
 }
 
 impl Days {
-    /// The days of a workload; `path` is its file, if it has one.
-    fn of(workload: &Workload, path: Option<&Path>, family: &Family) -> Result<Self, String> {
-        let named = |error: WorkloadError| match path {
-            Some(path) => format!("{}: {error}", path.display()),
+    /// What is wrong with a workload comes after the name of its file, if it has one.
+    fn of(workload: &Workload, file: Option<&Path>, family: &Family) -> Result<Self, String> {
+        let plan = plan(workload, family.first()).map_err(|error| match file {
+            Some(file) => format!("{}: {error}", file.display()),
             None => error.to_string(),
-        };
-        let plan = plan(workload, family.first()).map_err(named)?;
+        })?;
         Ok(Self {
             plan,
             prices: workload.prices.clone(),
