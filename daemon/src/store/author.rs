@@ -30,8 +30,6 @@ pub(super) enum Refusal {
     Rejected(Rejection),
     /// A record it touches does not read back. It alone is refused.
     Damaged(RecordKey, String),
-    /// An entry that it follows does not read back. It alone is refused.
-    Unread(Dot, &'static str),
     /// The whole transaction failed.
     Failed(Trouble),
 }
@@ -54,6 +52,8 @@ pub(super) struct Author<'a, 'txn> {
     pub(super) logs: &'a mut LogWriter<'txn>,
     pub(super) records: &'a mut RecordWriter<'txn>,
     pub(super) retries: &'a mut RetryWriter<'txn>,
+    /// Entries that turned out not to read back.
+    pub(super) damaged: &'a mut Vec<Dot>,
 }
 
 impl<'txn> Author<'_, 'txn> {
@@ -127,13 +127,11 @@ impl<'txn> Author<'_, 'txn> {
         let hlc = time_of(commit, end.hlc, &plan);
 
         let changed = plan.iter().filter(|planned| planned.is_changed());
-        let (edits, docs): (Vec<Edit>, Vec<&Document>) = changed
+        let (mut edits, docs): (Vec<Edit>, Vec<&Document>) = changed
             .map(|planned| (planned.edit(commit.log.log), &planned.doc))
             .unzip();
-        let tags = match self.logs.tags_of(&edits) {
-            Err(Trouble::Unread(place, why)) => return Err(Refusal::Unread(place, why)),
-            tags => tags?,
-        };
+        self.damaged.extend(self.logs.leave_out_unread(&mut edits)?);
+        let tags = self.logs.tags_of(&edits)?;
         let place_of = |earlier, edit: &Edit| self.logs.place_of(earlier, edit);
         let implied = implied(dot, &edits, &docs, place_of)?;
         let set = ChangeSet {

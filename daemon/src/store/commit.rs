@@ -206,6 +206,7 @@ impl<'txn> Joined<'txn> {
             logs,
             records,
             retries,
+            report,
             ..
         } = self;
         records.settle()?;
@@ -214,6 +215,7 @@ impl<'txn> Joined<'txn> {
             logs,
             records,
             retries,
+            damaged: &mut report.damaged,
         };
         match author.write(commit) {
             Ok(outcome) => {
@@ -232,13 +234,6 @@ impl<'txn> Joined<'txn> {
                 self.mark_damaged(key, &why);
                 let fault = StoreFault::Failed(format!("{why}; it is rebuilt from the log, retry"));
                 Ok(Err(Rejection::Store(fault)))
-            }
-            Err(Refusal::Unread(place, why)) => {
-                tracing::error!(%place, why, "a damaged entry keeps others from following it");
-                self.report.damaged.push(place);
-                let why = format!("entry {place}, which it follows: {why}");
-                let fault = format!("{why}; retry when another device has mended it");
-                Ok(Err(Rejection::Store(StoreFault::Failed(fault))))
             }
             Err(Refusal::Failed(trouble)) => Err(trouble),
         }

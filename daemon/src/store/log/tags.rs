@@ -21,6 +21,29 @@ impl LogWriter<'_> {
         checked_tag_of(place, row.value()).map_err(|why| Trouble::Unread(dot, why))
     }
 
+    /// Leaves out of some edits the causes that do not read back here, and returns those. An edit that does not name
+    /// a cause counts as not having seen it, which loses nothing, while a person cannot wait until it is mended.
+    pub(in crate::store) fn leave_out_unread(
+        &mut self,
+        edits: &mut [Edit],
+    ) -> Result<Vec<Dot>, Trouble> {
+        let mut unread = Vec::new();
+        for edit in edits {
+            let mut deps = std::mem::take(&mut edit.deps);
+            for dep in deps.drain(..) {
+                match self.tag(dep) {
+                    Ok(_) => edit.deps.push(dep),
+                    Err(Trouble::Unread(place, why)) => {
+                        tracing::error!(%place, why, "a damaged entry is not named by what follows it");
+                        unread.push(place);
+                    }
+                    Err(trouble) => return Err(trouble),
+                }
+            }
+        }
+        Ok(unread)
+    }
+
     /// The tags of everything that some edits depend on.
     pub(in crate::store) fn tags_of(
         &mut self,

@@ -354,6 +354,8 @@ fn what_follows_a_damaged_entry_waits_until_that_is_mended() {
     assert_eq!(report.damaged, [place]);
     let waiting = (b.log.log, LeftOut::Unread(place));
     assert_eq!(report.remote[0].left_out, [waiting]);
+    // Our own writes need nobody: they name the record.
+    rename(&mut device, RANDOM_ID, "C");
     let mend = a.reader().fetch(&Walk::default(), &Held::new(), usize::MAX);
     let mend = Repair::Mend(mend.expect("a fetch").runs.remove(0));
     let mut report = device.store.commit(vec![Batch::Repair(1, Box::new(mend))]);
