@@ -10,7 +10,7 @@
 //!
 //! At the beginning of a session [`FORK_BYTES_FIRST`] are told. The others follow as they turn out to be lacking:
 //! when either side refuses what the other has sent. So they are paced by DATA, and a session tells
-//! [`FORK_BYTES_TOLD_MAX`] in all.
+//! [`FORK_BYTES_TOLD_MAX`] in all. No more than that of a peer's waits for the store.
 //!
 //! An entry of an honest device may depend on a branch of a log whose device has forked its logs too often. The
 //! bounds on its forks and branches do not hold for that log: refusing it would be to refuse the honest device.
@@ -31,10 +31,12 @@ use super::limits::{FORK_BYTES_FIRST, FORK_BYTES_TOLD_MAX};
 use super::session::Session;
 use crate::wire::message::Message;
 
-/// What one session has told its peer of forks.
+/// What the two sides of a session have told each other of forks.
 #[derive(Debug, Default)]
 pub(super) struct ToldForks {
     bytes: usize,
+    /// How many bytes of the peer's proofs were taken.
+    taken_bytes: usize,
     /// The forked logs of which something was refused, so that their forks have been told.
     refused: BTreeSet<LogId>,
 }
@@ -156,6 +158,19 @@ impl Engine {
                 .frontier
                 .histories(family)
                 .any(|log| log.header.base() <= proof.after && proof.after < log.staged.seq)
+    }
+
+    /// Whether a session takes so many more bytes of proofs; if so, they count.
+    pub(super) fn takes_fork(&mut self, id: SessionId, bytes: usize) -> bool {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return false;
+        };
+        let taken_bytes = session.told_forks.taken_bytes + bytes;
+        let is_taken = taken_bytes <= FORK_BYTES_TOLD_MAX;
+        if is_taken {
+            session.told_forks.taken_bytes = taken_bytes;
+        }
+        is_taken
     }
 
     /// Begins those sessions anew in which something was refused or put off until a fork of a log is proved.

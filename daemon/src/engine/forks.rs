@@ -188,6 +188,9 @@ impl Engine {
             self.refuse(id, proof.header.log, Refusal::TooManyForks);
             return Ok(());
         }
+        if !self.takes_fork(id, proof.weight()) {
+            return Ok(());
+        }
         self.leave(&proof.header);
         if let Some(session) = self.sessions.get_mut(&id) {
             session.awaited.expect_fork(proof.header.log);

@@ -75,7 +75,7 @@ pub(super) const FORKS_BYTES_MAX: usize = 64 << 20;
 /// How many bytes of proofs go ahead of everything else in a session: the longest one at least.
 pub(super) const FORK_BYTES_FIRST: usize = 64 << 10;
 
-/// Most bytes of proofs that one session tells: far less than may wait to be sent.
+/// Most bytes of proofs that one session tells, or takes: far less than may wait to be sent.
 pub(super) const FORK_BYTES_TOLD_MAX: usize = 1 << 20;
 
 /// Most forked logs that are remembered to be settled because refused entries depend on them.

@@ -8,10 +8,14 @@ use crdt_schema::op::Implied;
 
 use super::forks::{History, assert_one_story, claim, entries, forked, give, mingle};
 use super::puppet::{Author, Puppet, SALT, default_tag};
-use super::world::{Node, ORGANISATION, SECRET, START, World, set_name};
-use crate::engine::batch::ForkPoint;
-use crate::engine::limits::{BRANCHES_OF_LOG_MAX, FAULTS_MAX, FORKS_OF_DEVICE_MAX};
-use crate::wire::chain::chain_start;
+use super::world::{Node, ORGANISATION, SECRET, START, World, key, set_name};
+use crate::engine::batch::repair::Repair;
+use crate::engine::batch::{Batch, ForkPoint};
+use crate::engine::limits::{
+    BRANCHES_OF_LOG_MAX, FAULTS_MAX, FORK_BYTES_TOLD_MAX, FORKS_OF_DEVICE_MAX,
+};
+use crate::wire::chain::{chain_link, chain_start, sign_point};
+use crate::wire::limits::FORK_DIGESTS_MAX;
 use crate::wire::message::{Hello, Message, SpaceRoot};
 
 /// More forked logs than a peer may offer damaged ones, each of a key of its own.
@@ -203,6 +207,46 @@ fn proofs_of_forks_of_which_nothing_is_held_go_no_further_and_end_no_session() {
         0
     );
     world.assert_converged();
+}
+
+#[test]
+fn a_flood_of_proofs_does_not_pile_up_before_the_store() {
+    let mut node = Node::new(1);
+    let proofs = (0..40).map(|log| {
+        let mut proof = forked(Author::new(5, log));
+        for side in &mut proof.sides {
+            side.digests.resize(FORK_DIGESTS_MAX, [log; 32]);
+            let chain = side
+                .digests
+                .iter()
+                .fold(proof.chain, |c, d| chain_link(&c, d));
+            let last = side.digests.len() as u64;
+            side.signature = sign_point(&key(5), &ORGANISATION, &proof.header, last, &chain);
+        }
+        proof
+    });
+    let proofs: Vec<_> = proofs.collect();
+    let mut rows: Vec<_> = proofs.iter().flat_map(claim).collect();
+    rows.sort_by_key(|row| row.log);
+    let mut puppet = Puppet::meet_with(&mut node, 2, 1, rows);
+    node.holds_commits = true;
+    for proof in proofs {
+        puppet.say(&mut node, &Message::Fork(Box::new(proof)));
+    }
+
+    puppet.assert_open(&node);
+    let waiting = node.pending.iter().map(|batch| match batch {
+        Batch::Repair(_, repair) => match &**repair {
+            Repair::Fork(proof) => proof.weight(),
+            _ => 0,
+        },
+        _ => 0,
+    });
+    let waiting: usize = waiting.sum();
+    assert!(
+        (1 << 19..=FORK_BYTES_TOLD_MAX).contains(&waiting),
+        "{waiting}"
+    );
 }
 
 #[test]
