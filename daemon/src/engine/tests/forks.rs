@@ -138,6 +138,25 @@ fn two_histories_that_spread_while_their_author_was_gone_both_reach_everybody() 
 }
 
 #[test]
+fn another_history_of_the_same_length_is_no_repetition() {
+    let (mut first, mut second) = (History::new(), History::new().apart(500));
+    first.write(5);
+    second.write(5);
+    let mut world = World::new(1);
+    give(&mut world, 0, &first.runs);
+    give(&mut world, 0, &first.runs);
+    let refused = |world: &World| {
+        let peers = world.nodes[0].fleet.peers.values();
+        peers.map(|peer| peer.refused_logs.len()).sum::<usize>()
+    };
+    assert_eq!(refused(&world), 0, "the same again is a repetition");
+
+    give(&mut world, 0, &second.runs);
+
+    assert_eq!(refused(&world), 1);
+}
+
+#[test]
 fn a_fork_waits_until_a_damaged_log_that_all_hold_alike_is_mended() {
     let (mut first, dir) = (History::new(), tempfile::tempdir().expect("a directory"));
     let path = dir.path().join("store");
