@@ -11,7 +11,7 @@ use simulations::outcome::Verdict;
 use simulations::plan::Plan;
 use simulations::progress::Progress;
 use simulations::report;
-use simulations::workload::{Prices, Workload, WorkloadError, plan};
+use simulations::workload::{Prices, Workload, plan};
 
 use super::chosen::{Chosen, parse_profile};
 use super::files::{self, Source, read_family, read_source};
