@@ -91,9 +91,10 @@ impl Engine {
             return Err(Breach::TooLarge.of("ACK names more logs than may be"));
         };
         if seq <= before {
-            // A row that says nothing new says that what was sent above it is not taken.
+            // A row that says nothing new says that what was sent above it is not taken, and one that takes back what
+            // was told before, that it was of another history.
             session.pump.acknowledge(log, seq);
-            if session.pump.awaits(&log) {
+            if seq < before || session.pump.awaits(&log) {
                 self.refuse(id, log, Refusal::ByPeer);
             }
             return Ok(false);

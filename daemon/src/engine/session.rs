@@ -204,6 +204,15 @@ impl Session {
         self.told.seq(log)
     }
 
+    /// What an ACK says of a log that is refused: no more than the peer was told before. Of another history it holds
+    /// nothing, whatever it was told: one of the same length would seem to be acknowledged.
+    fn refusal_seq(&self, log: &LogId, refusal: &Refusal) -> u64 {
+        match refusal {
+            Refusal::Forked => 0,
+            _ => self.told_seq(log),
+        }
+    }
+
     /// Whether the peer offered more damaged or refused logs than any honest one would.
     pub(super) fn check_faults(&self) -> Result<(), CloseReason> {
         if self.faults > FAULTS_MAX || self.refused.len() > LOGS_MAX {
@@ -412,8 +421,8 @@ impl Engine {
         session.faults += usize::from(is_fault);
         session.pump.give_up(log);
         if !matches!(refusal, Refusal::ByPeer) {
-            let told = session.told_seq(&log);
-            session.send(&Message::Ack(vec![(log, told)]), &mut self.effects);
+            let row = (log, session.refusal_seq(&log, &refusal));
+            session.send(&Message::Ack(vec![row]), &mut self.effects);
         }
         self.peers.show_refused(&device, log, &refusal);
         if let Some(code) = refusal.code() {
@@ -436,8 +445,12 @@ impl Engine {
     /// Tells the peer again that a log is refused: it may have missed what the first refusal meant.
     pub(super) fn repeat_refusal(&mut self, id: SessionId, log: LogId) {
         if let Some(session) = self.sessions.get_mut(&id) {
-            let told = session.told_seq(&log);
-            session.send(&Message::Ack(vec![(log, told)]), &mut self.effects);
+            let refusal = session.refused.get(&log);
+            let seq = refusal.map_or_else(
+                || session.told_seq(&log),
+                |refusal| session.refusal_seq(&log, refusal),
+            );
+            session.send(&Message::Ack(vec![(log, seq)]), &mut self.effects);
         }
     }
 

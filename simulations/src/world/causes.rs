@@ -16,14 +16,16 @@ use crate::oracle::Oracle;
 const TAKING_MS_MAX: u64 = 600_000;
 
 impl World<'_> {
-    /// `alone` says that nothing of a peer was written in the same transaction.
+    /// An edit that shared its transaction with entries of a peer may not have seen them, and none names what does not
+    /// read back.
     pub(super) fn judge_causes(
         &mut self,
         reader: &Reader,
         (header, dot): (&LogHeader, Dot),
         set: &ChangeSet,
-        (alone, latest_ms): (bool, u64),
+        (report, latest_ms): (&CommitReport, u64),
     ) {
+        let alone = report.remote.is_empty() && report.repairs.is_empty();
         for edit in &set.edits {
             // A time beyond the bound is suspect, and nobody's clock follows it, even when it has come near.
             let is_later = |dep: &Dot| {
@@ -50,7 +52,8 @@ impl World<'_> {
                 Ok(None) | Err(_) => continue,
             };
             self.counts.checks.note(Oracle::Order, u64::from(alone));
-            if alone && heads.len() > 1 {
+            let readable = heads.iter().filter(|head| !report.damaged.contains(head));
+            if alone && readable.count() > 1 {
                 let detail = format!("{dot} was written to {key} and leaves {heads:?} standing");
                 return self.break_oracle(Oracle::Order, detail);
             }

@@ -79,11 +79,10 @@ impl World<'_> {
             entries: report.arrival,
         });
         self.note_settled(number, report);
-        let alone = report.remote.is_empty() && report.repairs.is_empty();
         for (request, result) in &report.local {
             if let Some(outcome) = result.as_ref().ok().filter(|outcome| !outcome.replayed) {
                 let is_new = held_before.seq(&outcome.dot.log) < outcome.dot.seq;
-                self.note_written(number, *request, outcome, (is_new, alone));
+                self.note_written(number, *request, outcome, (is_new, report));
             }
         }
     }

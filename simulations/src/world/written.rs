@@ -5,7 +5,7 @@
 use crdt_schema::hlc::DRIFT_MAX_MS;
 use crdt_schema::ident::Dot;
 use crdt_schema::op::{ChangeSet, Edit};
-use fieldmesh::engine::batch::{CommitOutcome, LogHeader};
+use fieldmesh::engine::batch::{CommitOutcome, CommitReport, LogHeader};
 
 use super::World;
 use crate::oracle::{self, Oracle};
@@ -13,14 +13,14 @@ use crate::sometimes::Sometimes;
 use crate::trace::Measured;
 
 impl World<'_> {
-    /// Judges and notes the change set that a request has become. `is_new` says that its position was not held before,
-    /// `alone` that nothing of a peer was written in the same transaction.
+    /// Judges and notes the change set that a request has become in the transaction of the report. `is_new` says that
+    /// its position was not held before.
     pub(super) fn note_written(
         &mut self,
         number: usize,
         request: u64,
         outcome: &CommitOutcome,
-        (is_new, alone): (bool, bool),
+        (is_new, report): (bool, &CommitReport),
     ) {
         let Some(seat) = self.seats.get(&number) else {
             return;
@@ -45,8 +45,9 @@ impl World<'_> {
         if is_new {
             self.judge_asked(number, request, outcome);
         }
-        self.judge_said(number, request, dot, &set, is_new);
-        self.judge_causes(&reader, (&header, dot), &set, (alone, latest_ms));
+        let sees_all = report.damaged.is_empty();
+        self.judge_said(number, request, (dot, &set), (is_new, sees_all));
+        self.judge_causes(&reader, (&header, dot), &set, (report, latest_ms));
         self.judge_key(number, request, dot);
         self.note_own_log(number, &header);
         self.observer.measure(&Measured::Written {
@@ -77,8 +78,15 @@ impl World<'_> {
     }
 
     /// A request becomes one change set of its own, which says what was asked for. No request of a plan asks for
-    /// nothing, so none is answered with what stood there before.
-    fn judge_said(&mut self, number: usize, request: u64, dot: Dot, set: &ChangeSet, is_new: bool) {
+    /// nothing, so none is answered with what stood there before. An author that does not see all leaves out of an edit
+    /// what it follows and cannot be read.
+    fn judge_said(
+        &mut self,
+        number: usize,
+        request: u64,
+        (dot, set): (Dot, &ChangeSet),
+        (is_new, sees_all): (bool, bool),
+    ) {
         let Some(asked) = self.ledger.asked.get(&request) else {
             return;
         };
@@ -86,7 +94,9 @@ impl World<'_> {
             return;
         };
         let judged = match is_new {
-            true => oracle::as_asked(set, asked, schema, |edit| self.is_first(dot, edit)),
+            true => oracle::as_asked(set, asked, schema, |edit| {
+                self.is_first(dot, edit).filter(|_| sees_all)
+            }),
             false => Err("it was there before".to_owned()),
         };
         self.counts.checks.note(Oracle::NoInvention, 1);
