@@ -66,6 +66,11 @@ impl World<'_> {
             return false;
         };
         if seat.may_lose || seat.is_troubled() {
+            // Nobody can tell whether it is there, or will be once it is mended.
+            let written = report.local.iter().filter(|(_, result)| result.is_ok());
+            self.ledger
+                .unread
+                .extend(written.map(|(request, _)| *request));
             return false;
         }
         self.counts.checks.note(Oracle::Atomic, 1);
