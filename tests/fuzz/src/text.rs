@@ -10,7 +10,7 @@ use crdt_schema::schema::{
 };
 use fieldmesh::store::WitnessRecord;
 use serde_json::json;
-use simulations::mobility::Trace;
+use simulations::mobility::Recording;
 use simulations::plan::Plan;
 
 use crate::seeds;
@@ -216,9 +216,9 @@ pub(crate) fn contacts(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else {
         return;
     };
-    if let Ok(trace) = Trace::parse(text) {
+    if let Ok(trace) = Recording::parse(text) {
         let written = String::from(trace.clone());
-        let again = Trace::parse(&written).expect("what was written is read");
+        let again = Recording::parse(&written).expect("what was written is read");
         assert_eq!(again.contacts(), trace.contacts());
     }
 }
