@@ -59,6 +59,11 @@ impl Settlement<'_, '_> {
         if let Some(dot) = moving.sets.keys().find(|dot| shared.holds(dot)) {
             return Ok(Err(format!("another device holds {dot} of this branch")));
         }
+        if let Some(log) = self.followed_by(&moving, into)? {
+            return Ok(Err(format!(
+                "log {log} of another device builds on this branch"
+            )));
+        }
         let (moved, entries) = match self.write_again(&moving, into) {
             Ok(Ok(written)) => written,
             Ok(Err(why)) => return Ok(Err(why)),
@@ -122,10 +127,12 @@ impl Settlement<'_, '_> {
         let Some(row) = self.logs.find(run.header.log)?.cloned() else {
             return Ok(moving);
         };
-        let siblings = self.logs.siblings(&row)?;
+        let logs = self.logs.in_space(&row.header.space)?.into_iter();
+        let own = logs.filter(|header| header.device == row.header.device);
+        let own: Vec<LogId> = own.map(|header| header.log).collect();
         loop {
             let mut grown = false;
-            for &log in &siblings {
+            for &log in &own {
                 let until = moving.cuts.get(&log).copied().unwrap_or(u64::MAX);
                 let first = self.logs.first(log, |set| builds_on(set, &moving))?;
                 if let Some(from) = first.filter(|from| *from < until) {
@@ -137,6 +144,23 @@ impl Settlement<'_, '_> {
                 return Ok(moving);
             }
         }
+    }
+
+    /// The log of another device, held here, that builds on what is to move, or may: its author held it, whatever is
+    /// told of that device now.
+    fn followed_by(&mut self, moving: &Moving, into: &LogHeader) -> Result<Option<LogId>, Trouble> {
+        let mut logs = self.logs.in_space(&into.space)?;
+        logs.retain(|header| header.device != into.device);
+        for LogHeader { log, .. } in logs {
+            match self.logs.first(log, |set| builds_on(set, moving)) {
+                Ok(None) => {}
+                Ok(Some(_)) | Err(Trouble::Damaged(_) | Trouble::Unread(..)) => {
+                    return Ok(Some(log));
+                }
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        Ok(None)
     }
 
     fn take(&mut self, moving: &mut Moving, log: LogId, from: u64) -> Result<(), Trouble> {

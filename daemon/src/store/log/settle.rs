@@ -5,10 +5,10 @@
 
 use redb::{ReadableTable, WriteTransaction};
 
-use crdt_schema::ident::LogId;
+use crdt_schema::ident::{LogId, SpaceName};
 use crdt_schema::op::ChangeSet;
 
-use crate::engine::batch::FrontierRow;
+use crate::engine::batch::{FrontierRow, LogHeader};
 use crate::wire::chain::sign_point;
 use crate::wire::limits::POINT_BYTES_TARGET;
 
@@ -67,15 +67,15 @@ impl LogWriter<'_> {
         Ok(entry.map(|entry| (chain, entry)).map_err(str::to_owned))
     }
 
-    /// The logs of the device that signs here, in the space of `log`.
-    pub(in crate::store) fn siblings(&self, log: &LogRow) -> Result<Vec<LogId>, Trouble> {
+    /// How every log of a space begins.
+    pub(in crate::store) fn in_space(&self, space: &SpaceName) -> Result<Vec<LogHeader>, Trouble> {
         let mut found = Vec::new();
         for row in self.logs.iter()? {
             let Ok(row) = LogRow::decode(row?.1.value()) else {
                 continue;
             };
-            if row.header.device == log.header.device && row.header.space == log.header.space {
-                found.push(row.header.log);
+            if row.header.space == *space {
+                found.push(row.header);
             }
         }
         Ok(found)
