@@ -57,7 +57,8 @@ impl Asked {
 pub struct Ledger {
     /// Everything asked for, by request.
     pub asked: BTreeMap<u64, Asked>,
-    /// Requests whose change sets were committed and could not be read back: their devices were in trouble.
+    /// Requests whose change sets may be durable, though nobody could read them back: their devices were in trouble, or
+    /// died in the commit.
     pub unread: BTreeSet<u64>,
     /// What a request's change set must be later than: the latest time that its device had taken in when it was asked.
     pub asked_after: BTreeMap<u64, Timestamp>,

@@ -31,6 +31,10 @@ impl World<'_> {
         seat.disk.stop_amid(&self.draw, case);
         let report = device.commit();
         if seat.disk.has_stopped() {
+            // Whether they are there is known when the device starts, if its disk can be believed then.
+            let written = report.local.iter().filter(|(_, result)| result.is_ok());
+            let requests = written.map(|(request, _)| *request);
+            self.ledger.unread.extend(requests);
             seat.cut_short = Some(report);
             self.reached.note(match amid {
                 Amid::Own => Sometimes::DiedAmidOwn,
@@ -66,11 +70,6 @@ impl World<'_> {
             return false;
         };
         if seat.may_lose || seat.is_troubled() {
-            // Nobody can tell whether it is there, or will be once it is mended.
-            let written = report.local.iter().filter(|(_, result)| result.is_ok());
-            self.ledger
-                .unread
-                .extend(written.map(|(request, _)| *request));
             return false;
         }
         self.counts.checks.note(Oracle::Atomic, 1);
