@@ -65,6 +65,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "fieldmesh::mutation",
             "fieldmesh::store",
             "fieldmesh::wire",
+            "alike",
             "campaign",
             "checks",
             "clock",
