@@ -37,6 +37,8 @@ struct State {
     journal: Journal,
     /// A sync was ignored, and none has been done since.
     owes_sync: bool,
+    /// It has been damaged at some time, found or not.
+    was_damaged: bool,
     /// Pages that cannot be read until they are written again.
     worn: BTreeSet<usize>,
     /// The number of the last write to each page.
@@ -87,6 +89,16 @@ impl SimDisk {
     /// Whether it has said that something is durable which is not.
     pub fn owes_sync(&self) -> bool {
         self.with(|state| state.owes_sync)
+    }
+
+    /// Notes that it has been damaged. What a store does not read may be wrong from here on, in copies of it as well.
+    pub fn note_damage(&self) {
+        self.with(|state| state.was_damaged = true);
+    }
+
+    /// Whether it, or what it is a copy of, has been damaged at some time.
+    pub fn was_damaged(&self) -> bool {
+        self.with(|state| state.was_damaged)
     }
 
     /// What has been done with the disk.

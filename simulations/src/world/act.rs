@@ -159,7 +159,9 @@ impl World<'_> {
                     seat.has_failed = true;
                     let is_full = matches!(fault, StoreFault::DiskFull(_))
                         && seat.disk.faults().bytes_max.is_some();
-                    let is_explained = is_full || seat.is_troubled();
+                    let is_failure = matches!(fault, StoreFault::Failed(_));
+                    let is_explained =
+                        is_full || seat.is_troubled() || is_failure && seat.doubts_again();
                     if !is_explained {
                         let detail = format!("device {number} refused a write: {rejection}");
                         self.break_oracle(Oracle::NoLostWrite, detail);

@@ -16,6 +16,7 @@ impl World<'_> {
         if self.seats.get(&number).is_some_and(is_in_doubt) {
             let is_whole = self.is_whole(number);
             if let Some(seat) = self.seats.get_mut(&number) {
+                seat.disk.note_damage();
                 seat.may_be_damaged = !is_whole;
             }
         }

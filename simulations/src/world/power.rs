@@ -105,7 +105,7 @@ impl World<'_> {
                 self.queue
                     .after(FULL_RETRY_MS, Event::Boot { device, again });
             }
-            Err(error) if seat.may_be_damaged => {
+            Err(error) if seat.may_be_damaged || seat.disk.was_damaged() => {
                 self.reached.note(Sometimes::StoreFoundDamaged);
                 self.tell(&format!("  device {number}: {error}"));
                 self.lose_store(number);

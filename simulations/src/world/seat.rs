@@ -147,6 +147,13 @@ impl Seat {
         self.may_be_damaged || self.disk.faults().full_from_write.is_some()
     }
 
+    /// Whether a failure of its store may come from damage that no look has found, as in what a database keeps for
+    /// itself. Then it is in doubt again.
+    pub(crate) fn doubts_again(&mut self) -> bool {
+        self.may_be_damaged |= self.disk.was_damaged();
+        self.may_be_damaged
+    }
+
     /// Notes outside the store what the store now is.
     pub(crate) fn record_witness(&mut self) {
         let Some(Ok(store)) = self.device.as_ref().map(Device::identity) else {

@@ -161,6 +161,7 @@ impl World<'_> {
         let result = device.read(fetch, bytes_max);
         if let Err(why) = &result
             && !seat.is_troubled()
+            && !seat.doubts_again()
         {
             let detail = format!("device {number} cannot read its entries: {why}");
             return self.break_oracle(Oracle::NoLostWrite, detail);
