@@ -7,7 +7,7 @@
 //! begins with the one that the environment variable `FIELDMESH_MUTATION` names, if it names one, so that any
 //! test can be run with a bug in it.
 //!
-//! Those of the merge have their places in `crdt-schema`, where [`Flaw`] stands for them. They are planted together with
+//! Those of the merge have their places in `crdt-schema`, where `Flaw` stands for them. They are planted together with
 //! ours, when the thread first asks for one of ours.
 //!
 //! This module does not know the places.
